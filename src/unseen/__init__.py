@@ -1,0 +1,24 @@
+"""Shows what a generative image model cannot generate.
+
+`import unseen` imports neither torch nor any plug-in: names are resolved when first used.
+"""
+
+import importlib
+from typing import Any
+
+# name → module that defines it
+_PUBLIC: dict[str, str] = {}
+
+__all__ = [*_PUBLIC, "errors", "statistics"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name in ("errors", "statistics"):
+        return importlib.import_module(f"unseen.{name}")
+    raise AttributeError(f"module 'unseen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Measurements of the method itself: calibration, simulation, throughput."""

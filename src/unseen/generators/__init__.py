@@ -1,0 +1,1 @@
+"""Generators: latents in, images out."""

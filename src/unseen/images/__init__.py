@@ -1,0 +1,5 @@
+"""Sets of images: where they come from, in which order, and how they become arrays."""
+
+from unseen.images.protocol import ImageSource
+
+__all__ = ["ImageSource"]

@@ -1,0 +1,1 @@
+"""Layer inversion: what a generator cannot draw in a single photograph."""

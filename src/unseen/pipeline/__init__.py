@@ -1,0 +1,1 @@
+"""What the commands do: segment, compare, demo."""

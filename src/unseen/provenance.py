@@ -1,0 +1,97 @@
+"""Where a file comes from, and how a finished file is put in its place.
+
+Every record says which version, seed, source, segmenter and weights made it. A cached file is
+valid only if that header matches; a finished file appears under its name only when it is whole.
+"""
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from unseen.errors import StorageError
+
+_BLOCK = 1 << 20  # bytes read at a time when hashing a file
+
+
+def package_version() -> str:
+    """The version of the installed package."""
+    return importlib.metadata.version("unseen")
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_of_parts(parts: Iterable[str]) -> str:
+    """SHA-256 of a sequence of strings; ("ab", "c") and ("a", "bc") differ."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON whose bytes depend on the value alone: sorted keys, no NaN, no spaces."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+@contextlib.contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it into place when the block succeeds.
+
+    Nothing half-written is left: on an error the temporary file is removed and `path` stays as
+    it was.
+
+    Raises:
+        StorageError: the folder cannot be made or written, or the disk is full.
+    """
+    aside: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        aside = Path(name)
+        aside.chmod(0o644)
+        yield aside
+        aside.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"the disk is full while writing {path}; free some space and run the same "
+                "command again: what was finished is kept"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise StorageError(
+                f"{path} cannot be written ({error.strerror}); choose another place"
+            ) from error
+        raise
+    finally:
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text aside, then rename it into place."""
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON (no NaN) aside, then rename it into place."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

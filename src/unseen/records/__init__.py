@@ -1,0 +1,1 @@
+"""The files that commands exchange, and what they hold in memory."""

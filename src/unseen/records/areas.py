@@ -1,0 +1,52 @@
+"""Areas: pixels per class per image, one row an image.
+
+In memory only; `areas_file` reads and writes them.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, UInt32
+
+from unseen.errors import RecordError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Areas:
+    """How much of each image every class covers.
+
+    Attributes:
+        names: one per image, unique, in index order.
+        columns: `channel/class`, e.g. "object/person", in label order.
+        pixels: row i, column k: pixels of class k in the label map of image i.
+        label_map_pixels: height × width of a label map; every row sums to it.
+        provenance: JSON: image source, fingerprint, seed, segmenter, precision, package version.
+    """
+
+    names: Sequence[str]
+    columns: tuple[str, ...]
+    pixels: UInt32[np.ndarray, "n k"]
+    label_map_pixels: int
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pixels.shape != (len(self.names), len(self.columns)):
+            raise RecordError(
+                f"areas of {len(self.names)} images and {len(self.columns)} classes were given a "
+                f"table of shape {self.pixels.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def fraction(self) -> Float64[np.ndarray, "n k"]:
+        """Share of the image, 0 to 1."""
+        return self.pixels / np.float64(self.label_map_pixels)
+
+    @property
+    def percent(self) -> Float64[np.ndarray, "n k"]:
+        """Percent of the image, 0 to 100: the unit of the Fréchet Segmentation Distance."""
+        return self.pixels * (100.0 / self.label_map_pixels)

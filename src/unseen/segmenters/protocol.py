@@ -1,0 +1,30 @@
+"""What a segmenter is. Anything with these members is one."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Segmenter(Protocol):
+    """A network, or any function, that labels every pixel.
+
+    A segmenter is made by an entry point of the group `unseen.segmenters`: a function
+    `factory(spec, *, device: str, precision: Precision)` that returns it.
+    """
+
+    channels: Mapping[str, tuple[str, ...]]  # channel → class names in label order; first = default
+    resolution: int  # side of the square images it wants, e.g. 256
+    provenance: Mapping[str, Any]  # JSON: spec, weights' SHA-256, precision: what decides labels
+
+    def label_maps(
+        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    ) -> Integer[np.ndarray, "n h2 w2"]:
+        """The class of every pixel, as indices into `channels[channel]`.
+
+        The label maps may have another resolution than the images, the same for every batch.
+        """
+        ...

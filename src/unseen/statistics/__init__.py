@@ -1,0 +1,1 @@
+"""Statistics of class areas. NumPy and SciPy alone."""

@@ -1,0 +1,1 @@
+"""The one training loop of the package; what is trained is given to it as values."""

@@ -1,0 +1,1 @@
+"""Published weights and data: names, hashes, downloads, and safe reading of checkpoints."""

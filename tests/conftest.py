@@ -1,0 +1,19 @@
+"""What all tests share: run-time checks of shapes, and the folder of real inputs."""
+
+import os
+from pathlib import Path
+
+import jaxtyping
+import pytest
+
+_HOOK = jaxtyping.install_import_hook("unseen", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def real_inputs() -> Path:
+    """The folder of real inputs: UNSEEN_REAL, or ../shared/real beside the checkout."""
+    checkout = Path(__file__).parents[1]
+    folder = Path(os.environ.get("UNSEEN_REAL", checkout.parent / "shared" / "real"))
+    if not folder.is_dir():
+        pytest.skip(f"no real inputs: {folder} is not a folder; name it in UNSEEN_REAL")
+    return folder

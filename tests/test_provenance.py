@@ -1,0 +1,33 @@
+import errno
+
+import pytest
+
+from unseen.errors import StorageError
+from unseen.provenance import sha256_of_parts, write_aside, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="boom"), write_aside(path) as aside:
+        aside.write_text("half")
+        raise RuntimeError("boom")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_said_so_and_leaves_nothing(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(StorageError, match="disk is full while writing"), write_aside(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_text(tmp_path / "file" / "a.txt", "x")
+
+
+def test_the_digest_keeps_parts_apart():
+    assert sha256_of_parts(["ab", "c"]) != sha256_of_parts(["a", "bc"])
