@@ -1,7 +1,7 @@
 """What a segmenter is. Anything with these members is one."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -9,6 +9,7 @@ from jaxtyping import Integer, UInt8
 Precision = Literal["fp32", "bf16"]
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """A network, or any function, that labels every pixel.
 
