@@ -42,3 +42,7 @@ class StorageError(UnseenError, OSError):
 
 class MissingExtraError(UnseenError, ImportError):
     """An optional dependency that the asked-for feature needs."""
+
+
+class TrainingError(UnseenError, ArithmeticError):
+    """A training whose loss is no longer a number."""

@@ -1,1 +1,25 @@
-"""The one training loop of the package; what is trained is given to it as values."""
+"""The one training loop of the package; segmenter, GAN and inverters are stages given to it."""
+
+from unseen.training.loop import (
+    Learner,
+    Stage,
+    Training,
+    TrainingProgress,
+    evaluating,
+    step_seed,
+    train,
+)
+from unseen.training.network import Arithmetic, MovingAverage, NetworkLearner
+
+__all__ = [
+    "Arithmetic",
+    "Learner",
+    "MovingAverage",
+    "NetworkLearner",
+    "Stage",
+    "Training",
+    "TrainingProgress",
+    "evaluating",
+    "step_seed",
+    "train",
+]
