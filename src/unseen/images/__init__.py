@@ -1,5 +1,18 @@
 """Sets of images: where they come from, in which order, and how they become arrays."""
 
+from unseen.images.batching import Batch, BrokenImage, batches, default_workers
+from unseen.images.opening import open_images
+from unseen.images.preparation import Preparation
 from unseen.images.protocol import ImageSource
+from unseen.images.subsets import subset
 
-__all__ = ["ImageSource"]
+__all__ = [
+    "Batch",
+    "BrokenImage",
+    "ImageSource",
+    "Preparation",
+    "batches",
+    "default_workers",
+    "open_images",
+    "subset",
+]

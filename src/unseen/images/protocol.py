@@ -1,12 +1,13 @@
 """What an image source is. Anything with these members is one."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """An ordered set of named images, picklable so that worker processes can read it.
 

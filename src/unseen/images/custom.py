@@ -1,0 +1,118 @@
+"""`python:module:factory`: any object with a length and items, made by the user's own function.
+
+Items are uint8 arrays (h, w), (h, w, 3) or (3, h, w), or Pillow images. An optional attribute
+`names` names them. The factory is called again in every worker process, so it must give the same
+images each time; the options of the spec are its keyword arguments, as text.
+"""
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from unseen.errors import ImageError, SpecError
+from unseen.images.decode import check_size, rgb_array
+from unseen.images.naming import check_text
+from unseen.registry import Spec
+
+
+class PythonSource:
+    """What the user's factory returned, as an image source."""
+
+    endless = False
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec.text
+        self._parsed = spec
+        self._items = _call_factory(spec)
+        try:
+            count = len(self._items)
+        except TypeError as error:
+            raise ImageError(
+                f"{spec.text} returned {type(self._items).__name__}, which has no length; return "
+                "an object with a length and items"
+            ) from error
+        if count == 0:
+            raise ImageError(f"{spec.text} returned no images; return at least one")
+        names = getattr(self._items, "names", None)
+        if names is None:
+            digits = max(6, len(str(count - 1)))
+            names = [f"{index:0{digits}d}" for index in range(count)]
+        self.names: Sequence[str] = [check_text(str(name), spec.text) for name in names]
+        if len(self.names) != count or len(set(self.names)) != count:
+            raise ImageError(
+                f"{spec.text} has {count} images and {len(set(self.names))} different names; "
+                "give every image its own"
+            )
+
+    def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
+        """Item `index` as RGB (ImageError: it is neither a uint8 image nor Pillow's)."""
+        name = f"{self.spec}: {self.names[index]}"
+        try:
+            item = self._items[index]
+        except ImageError:
+            raise
+        except Exception as error:  # the user's own code
+            raise ImageError(f"{name} cannot be read ({type(error).__name__}: {error})") from error
+        if isinstance(item, Image.Image):
+            check_size(*item.size, name)
+            return rgb_array(item, name)
+        array = np.asarray(item)
+        if array.dtype == np.uint8:
+            if array.ndim == 2:
+                return np.broadcast_to(array, (3, *array.shape))
+            if array.ndim == 3 and array.shape[2] == 3:
+                return np.moveaxis(array, -1, 0)
+            if array.ndim == 3 and array.shape[0] == 3:
+                return array
+        raise ImageError(
+            f"{name} is {array.dtype} of shape {array.shape}; needed is uint8 (h, w, 3), "
+            "(3, h, w) or (h, w), or a Pillow image"
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every name, shape and pixel: the images are all read for it."""
+        digest = hashlib.sha256()
+        for index, name in enumerate(self.names):
+            image = self.read(index)
+            digest.update(f"{name}\0{image.shape}\0".encode())
+            digest.update(np.ascontiguousarray(image).data)
+        return digest.hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (PythonSource, (self._parsed,))
+
+
+def open_python(spec: Spec) -> Any:
+    """The entry point `python:module:factory[?key=value]`.
+
+    A factory that returns a whole image source (with `read` and `fingerprint`) is used as it is.
+    """
+    items = _call_factory(spec)
+    if hasattr(items, "read") and hasattr(items, "fingerprint"):
+        return items
+    return PythonSource(spec)
+
+
+def _call_factory(spec: Spec) -> Any:
+    """Import and call the user's function; modules of the working directory are found too."""
+    module_name, _, attribute = spec.require_argument("module:factory").partition(":")
+    if not attribute:
+        raise SpecError(f"{spec.text!r} names no factory; write python:module:factory")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise SpecError(f"{spec.text!r}: {module_name} cannot be imported ({error})") from error
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise SpecError(f"{spec.text!r}: {module_name} has no function {attribute!r}")
+    return factory(**spec.options)

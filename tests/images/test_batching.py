@@ -1,0 +1,206 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from unseen.errors import ImageError
+from unseen.images import Preparation, batches, open_images, subset
+from unseen.images.batching import default_workers
+
+SIDE = 8  # pixels: what is tested is order, not pictures
+
+
+def _write(folder, count):
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        Image.new("RGB", (SIDE, SIDE), (index, 2 * index, 255 - index)).save(
+            folder / f"{index:03d}.png"
+        )
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    _write(folder, 40)
+    return open_images(folder)
+
+
+@pytest.fixture
+def broken(tmp_path):
+    _write(tmp_path / "set", 6)
+    (tmp_path / "set" / "002.png").write_bytes(b"not a picture")
+    return open_images(tmp_path / "set")
+
+
+def _reds(found):
+    return [int(image[0, 0, 0]) for batch in found for image in batch.images]
+
+
+@settings(max_examples=15, deadline=None)  # each example with workers starts processes
+@given(
+    count=st.integers(0, 40),
+    seed=st.integers(0, 3),
+    batch_size=st.integers(1, 50),
+    workers=st.integers(0, 2),
+)
+def test_neither_batch_size_nor_workers_change_images_or_order(
+    source, count, seed, batch_size, workers
+):
+    indices = subset(source, count, seed) if count else []
+    found = list(
+        batches(source, indices, Preparation(SIDE), batch_size=batch_size, workers=workers)
+    )
+    assert _reds(found) == indices
+    assert [position for batch in found for position in batch.positions] == list(range(count))
+    assert all(len(batch.images) == batch_size for batch in found[:-1])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_stops_the_run_with_its_name_after_the_batches_before_it(broken, workers):
+    found = batches(
+        broken, list(range(6)), Preparation(SIDE), batch_size=2, workers=workers, skip_broken=False
+    )
+    assert _reds([next(found)]) == [0, 1]
+    with pytest.raises(ImageError, match=r"002\.png is no PNG"):
+        next(found)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_is_listed_and_skipped_when_asked_for(broken, workers):
+    found = list(
+        batches(
+            broken, [5, 2, 1], Preparation(SIDE), batch_size=2, workers=workers, skip_broken=True
+        )
+    )
+    assert _reds(found) == [5, 1]
+    assert [batch.positions for batch in found] == [[0], [2]]
+    (entry,) = found[0].broken
+    assert (entry.name, entry.position) == ("002.png", 1)
+    assert "002.png is no PNG" in entry.reason
+
+
+def _children():
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
+    )
+    return {int(line) for line in listed.stdout.split()}
+
+
+def test_closing_the_iterator_ends_its_workers(source):
+    before = _children()
+    found = batches(source, list(range(40)), Preparation(SIDE), batch_size=2, workers=2)
+    next(found)
+    during = _children() - before
+    found.close()
+    assert len(during) >= 2  # ps itself may be among them
+    assert not during & _children()
+
+
+def test_a_killed_worker_is_noticed(source):
+    before = _children()
+    found = batches(source, list(range(40)), Preparation(SIDE), batch_size=1, workers=1)
+    next(found)
+    (worker,) = [pid for pid in _children() - before if _is_python(pid)]
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(ImageError, match=r"ended by signal 9.*use fewer workers"):
+        list(found)
+
+
+def _is_python(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline") as file:  # noqa: PTH123
+            return "unseen.images.worker" in file.read()
+    except OSError:
+        return False
+
+
+def test_ctrl_c_ends_the_run_and_its_workers_within_two_seconds(tmp_path, source):
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys, time
+            from unseen.images import Preparation, batches, open_images
+            source = open_images({str(source._folder)!r})
+            for batch in batches(source, list(range(40)) * 10_000, Preparation(8), batch_size=4,
+                                 workers=2):
+                print("ready", flush=True)
+            """
+        )
+    )
+    run = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout.readline() == "ready\n"
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(run.pid)], capture_output=True, text=True, check=True
+    )
+    workers = [int(line) for line in listed.stdout.split()]
+    assert len(workers) == 2
+    started = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=20)
+    assert time.monotonic() - started < 2
+    assert "KeyboardInterrupt" in errors
+    assert not any(_is_python(pid) for pid in workers)
+
+
+class _Unpicklable:
+    spec = "mine"
+    names = ("a",)
+    endless = False
+
+    def __init__(self):
+        self.lock = lambda: None
+
+    def read(self, index):
+        return np.zeros((3, 4, 4), np.uint8)
+
+    def fingerprint(self):
+        return "0"
+
+
+def test_a_source_that_cannot_travel_is_said_so():
+    with pytest.raises(ImageError, match=r"mine cannot be sent to a worker.*use workers=0"):
+        next(batches(_Unpicklable(), [0], Preparation(4), batch_size=1, workers=1))
+    assert len(list(batches(_Unpicklable(), [0], Preparation(4), batch_size=1, workers=0))) == 1
+
+
+def test_a_bug_in_a_source_is_not_taken_for_a_broken_image(tmp_path, monkeypatch):
+    (tmp_path / "buggy_source.py").write_text(
+        "class Buggy:\n"
+        "    spec, names, endless = 'buggy', ('a',), False\n"
+        "    def read(self, index):\n"
+        "        print('this must not garble the answers')\n"
+        "        raise ZeroDivisionError('a bug of this source')\n"
+        "    def fingerprint(self):\n"
+        "        return '0'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from buggy_source import Buggy
+
+    with pytest.raises(ImageError, match="ZeroDivisionError: a bug of this source"):
+        list(batches(Buggy(), [0], Preparation(4), batch_size=1, workers=1, skip_broken=True))
+
+
+def test_an_abandoned_run_leaves_no_pool_behind(source):
+    found = batches(source, list(range(40)), Preparation(SIDE), batch_size=2, workers=1)
+    next(found)
+    gone = weakref.ref(found)
+    del found
+    assert gone() is None
+
+
+def test_nonsense_sizes_are_refused(source):
+    with pytest.raises(ImageError, match="batch_size is 0"):
+        batches(source, [0], Preparation(4), batch_size=0, workers=0)
+    assert 1 <= default_workers() <= 8
