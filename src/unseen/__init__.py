@@ -7,7 +7,14 @@ import importlib
 from typing import Any
 
 # name → module that defines it
-_PUBLIC: dict[str, str] = {}
+_PUBLIC: dict[str, str] = {
+    "Areas": "unseen.records",
+    "check_comparable": "unseen.records",
+    "concatenate": "unseen.records",
+    "read_areas": "unseen.records",
+    "read_tally": "unseen.records",
+    "write_areas": "unseen.records",
+}
 
 __all__ = [*_PUBLIC, "errors", "statistics"]
 

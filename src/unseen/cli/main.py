@@ -91,7 +91,8 @@ def run(arguments: Sequence[str]) -> int:
         except UnseenError as error:
             if debug:
                 traceback.print_exc()
-            print(f"unseen: error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+            line = "; ".join([str(error), *getattr(error, "__notes__", [])])
+            print(f"unseen: error: {' '.join(line.split())}", file=sys.stderr)  # noqa: T201
             status = 1
     if interruptible.signal is not None:
         print(interruptible.message, file=sys.stderr)  # noqa: T201
