@@ -1,1 +1,28 @@
 """Statistics of class areas. NumPy and SciPy alone."""
+
+from unseen.statistics.classes import (
+    PRESENCE_THRESHOLD,
+    ClassComparison,
+    GeneratorChange,
+    compare_classes,
+    compare_generators,
+    smallest_detectable_drop,
+)
+from unseen.statistics.frechet import FrechetDistance, frechet_distance, frechet_shares
+from unseen.statistics.inference import FrechetInference, frechet_inference
+from unseen.statistics.samples import self_halves
+
+__all__ = [
+    "PRESENCE_THRESHOLD",
+    "ClassComparison",
+    "FrechetDistance",
+    "FrechetInference",
+    "GeneratorChange",
+    "compare_classes",
+    "compare_generators",
+    "frechet_distance",
+    "frechet_inference",
+    "frechet_shares",
+    "self_halves",
+    "smallest_detectable_drop",
+]

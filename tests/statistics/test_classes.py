@@ -1,0 +1,158 @@
+"""Class verdicts: directions, zero counts, multiplicity, power."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from unseen.errors import SampleError
+from unseen.statistics import (
+    compare_classes,
+    compare_generators,
+    ratios,
+    smallest_detectable_drop,
+)
+from unseen.statistics.classes import benjamini_hochberg, holm
+
+
+def with_counts(n: int, *counts: int, area: float = 0.02) -> np.ndarray:
+    """Fractions of n images: class k + 1 covers `area` of the first counts[k]; class 0 the rest."""
+    table = np.zeros((n, len(counts) + 1))
+    for k, count in enumerate(counts):
+        table[:count, k + 1] = area
+    table[:, 0] = 1.0 - table.sum(axis=1)
+    return table
+
+
+def test_every_verdict_appears_where_it_should() -> None:
+    #                        omitted under over matched undecided untested
+    real = with_counts(2000, 400, 400, 200, 1500, 40, 4)
+    generated = with_counts(2000, 10, 200, 400, 1500, 30, 4)
+    verdicts = [comparison.verdict for comparison in compare_classes(real, generated)[1:]]
+    assert verdicts == [
+        "omitted",
+        "under",
+        "over",
+        "matched",
+        "undecided",
+        "untested",
+    ]
+
+
+def test_a_class_in_fewer_than_ten_pooled_images_is_not_tested() -> None:
+    nine, ten = compare_classes(with_counts(50, 5, 5), with_counts(50, 4, 5))[1:]
+    assert (nine.tested, ten.tested) == (False, True)
+    assert nine.interval is None
+    assert nine.p_value is None
+    assert nine.verdict == "untested"
+
+
+def test_specks_below_the_threshold_are_not_presence() -> None:
+    real = with_counts(100, 50, area=0.0049)
+    assert compare_classes(real, real)[1].real_presence == 0.0
+    assert compare_classes(real, real, presence_threshold=0.004)[1].real_presence == 0.5
+    assert compare_classes(real, real)[1].real_area == pytest.approx(0.00245)
+
+
+def test_a_class_always_present_is_compared_by_area() -> None:
+    rng = np.random.default_rng(0)
+    real, generated = rng.uniform(0.2, 0.4, (500, 1)), rng.uniform(0.1, 0.2, (500, 1))
+    real, generated = np.hstack([real, 1 - real]), np.hstack([generated, 1 - generated])
+    comparison = compare_classes(real, generated)[0]
+    assert comparison.statistic == "area"
+    assert comparison.verdict == "under"
+    assert comparison.ratio == pytest.approx(0.5, abs=0.02)
+    assert comparison.interval is not None
+    assert comparison.interval[0] < 0.5 < comparison.interval[1]
+
+
+def test_zero_counts_have_one_open_end() -> None:
+    _, absent, new = compare_classes(with_counts(400, 40, 0), with_counts(400, 0, 40))
+    assert absent.ratio == 0.0
+    assert absent.interval is not None
+    assert absent.interval[0] == 0.0
+    assert absent.verdict in ("omitted", "under")
+    assert absent.generated_area_given_presence is None
+    assert new.ratio == np.inf
+    assert new.interval is not None
+    assert new.interval[1] == np.inf
+    assert new.verdict == "over"
+    assert new.smallest_detectable_drop is None  # nothing real to lose
+
+
+def test_the_interval_ends_where_the_test_does() -> None:
+    a, b = np.array([30, 5, 90]), np.array([12, 0, 99])
+    lower, upper = ratios.score_interval(a, b, 100, 120, z=2.5)
+    np.testing.assert_allclose(ratios.score(a, b, 100, 120, upper), -2.5, atol=1e-6)
+    assert lower[1] == 0.0
+    some = np.array([0, 2])
+    at_lower = ratios.score(a[some], b[some], 100, 120, lower[some])
+    np.testing.assert_allclose(at_lower, 2.5, atol=1e-6)
+
+
+def test_at_ratio_one_the_score_is_the_pooled_comparison_of_two_proportions() -> None:
+    z = ratios.score(np.array([30]), np.array([20]), 100, 120)
+    pooled = 50 / 220
+    expected = (20 / 120 - 30 / 100) / np.sqrt(pooled * (1 - pooled) * (1 / 100 + 1 / 120))
+    assert z[0] == pytest.approx(expected)
+
+
+def test_adjusted_p_values_are_those_of_scipy_and_of_the_definition() -> None:
+    p = np.array([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(benjamini_hochberg(p), scipy.stats.false_discovery_control(p))
+    np.testing.assert_allclose(holm(p), [0.03, 0.06, 0.06, 0.02])  # 3×, 2× and its maximum, 4×
+
+
+def test_a_drop_of_the_printed_size_is_detected_four_times_in_five() -> None:
+    rng = np.random.default_rng(0)
+    n, m, p, z = 1000, 1500, 0.05, 3.0
+    drop = ratios.detectable_drop(np.array([p]), n, m, z=z)[0]
+    real, generated = rng.binomial(n, p, 20_000), rng.binomial(m, p * (1 - drop), 20_000)
+    detected = (ratios.score(real, generated, n, m) < -z).mean()
+    assert detected == pytest.approx(0.8, abs=0.01)  # three standard errors of 20,000 draws
+
+
+def test_more_images_show_smaller_drops_and_too_few_show_none() -> None:
+    drops = [smallest_detectable_drop(0.02, n, n, tests=100) for n in (500, 2000, 8000)]
+    assert drops[0] is None or drops[0] > (drops[1] or 0.0)
+    assert drops[1] is not None
+    assert drops[2] is not None
+    assert drops[1] > drops[2]
+    assert smallest_detectable_drop(0.02, 50, 50) is None
+
+
+def test_the_order_of_images_and_classes_changes_nothing() -> None:
+    rng = np.random.default_rng(1)
+    real, generated = with_counts(300, 100, 20, 9), with_counts(200, 40, 20, 8)
+    columns = rng.permutation(4)
+    expected = compare_classes(real, generated)
+    shuffled = compare_classes(
+        rng.permutation(real)[:, columns], rng.permutation(generated)[:, columns]
+    )
+    np.testing.assert_allclose(
+        [c.interval or (0, 0) for c in shuffled], [expected[k].interval or (0, 0) for k in columns]
+    )
+    assert [c.verdict for c in shuffled] == [expected[k].verdict for k in columns]
+
+
+def test_a_new_generator_that_loses_a_class_has_regressed() -> None:
+    real = with_counts(2000, 400, 400, 400, 400)
+    previous = with_counts(2000, 390, 100, 700, 390)
+    new = with_counts(2000, 100, 390, 410, 405)
+    changes = compare_generators(real, previous, new)
+    verdicts = [change.verdict for change in changes[1:]]
+    assert verdicts == ["regressed", "improved", "improved", "undecided"]
+    lost = changes[1]
+    assert lost.change == pytest.approx(-0.145)
+    assert lost.distance_change > 0.0
+    assert lost.interval is not None
+    assert lost.interval[0] < -0.145 < lost.interval[1] < 0.0
+
+
+def test_overshooting_by_more_than_before_is_a_regression() -> None:
+    real, previous, new = (with_counts(2000, count) for count in (400, 380, 900))
+    assert compare_generators(real, previous, new)[1].verdict == "regressed"
+
+
+def test_percent_is_refused_where_fractions_are_meant() -> None:
+    with pytest.raises(SampleError, match="give fractions, not percent"):
+        compare_classes(100.0 * with_counts(20, 10), with_counts(20, 10))
