@@ -11,6 +11,7 @@ _PUBLIC: dict[str, str] = {
     "Areas": "unseen.records",
     "check_comparable": "unseen.records",
     "concatenate": "unseen.records",
+    "load_generator": "unseen.generators",
     "read_areas": "unseen.records",
     "read_tally": "unseen.records",
     "write_areas": "unseen.records",
