@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from unseen.errors import SampleError
 
@@ -97,32 +97,36 @@ def fidelity(sigma_t: Float64[np.ndarray, "k k"], sigma_g: Float64[np.ndarray, "
     With Σ_t = L Lᵀ it is tr (Lᵀ Σ_g L)^½, the square root of a symmetric matrix. L comes from a
     Cholesky factorisation with pivots, which ends at the rank instead of failing there.
     """
-    factor = cholesky_factor(sigma_t)
-    if factor.shape[1] == 0:
+    factor, order = _triangular_factor(sigma_t)
+    if not factor.size:
         return 0.0
+    # LAPACK's reduction of A B x = λ x computes Lᵀ A L with triangular products alone.
+    product, _ = scipy.linalg.lapack.dsygst(
+        np.asfortranarray(sigma_g[np.ix_(order, order)]), factor, itype=2, lower=1, overwrite_a=1
+    )
     eigenvalues = scipy.linalg.eigh(
-        factor.T @ (sigma_g @ factor),
-        eigvals_only=True,
-        driver="evd",
-        overwrite_a=True,
-        check_finite=False,
+        product, lower=True, eigvals_only=True, driver="evd", overwrite_a=True, check_finite=False
     )
     # Rounding leaves eigenvalues near eps · λ_max where zero is meant; their roots would be 1e-8.
     smallest = eigenvalues[-1] * len(eigenvalues) * np.finfo(np.float64).eps
     return float(np.sqrt(eigenvalues[eigenvalues > smallest]).sum())
 
 
-def cholesky_factor(sigma: Float64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k r"]:
-    """L with L Lᵀ = Σ and as many columns as Σ has rank."""
+def _triangular_factor(
+    sigma: Float64[np.ndarray, "k k"],
+) -> tuple[Float64[np.ndarray, "r r"], Int64[np.ndarray, " r"]]:
+    """Lower triangular L, and an order of classes in which L Lᵀ = Σ.
+
+    Columns of L beyond the rank of Σ are zero. Both are empty where Σ is zero.
+    """
     largest = float(sigma.diagonal().max(initial=0.0))
     if largest <= 0.0:
-        return np.zeros((len(sigma), 0))
-    packed, pivots, rank, _ = scipy.linalg.lapack.dpstrf(
+        return np.zeros((0, 0)), np.zeros(0, dtype=np.int64)
+    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(
         sigma, lower=1, tol=largest * _RANK_TOLERANCE
     )
-    factor = np.empty((len(sigma), rank))
-    factor[pivots - 1] = np.tril(packed)[:, :rank]
-    return factor
+    factor[:, rank:] = 0.0  # what is left there is the part that was not factored
+    return factor, pivots.astype(np.int64) - 1
 
 
 def _root(sigma: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "k k"]:

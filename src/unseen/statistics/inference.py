@@ -30,6 +30,7 @@ class FrechetInference:
         plug_in: as published: biased upwards, the more the fewer images.
         floor: expectation of the plug-in had both sides one distribution, at this (n, m).
         p_value: of "no difference", by permutation of images between the sides.
+        at_half: mean plug-in between random halves of the sides; None where they are too small.
         corrected: estimate of the true distance; may be below zero.
         interval: of the true distance, at `level`; starts at 0 where p_value > 1 − level.
         shares: what each class adds to the plug-in; not negative, sums to it.
@@ -42,6 +43,7 @@ class FrechetInference:
     plug_in: FrechetDistance
     floor: float
     p_value: float
+    at_half: float | None
     corrected: float
     interval: tuple[float, float]
     shares: Float64[np.ndarray, " k"]
@@ -83,51 +85,60 @@ def frechet_inference(
     rows = Rows(pooled[:, pooled.any(axis=0)])
     sides = rows.gram(np.arange(n)), rows.gram(np.arange(n, n + m))
     observed = _Terms.between(*sides)
+    at_half: float | None
     halved = min(n, m) >= _FEWEST_FOR_HALVES
 
     total = sides[0] + sides[1]
-    null = []
-    null_halves = []
-    for trial in range(permutations):
-        order = rng.permutation(n + m)
-        if n <= m:
-            first = rows.gram(order[:n])
-            second = total - first
-        else:
-            second = rows.gram(order[n:])
-            first = total - second
-        null.append(_Terms.between(first, second))
-        if halved and trial < splits:
-            first_half = rows.gram(order[: n // 2])
-            second_half = rows.gram(order[n : n + m // 2])
-            null_halves.append(_Terms.between(first_half, second_half))
-            null_halves.append(_Terms.between(first - first_half, second - second_half))
+    orders = [rng.permutation(n + m) for _ in range(permutations)]
+    null = [
+        _Terms.between(first, total - first)
+        for first in rows.grams([order[:n] for order in orders])
+    ]
     null_values = np.asarray([terms.value for terms in null])
     floor = float(null_values.mean())
     p_value = (1 + int((null_values >= observed.value).sum())) / (1 + permutations)
 
+    null_variance = float(null_values.var(ddof=1))
     mean_bias = np.trace(sides[0].covariance) / n + np.trace(sides[1].covariance) / m
     covariance_floor = float(np.mean([terms.covariance for terms in null]))
     if halved:
         estimator = "calibrated-halving"
-        quarters = [_halves(rows, sides, n, m, rng) for _ in range(splits)]
-        at_half = float(np.mean([[terms.covariance for terms in four] for four in quarters]))
-        floor_at_half = float(np.mean([terms.covariance for terms in null_halves]))
+        subsets = [
+            side for order in orders[:splits] for side in (order[: n // 2], order[n : n + m // 2])
+        ]
+        firsts = rows.grams(subsets)
+        floor_at_half = float(
+            np.mean([_Terms.between(a, c).covariance for a, c in zip(firsts, firsts, strict=True)])
+        )
+        subsets = [
+            side
+            for _ in range(splits)
+            for side in (rng.permutation(n)[: n // 2], n + rng.permutation(m)[: m // 2])
+        ]
+        firsts = rows.grams(subsets)
+        quarters = [_quarters(sides, a, c) for a, c in zip(firsts, firsts, strict=True)]
+        at_half = float(np.mean([[terms.value for terms in four] for four in quarters]))
+        covariance_at_half = float(
+            np.mean([[terms.covariance for terms in four] for four in quarters])
+        )
         # The bias falls with the number of images as the floor does; how large it is, the halves
         # of these very sides tell.
         growth = max(floor_at_half - covariance_floor, np.finfo(np.float64).tiny)
-        covariance_bias = (at_half - observed.covariance) * covariance_floor / growth
+        covariance_bias = (covariance_at_half - observed.covariance) * covariance_floor / growth
         contrasts = [
             (aa.value - bb.value) ** 2 + (ab.value - ba.value) ** 2 for aa, bb, ab, ba in quarters
         ]
-        linear_and_twice_null = float(np.mean(contrasts)) / 8.0
+        # Each contrast has four times the variance of the distance itself, and eight times that
+        # part of it which is there without any difference: take the surplus off again.
+        variance = float(np.mean(contrasts)) / 8.0 - null_variance
+        freedom = 2.0 * splits
     else:
-        estimator = "floor-subtracted"
+        estimator, at_half = "floor-subtracted", None
         covariance_bias = covariance_floor
-        linear_and_twice_null = 0.0
+        variance, freedom = null_variance, math.inf
     corrected = observed.value - float(mean_bias) - covariance_bias
-    error = math.sqrt(max(linear_and_twice_null, float(null_values.var(ddof=1))))
-    reach = float(scipy.stats.norm.ppf(0.5 + level / 2)) * error
+    error = math.sqrt(max(variance, null_variance))
+    reach = float(scipy.stats.t.ppf(0.5 + level / 2, freedom)) * error
     lower = max(corrected - reach, 0.0) if p_value <= 1.0 - level else 0.0
     upper = max(corrected + reach, lower)
     shares = frechet_shares(real, generated)
@@ -135,6 +146,7 @@ def frechet_inference(
         plug_in=FrechetDistance(observed.value, observed.mean, observed.covariance),
         floor=floor,
         p_value=p_value,
+        at_half=at_half,
         corrected=corrected,
         interval=(lower, upper),
         shares=shares,
@@ -164,16 +176,14 @@ class _Terms:
         )
 
 
-def _halves(
-    rows: Rows, sides: tuple[Gram, Gram], n: int, m: int, rng: np.random.Generator
+def _quarters(
+    sides: tuple[Gram, Gram], real_half: Gram, generated_half: Gram
 ) -> tuple[_Terms, _Terms, _Terms, _Terms]:
-    """Distances between random halves of the sides: first–first, second–second, and crossed."""
-    a = rows.gram(rng.permutation(n)[: n // 2])
-    c = rows.gram(n + rng.permutation(m)[: m // 2])
-    b, d = sides[0] - a, sides[1] - c
+    """Distances between halves of the sides: first–first, second–second, and crossed."""
+    real_rest, generated_rest = sides[0] - real_half, sides[1] - generated_half
     return (
-        _Terms.between(a, c),
-        _Terms.between(b, d),
-        _Terms.between(a, d),
-        _Terms.between(b, c),
+        _Terms.between(real_half, generated_half),
+        _Terms.between(real_rest, generated_rest),
+        _Terms.between(real_half, generated_rest),
+        _Terms.between(real_rest, generated_half),
     )

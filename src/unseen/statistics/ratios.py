@@ -13,7 +13,7 @@ _Floats = Float64[np.ndarray, "..."]
 
 _LARGEST_LOG_RATIO = 20.0  # e²⁰: no two samples of images tell a larger ratio from infinity
 _BISECTIONS = 50  # 40 / 2⁵⁰: interval ends to 4e-14 on the log scale
-_POWER_NODES = 48  # quantiles of the real count over which power is averaged
+_POWER_NODES = 32  # quantiles of the real count over which power is averaged
 
 
 def score(
@@ -114,7 +114,7 @@ def detectable_drop(presence: _Floats, n: int, m: int, *, z: float, power: float
 
     smallest, largest = np.zeros_like(presence), np.ones_like(presence)
     reached = power_at(largest) >= power
-    for _ in range(24):  # to 1e-7
+    for _ in range(16):  # to 2e-5
         middle_drop = 0.5 * (smallest + largest)
         enough = (power_at(middle_drop) >= power)[:, None]
         smallest = np.where(enough, smallest, middle_drop)
