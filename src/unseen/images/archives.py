@@ -11,8 +11,9 @@ import tempfile
 import weakref
 import zipfile
 from collections.abc import Sequence
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -128,22 +129,30 @@ class LmdbSource:
             raise MissingExtraError(
                 f'{self.spec} needs the package lmdb; run: pip install "unseen[lmdb]"'
             ) from error
-        key = (os.getpid(), os.path.realpath(self._folder))
+        status = (self._folder / "data.mdb").stat()
+        key = (os.getpid(), status.st_dev, status.st_ino)
         environment = _ENVIRONMENTS.get(key)
         if environment is None:
             try:
                 environment = lmdb.open(
-                    key[1], readonly=True, lock=False, readahead=False, create=False
+                    str(self._folder), readonly=True, lock=False, readahead=False, create=False
                 )
             except lmdb.Error as error:
                 raise ImageError(
                     f"{self._folder} cannot be opened as an LMDB database ({error}); restore it"
                 ) from error
+            needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+            if status.st_size < needed:  # reading beyond the end of a map kills the process
+                environment.close()
+                raise ImageError(
+                    f"{self._folder} is truncated: data.mdb has {status.st_size:,} bytes of "
+                    f"{needed:,}; restore it"
+                )
             _ENVIRONMENTS[key] = environment
         return environment
 
 
-_ENVIRONMENTS: dict[tuple[int, str], Any] = {}  # (process, folder) → open database
+_ENVIRONMENTS: dict[tuple[int, int, int], Any] = {}  # (process, device, inode) → database
 
 
 class _Keys(Sequence[str]):
@@ -241,7 +250,7 @@ class NpzSource:
 class _Header:
     """The header of one `.npy` member."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         version = np.lib.format.read_magic(file)
         read = (
             np.lib.format.read_array_header_1_0

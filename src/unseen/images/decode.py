@@ -16,7 +16,7 @@ Refused: floating-point and 32-bit pixels (their range is unknown), more than 64
 import contextlib
 import warnings
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 
 import numpy as np
 from jaxtyping import UInt8
@@ -42,7 +42,7 @@ _UPRIGHT = {
 }
 
 
-def decode(file: BinaryIO, name: str) -> UInt8[np.ndarray, "3 h w"]:
+def decode(file: BufferedIOBase, name: str) -> UInt8[np.ndarray, "3 h w"]:
     """Decode one image file to 8-bit RGB by this module's rule.
 
     Args:
@@ -61,7 +61,7 @@ def decode(file: BinaryIO, name: str) -> UInt8[np.ndarray, "3 h w"]:
         raise ImageError(f"{name} is empty (0 bytes); restore it or remove it")
     try:
         with _no_warnings():
-            image = Image.open(file, formats=_FORMATS)
+            image = Image.open(file, formats=_FORMATS)  # type: ignore[arg-type]  # a BytesIO too
             check_size(*image.size, name)
             image.load()
             return rgb_array(image, name)
