@@ -36,10 +36,10 @@ def test_labels_are_the_argmax_of_the_interpolated_softmax(seed, classes, side, 
     assert torch.all(chosen >= expected.amax(1) - 1e-4)
 
 
-def test_blocks_of_classes_change_nothing(monkeypatch):
+def test_blocks_of_pixels_change_nothing(monkeypatch):
     logits = torch.randn(1, 9, 5, 5, generator=torch.Generator().manual_seed(0))
     whole = interpolated_argmax(logits, (20, 20))
-    monkeypatch.setattr(label_maps, "_CHUNK", 2 * 400)  # two classes at a time
+    monkeypatch.setattr(label_maps, "_CHUNK", 70)  # some pixels at a time
     assert torch.equal(interpolated_argmax(logits, (20, 20)), whole)
 
 
@@ -50,7 +50,7 @@ def test_the_lowest_class_wins_a_tie():
 def test_classes_that_never_win_are_left_out():
     logits = torch.zeros(5, 4, 4)
     logits[3] = 7.0
-    assert possible_winners(logits).tolist() == [3]
+    assert possible_winners(logits).flatten(1).any(1).nonzero().tolist() == [[3]]
 
 
 def test_nan_scores_are_refused():

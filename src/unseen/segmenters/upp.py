@@ -1,0 +1,295 @@
+"""`upp[:FOLDER]`: Unified Perceptual Parsing with its authors' weights.
+
+Three channels: object (the default), material, part. `encoder_epoch_40.pth`, `decoder_epoch_40.pth`
+and `labels.json` are downloaded when no folder is named.
+Source: Xiao, Liu, Zhou, Jiang, Sun, ECCV 2018 (arXiv:1807.10221); label rules of Bau et al., 2019.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Integer, UInt8
+from torch import nn
+
+from unseen.errors import CheckpointError, SegmenterError
+from unseen.nn.label_maps import interpolated_argmax
+from unseen.nn.unified_parsing import HEADS, Sizes, UnifiedParsing, fast_network
+from unseen.provenance import sha256_of_file
+from unseen.registry import Spec
+from unseen.segmenters.protocol import Precision
+from unseen.weights import fetch, read_checkpoint
+
+ENCODER, DECODER, LABELS = "encoder_epoch_40.pth", "decoder_epoch_40.pth", "labels.json"
+
+_MEAN_BGR = (102.9801, 115.9465, 122.7717)  # of ImageNet, as the authors' Caffe ancestors have it
+_BATCH = 16  # images in the network at a time: bounds its memory
+
+# In the published files, of no use here: the ImageNet classifier, a texture head of an earlier
+# version, and the bookkeeping of (synchronised) batch norm in training.
+_UNUSED_PREFIXES = ("fc.", "texture_head.")
+_UNUSED_NAMES = ("num_batches_tracked", "_tmp_running_mean", "_tmp_running_var", "_running_iter")
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnedParts:
+    """The scores of the part head that describe one object class."""
+
+    owner: int  # object label
+    first: int  # first score
+    labels: tuple[int, ...]  # score `first + i` → label in the part channel
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """What `labels.json` says: names, and which parts belong to which objects.
+
+    Attributes:
+        channels: object, material and part, each beginning with "none" (the published name is
+            "-").
+        shared: label of a channel → number in the one list of Bau et al.: objects, then
+            materials, then parts. 0 stays 0; a part that is also an object has the object's.
+    """
+
+    channels: Mapping[str, tuple[str, ...]]
+    parts: tuple[OwnedParts, ...]  # in the order of the part head: ascending owner
+    shared: Mapping[str, tuple[int, ...]]
+    scores: Mapping[str, int]  # width of every head
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a `labels.json` of the authors' layout.
+
+    Raises:
+        CheckpointError: unreadable, a list is missing, or a name is not where it should be.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is no readable JSON ({error})") from error
+    for key in ("object", "part", "material", "scene", "object_part"):
+        if not isinstance(value, dict) or not isinstance(value.get(key), list | dict):
+            raise CheckpointError(f"{path} has no list {key!r}; needed is the authors' labels.json")
+    return vocabulary_of(value, str(path))
+
+
+def vocabulary_of(value: Mapping[str, Any], name: str = LABELS) -> Vocabulary:
+    """The vocabulary of parsed `labels.json`; `name` is what messages call it."""
+    objects, materials = list(value["object"]), list(value["material"])
+    number = {label: index for index, label in enumerate(objects)}
+    nothing = objects[0]
+    part_names: list[str] = []
+    owned: dict[int, Sequence[str]] = {}
+    for owner, names in value["object_part"].items():  # the file's order numbers the parts
+        if owner not in number:
+            raise CheckpointError(f"{name}: object_part names {owner!r}, which is no object")
+        owned[number[owner]] = names
+        part_names += [p for p in names if p != nothing and p not in part_names]
+    part_label = {nothing: 0, **{part: 1 + index for index, part in enumerate(part_names)}}
+    parts, first = [], 0
+    for owner_label in sorted(owned):  # the network's order
+        labels = tuple(part_label[part] for part in owned[owner_label])
+        parts.append(OwnedParts(owner_label, first, labels))
+        first += len(labels)
+    shared_part, following = [0], len(objects) + len(materials) - 1
+    for part in part_names:
+        if part in number:
+            shared_part.append(number[part])
+        else:
+            shared_part.append(following)
+            following += 1
+    return Vocabulary(
+        channels={
+            "object": ("none", *_distinct(objects[1:])),
+            "material": ("none", *_distinct(materials[1:])),
+            "part": ("none", *part_names),
+        },
+        parts=tuple(parts),
+        shared={
+            "object": tuple(range(len(objects))),
+            "material": (0, *range(len(objects), len(objects) + len(materials) - 1)),
+            "part": tuple(shared_part),
+        },
+        scores={
+            "object": len(objects),
+            "part": first,
+            "material": len(materials),
+            "scene": len(value["scene"]),
+        },
+    )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names with " (2)", " (3)", … after a repeated one: columns need names of their own."""
+    seen: dict[str, int] = {}
+    answer = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        answer.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return answer
+
+
+class UnifiedParsingSegmenter:
+    """Labels by Unified Perceptual Parsing at the pictures' own size."""
+
+    resolution = 256
+
+    def __init__(
+        self,
+        network: UnifiedParsing,
+        vocabulary: Vocabulary,
+        provenance: Mapping[str, Any],
+        *,
+        device: str = "cpu",
+        precision: Precision = "fp32",
+    ) -> None:
+        """Take over a plain network in evaluation mode.
+
+        Args:
+            network: as the files hold it; left as it is.
+            vocabulary: of its heads.
+            provenance: where the weights come from.
+            device: "cpu" or "cuda[:N]".
+            precision: of all but the classifiers.
+        """
+        self.vocabulary = vocabulary
+        self.channels = vocabulary.channels
+        self.provenance: Mapping[str, Any] = {**provenance, "precision": precision}
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        heads = [head for head in HEADS if head != "scene"]
+        self._network = fast_network(network, heads, dtype).to(device)
+        self._device = torch.device(device)
+
+    def label_maps(
+        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    ) -> Integer[np.ndarray, "n h w"]:
+        """Labels of one channel; part only where the owning object won, "none" elsewhere."""
+        if channel not in self.channels:
+            known = ", ".join(self.channels)
+            raise SegmenterError(
+                f"{self.provenance.get('spec', 'upp')} has no channel {channel!r}; it has: {known}"
+            )
+        answers = [
+            self._labels(torch.from_numpy(images[start : start + _BATCH]).to(self._device), channel)
+            for start in range(0, len(images), _BATCH)
+        ]
+        labels: np.ndarray = torch.cat(answers).to(torch.int32).cpu().numpy()
+        return labels
+
+    def shared_label_maps(
+        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    ) -> Integer[np.ndarray, "n h w"]:
+        """The same labels in the one numbering of Bau et al. (objects, materials, parts)."""
+        labels = self.label_maps(images, channel)
+        return np.take(np.asarray(self.vocabulary.shared[channel], np.int32), labels)
+
+    @torch.inference_mode()
+    def _labels(self, images: torch.Tensor, channel: str) -> torch.Tensor:
+        size = (images.shape[-2], images.shape[-1])
+        heads = {"object": ["object"], "material": ["material"], "part": ["object", "part"]}
+        scores = self._network(network_input(images), heads[channel])
+        if channel != "part":
+            return interpolated_argmax(scores[channel], size)
+        objects = interpolated_argmax(scores["object"], size)
+        labels = torch.zeros_like(objects)
+        for parts in self.vocabulary.parts:
+            wins = objects == parts.owner
+            if wins.any():
+                own = scores["part"][:, parts.first : parts.first + len(parts.labels)]
+                translate = torch.tensor(parts.labels, device=objects.device)
+                labels = torch.where(wins, translate[interpolated_argmax(own, size)], labels)
+        return labels
+
+
+def network_input(images: torch.Tensor) -> torch.Tensor:
+    """8-bit RGB to what the network was trained on: BGR in 0…255 minus the channel means."""
+    mean = torch.tensor(_MEAN_BGR, device=images.device)[:, None, None]
+    return (images.flip(1).float() - mean).contiguous(memory_format=torch.channels_last)
+
+
+def load_upp(spec: Spec, *, device: str, precision: Precision) -> UnifiedParsingSegmenter:
+    """The plug-in's factory. Without a folder the published files are downloaded.
+
+    Raises:
+        SpecError: an unknown option.
+        CheckpointError: a file is missing, unreadable or does not fit.
+        DownloadError: no folder was named, and the files cannot be fetched.
+    """
+    spec.check_options()
+    files = _files(spec)
+    vocabulary = read_vocabulary(files[LABELS])
+    network = read_network(files, Sizes(classes=vocabulary.scores))
+    provenance = {
+        "spec": spec.text,
+        "family": "upp",
+        "weights": {name: sha256_of_file(path) for name, path in files.items()},
+    }
+    return UnifiedParsingSegmenter(
+        network, vocabulary, provenance, device=device, precision=precision
+    )
+
+
+def read_network(files: Mapping[str, Path], sizes: Sizes) -> UnifiedParsing:
+    """The plain network with the weights of two files, in evaluation mode.
+
+    Raises:
+        CheckpointError: a file is unreadable, or a weight is missing, unknown or of another shape.
+    """
+    network = UnifiedParsing(sizes)
+    for module, file in ((network.encoder, ENCODER), (network.decoder, DECODER)):
+        load_weights(module, read_checkpoint(files[file]), files[file])
+    return network.eval()
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Copy weights by name into a module; all of them, but for those that are of no use here.
+
+    Raises:
+        CheckpointError: one is missing, unknown, or of another shape.
+    """
+    wanted = {
+        name: value
+        for name, value in module.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    given = {
+        name: value
+        for name, value in weights.items()
+        if not name.startswith(_UNUSED_PREFIXES) and name.rpartition(".")[2] not in _UNUSED_NAMES
+    }
+    missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    if missing or unknown:
+        faults = []
+        if missing:
+            faults.append(f"lacks {len(missing)} weights (first: {missing[0]})")
+        if unknown:
+            faults.append(f"has {len(unknown)} unknown ones (first: {unknown[0]})")
+        raise CheckpointError(
+            f"{path} {' and '.join(faults)}; needed is a file of upp-resnet50-upernet"
+        )
+    for name, value in wanted.items():
+        if given[name].shape != value.shape:
+            raise CheckpointError(
+                f"{path}: {name} has shape {tuple(given[name].shape)}; {LABELS} asks for "
+                f"{tuple(value.shape)}"
+            )
+    module.load_state_dict(given, strict=False)  # the counters of batch norm are not in `given`
+
+
+def _files(spec: Spec) -> dict[str, Path]:
+    """The three files, in the folder named or downloaded."""
+    names = (ENCODER, DECODER, LABELS)
+    if spec.argument is None:
+        return {name: fetch(f"upp/{name}") for name in names}
+    folder = Path(spec.argument)
+    for name in names:
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder / name} is missing; upp:FOLDER needs {ENCODER}, {DECODER} and {LABELS}, "
+                "and plain upp downloads them"
+            )
+    return {name: folder / name for name in names}
