@@ -178,7 +178,7 @@ def test_an_empty_file_is_said_to_be_empty():
 def test_a_truncated_file_is_an_error_with_its_name(kind):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     content = _encode(Image.fromarray(noise), kind)
-    with pytest.raises(ImageError, match=r"a\.png (is truncated or damaged|is no PNG)"):
+    with pytest.raises(ImageError, match=r"a\.png is (truncated|damaged|no PNG)"):
         _decode(content[: len(content) * 2 // 3])
 
 

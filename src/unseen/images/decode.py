@@ -78,9 +78,9 @@ def decode(file: BufferedIOBase, name: str) -> UInt8[np.ndarray, "3 h w"]:
             "scale it down first"
         ) from error
     except Exception as error:  # decoders raise nearly anything on broken bytes
-        raise ImageError(
-            f"{name} is truncated or damaged ({_one_line(error)}); restore it or remove it"
-        ) from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        what = "truncated" if "truncated" in why else f"damaged ({why})"
+        raise ImageError(f"{name} is {what}; restore it or remove it") from error
 
 
 def check_size(width: int, height: int, name: str) -> None:
@@ -139,7 +139,3 @@ def _no_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
