@@ -204,3 +204,30 @@ def test_nonsense_sizes_are_refused(source):
     with pytest.raises(ImageError, match="batch_size is 0"):
         batches(source, [0], Preparation(4), batch_size=0, workers=0)
     assert 1 <= default_workers() <= 8
+
+
+def test_no_more_is_decoded_ahead_than_a_few_batches(tmp_path, monkeypatch):
+    (tmp_path / "counting_source.py").write_text(
+        "import numpy as np, pathlib\n"
+        "class Counting:\n"
+        "    spec, names, endless = 'counting', ('a',) * 1000, False\n"
+        "    def __init__(self, path):\n"
+        "        self.path = path\n"
+        "    def read(self, index):\n"
+        "        with pathlib.Path(self.path).open('a') as file:\n"
+        "            file.write('.')\n"
+        "        return np.zeros((3, 4, 4), np.uint8)\n"
+        "    def fingerprint(self):\n"
+        "        return '0'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from counting_source import Counting
+
+    count = tmp_path / "count"
+    found = batches(Counting(str(count)), range(1000), Preparation(4), batch_size=4, workers=2)
+    next(found)
+    time.sleep(0.5)  # as long as the caller likes
+    read_ahead = count.stat().st_size
+    found.close()
+    # 3 requests a worker under way make 1.5 batches; 2 + 1 batches of 4 are begun, none more.
+    assert 4 <= read_ahead <= 12

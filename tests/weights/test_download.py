@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -222,3 +223,26 @@ def test_the_table_is_consistent():
         assert entry.sha256 is None or re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", entry.sha256)
         if entry.sha256:
             assert entry.sha256[:8] in entry.url
+
+
+def test_progress_is_shown_to_people_and_to_no_one_else(server, monkeypatch, capsys):
+    fetch("model")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("UNSEEN_CACHE", str(cache_folder() / "another"))
+    fetch("model")
+    printed = capsys.readouterr().err
+    assert printed.endswith(f"model-{SHA256[:8]}.pth: 2 of 2 MiB\n")
+
+
+def test_the_docs_list_every_published_file_as_it_is_known():
+    docs = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
+    for entry in KNOWN.values():
+        if entry.sha256:
+            digest = f"SHA-256 `{entry.sha256}…`"
+        else:
+            digest = f"MD5 `{entry.md5}`" if entry.md5 else "recorded at first use"
+        assert (
+            f"| `{entry.name}` | [{entry.url_file}]({entry.url}) | {entry.about} "
+            f"| {entry.licence} | {entry.source} | {digest} |\n"
+        ) in docs

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,11 +131,41 @@ def _get(url: str, part: Path) -> None:
                     expected.append(file.tell() + int(length))
 
         download = pooch.HTTPDownloader(
-            timeout=_TIMEOUT, chunk_size=_CHUNK, headers=headers, hooks={"response": answered}
+            progressbar=_Progress(part.stem),
+            timeout=_TIMEOUT,
+            chunk_size=_CHUNK,
+            headers=headers,
+            hooks={"response": answered},
         )
         download(url, file, None)
     if expected and _size(part) != expected[-1]:
         raise ConnectionError(f"{_size(part):,} of {expected[-1]:,} bytes arrived")
+
+
+class _Progress:
+    """One line on stderr that counts up, in the form that pooch calls; silent elsewhere."""
+
+    total = 0  # set by pooch to the bytes of this answer
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._done = 0
+        self._shown = -1
+        self._visible = sys.stderr.isatty()
+
+    def update(self, count: int) -> None:
+        self._done += count
+        if self._visible and self._done >> 20 != self._shown:
+            self._shown = self._done >> 20
+            sys.stderr.write(f"\r{self._name}: {self._shown} of {self.total >> 20} MiB")
+            sys.stderr.flush()
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        if self._visible and self._shown >= 0:
+            sys.stderr.write("\n")
 
 
 def _check(entry: Published, target: Path) -> None:
