@@ -12,8 +12,11 @@ _PUBLIC: dict[str, str] = {
     "check_comparable": "unseen.records",
     "concatenate": "unseen.records",
     "load_generator": "unseen.generators",
+    "load_segmenter": "unseen.segmenters",
+    "open_images": "unseen.images",
     "read_areas": "unseen.records",
     "read_tally": "unseen.records",
+    "segment": "unseen.pipeline.segment",
     "write_areas": "unseen.records",
 }
 

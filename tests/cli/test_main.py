@@ -128,7 +128,7 @@ def test_a_closed_pipe_is_quiet():
 
 
 _STUCK = """
-import os, signal, sys, time, types
+import hashlib, os, signal, sys, time, types
 from unseen.cli.main import COMMANDS, run
 
 def command():
@@ -147,7 +147,7 @@ sys.exit(run(["wait"]))
 """
 
 
-def interrupted(wait: str, number: int) -> tuple[int, str, float]:
+def interrupted(wait: str, number: int, delay: float = 0) -> tuple[int, str, float]:
     process = subprocess.Popen(
         [sys.executable, "-c", _STUCK.format(wait=wait)],
         stdout=subprocess.PIPE,
@@ -156,6 +156,7 @@ def interrupted(wait: str, number: int) -> tuple[int, str, float]:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
+    time.sleep(delay)  # between the line and the step that it announces
     os.kill(process.pid, number)
     start = time.perf_counter()
     _, errors = process.communicate(timeout=30)
@@ -177,8 +178,8 @@ def test_sigterm_ends_likewise_with_143():
 
 def test_a_step_that_does_not_answer_is_ended_all_the_same():
     # one C call of minutes that neither holds the interpreter's lock nor looks at signals
-    wait = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
-    status, errors, seconds = interrupted(wait, signal.SIGINT)
+    wait = "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
+    status, errors, seconds = interrupted(wait, signal.SIGINT, delay=1)
     assert status == 130
     assert "what was finished is kept: run the same command again" in errors
     assert seconds < 5

@@ -20,7 +20,10 @@ from unseen.errors import UnseenError
 
 # name → (module, one line of help), in the order of the help page. The module defines either
 # `command`, a function whose parameters are the command's, or `app`, a typer.Typer of several.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "segment": ("unseen.cli.segment", "Measure how much of every image each class covers."),
+    "list": ("unseen.cli.list", "List segmenters, image sources and weights known here."),
+}
 
 
 def _application(called: str | None) -> typer.Typer:

@@ -1,0 +1,393 @@
+"""Segment a set of images into areas: decode, label, count; resumable.
+
+Written in shards as it goes: killed at any moment and started again, a run repeats at most one
+shard and ends in the same bytes. Images are never held beyond a few batches; what grows with
+their number is one row of counts each.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Integer, UInt32
+from PIL import Image
+
+from unseen.errors import ImageError, RecordError, SampleError, SegmenterError, UnseenError
+from unseen.images import (
+    Batch,
+    ImageSource,
+    Preparation,
+    batches,
+    default_workers,
+    open_images,
+    subset,
+)
+from unseen.provenance import canonical_json, package_version, write_aside, write_json
+from unseen.records.areas import Areas
+from unseen.records.areas_file import AreasParts, difference, read_areas, write_areas
+from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
+
+Progress = Callable[[int, int], None]  # (images done, of how many)
+
+_SHARD = 128  # images, rounded to whole batches: seconds to a few minutes of work
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Segmentation:
+    """How a set of images is segmented into areas."""
+
+    count: int | None = None  # images, a seeded subset; None for all
+    seed: int = 0  # of the subset
+    part: tuple[int, int] = (1, 1)  # (2, 4): the second quarter of the subset, for merging later
+    channel: str = "object"
+    match_resolution: int | None = None  # first degrade to this side: the other set's native one
+    batch_size: int = 16  # images a call of the segmenter
+    workers: int | None = None  # decoding processes; None for one a core, 0 for none
+    skip_broken: bool = False  # count and list images that cannot be decoded instead of stopping
+    keep_maps: Path | None = None  # folder for 16-bit PNG label maps, one an image
+    overwrite: bool = False  # replace areas, parts or maps of another run
+
+    def __post_init__(self) -> None:
+        part, parts = self.part
+        if not 1 <= part <= parts:
+            raise SampleError(f"part {part}/{parts} was asked for; the first of 4 is 1/4")
+        if self.batch_size < 1:
+            raise SampleError(f"batch_size is {self.batch_size}; at least 1 is needed")
+
+    def indices(self, source: ImageSource) -> list[int]:
+        """The images of this run, in the source's index."""
+        chosen = subset(source, self.count, self.seed)
+        part, parts = self.part
+        return chosen[len(chosen) * (part - 1) // parts : len(chosen) * part // parts]
+
+    def header(self, source: ImageSource, segmenter: Segmenter, images: int) -> dict[str, Any]:
+        """All that decides the areas, as JSON: the provenance of the record."""
+        described = {
+            "spec": source.spec,
+            "fingerprint": source.fingerprint(),
+            "asked": images,
+            "seed": self.seed,
+            "part": list(self.part),
+            "resolution": segmenter.resolution,
+            "match_resolution": self.match_resolution,
+        }
+        header = {
+            "package_version": package_version(),
+            "images": [described],
+            "segmenter": {**segmenter.provenance, "channel": self.channel},
+        }
+        plain: dict[str, Any] = json.loads(canonical_json(header))  # as it is read back
+        return plain
+
+
+def segment(
+    images: str | Path | ImageSource,
+    segmenter: str | Path | Segmenter,
+    *,
+    out: str | Path | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    part: tuple[int, int] = (1, 1),
+    channel: str = "object",
+    match_resolution: int | None = None,
+    batch_size: int = 16,
+    workers: int | None = None,
+    skip_broken: bool = False,
+    keep_maps: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Areas:
+    """The areas of every class in every image.
+
+    Args:
+        images: a source, its spec, or the path of a folder or an archive.
+        segmenter: a segmenter, or its spec.
+        out: the Parquet file to write, in resumable shards. An `out` of the same header is
+            complete and is only read.
+        count: how many images: the index shuffled by `seed`, the first n. None for all.
+        seed: of the subset.
+        part: (2, 4) segments the second quarter of the subset; `concatenate` merges quarters.
+        channel: of the segmenter.
+        match_resolution: degrade every image to this side first, in pixels.
+        batch_size: images a call of the segmenter.
+        workers: decoding processes; None for one a core, 0 to decode here.
+        skip_broken: count and list images that cannot be decoded instead of stopping.
+        keep_maps: a folder for the label maps, as 16-bit PNG.
+        overwrite: replace areas, shards or maps that another run left there.
+        progress: called with (images done, images in all).
+
+    Returns:
+        One row an image, one column a class; the provenance lists skipped images.
+
+    Raises:
+        ImageError: a broken image (what was finished is kept), fewer images than asked for.
+        SegmenterError: no such channel, or label maps that are not labels.
+        RecordError: `out`, its shards or `keep_maps` belong to another run.
+        StorageError: the disk is full or the place cannot be written.
+    """
+    task = Segmentation(
+        count=count,
+        seed=seed,
+        part=part,
+        channel=channel,
+        match_resolution=match_resolution,
+        batch_size=batch_size,
+        workers=workers,
+        skip_broken=skip_broken,
+        keep_maps=None if keep_maps is None else Path(keep_maps),
+        overwrite=overwrite,
+    )
+    source = open_images(images) if isinstance(images, str | Path) else images
+    network = load_segmenter(segmenter) if isinstance(segmenter, str | Path) else segmenter
+    return _Run(task, source, network, None if out is None else Path(out), progress).areas()
+
+
+def default_segmenter(*images: str | Path | ImageSource) -> str:
+    """The spec of the segmenter for these sets: the churchyard's own, else the paper's."""
+    specs = [each if isinstance(each, str | Path) else each.spec for each in images]
+    churchyard = all(str(spec).partition("?")[0] == "churchyard" for spec in specs)
+    return "churchyard" if churchyard else "upp"
+
+
+def _identity(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be equal for areas to be reused: contents, not the places they were read from."""
+    kept = dict(header)
+    kept["images"] = [
+        {key: value for key, value in source.items() if key not in ("spec", "count", "broken")}
+        for source in header.get("images", [])
+    ]
+    segmenter = dict(header.get("segmenter") or {})
+    if segmenter.get("weights"):
+        segmenter.pop("spec", None)
+    kept["segmenter"] = segmenter
+    kept.pop("label_map", None)  # an outcome
+    return kept
+
+
+class _Run:
+    """One run of a task: which images, where they go, how far it is."""
+
+    def __init__(
+        self,
+        task: Segmentation,
+        source: ImageSource,
+        segmenter: Segmenter,
+        out: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self.task, self.source, self.segmenter, self.out = task, source, segmenter, out
+        self.progress = progress or _silent
+        self.class_names = class_names(segmenter, task.channel)
+        self.indices = task.indices(source)
+        if not self.indices:
+            raise ImageError(f"{source.spec} has no image in part {task.part[0]}/{task.part[1]}")
+        self.header = task.header(source, segmenter, len(self.indices))
+        self.shard_size = task.batch_size * max(1, round(_SHARD / task.batch_size))
+        self.label_map: tuple[int, ...] | None = None  # height, width; known after one batch
+        self.done = 0  # images, broken ones too
+
+    def areas(self) -> Areas:
+        """The finished areas: read where they are there, made where not."""
+        if self.task.keep_maps is not None:
+            self._open_maps(self.task.keep_maps)
+        if self.out is None:
+            return self._join(self._shards(None))
+        parts = AreasParts(self.out, _identity(self.header), self.shard_size)
+        areas = self._finished(self.out)
+        if areas is None:
+            parts.open(overwrite=self.task.overwrite)
+            areas = self._join(self._shards(parts))
+            write_areas(self.out, areas)
+        parts.discard()
+        return areas
+
+    def _finished(self, out: Path) -> Areas | None:
+        """What `out` holds, if it is what this run would write."""
+        if self.task.overwrite or not out.exists():
+            return None
+        areas = read_areas(out)
+        found, asked = _identity(areas.provenance), _identity(self.header)
+        if found != asked:
+            what, there, here = difference(found, asked)
+            raise RecordError(
+                f"{out} holds other areas ({what} is {there} there, {here} here); choose another "
+                "file, or replace it with overwrite"
+            )
+        return areas if self._take(areas, areas.provenance["images"][0]["broken"]) else None
+
+    def _shards(self, parts: AreasParts | None) -> list[Areas]:
+        """Every shard of the run in order, found or made."""
+        size, total = self.shard_size, len(self.indices)
+        ranges = [range(i, min(i + size, total)) for i in range(0, total, size)]
+        shards: dict[int, Areas] = {}
+        for number in range(len(ranges)) if parts is not None else ():
+            found = parts.read(number) if parts is not None else None
+            if found is not None and self._take(found, found.provenance["broken"]):
+                shards[number] = found
+        self.progress(self.done, total)
+        missing = [number for number in range(len(ranges)) if number not in shards]
+        indices = [self.indices[i] for number in missing for i in ranges[number]]
+        stream = batches(
+            self.source,
+            indices,
+            Preparation(self.segmenter.resolution, self.task.match_resolution),
+            batch_size=self.task.batch_size,
+            workers=default_workers() if self.task.workers is None else self.task.workers,
+            skip_broken=self.task.skip_broken,
+        )
+        kept = self.done
+        try:
+            with contextlib.closing(cast("Generator[Batch]", stream)):
+                for number in missing:
+                    # Shards are whole batches: every image meets the segmenter in the same
+                    # company, resumed or not.
+                    steps = -(-len(ranges[number]) // self.task.batch_size)
+                    shards[number] = self._shard(itertools.islice(stream, steps), indices)
+                    if parts is not None:
+                        parts.write(number, shards[number])
+                        kept += len(ranges[number])
+        except (KeyboardInterrupt, UnseenError) as error:
+            if kept:
+                where = parts.folder if parts is not None else ""
+                error.add_note(
+                    f"{kept:,} of {total:,} images are kept in {where}: run the same command "
+                    "again to go on from there"
+                )
+            raise
+        return [shards[number] for number in range(len(ranges))]
+
+    def _shard(self, stream: Iterable[Batch], indices: Sequence[int]) -> Areas:
+        """Label and count the images of one shard."""
+        names: list[str] = []
+        pixels = [np.zeros((0, len(self.class_names)), np.uint32)]
+        broken: list[dict[str, str]] = []
+        for batch in stream:
+            if batch.positions:
+                maps = checked_label_maps(self.segmenter, batch.images, self.task.channel)
+                self._check_label_map(maps.shape[1:])
+                named = [self.source.names[indices[position]] for position in batch.positions]
+                for name, label_map in zip(named, maps, strict=True):
+                    self._keep_map(name, label_map)
+                names += named
+                pixels.append(count_labels(maps, len(self.class_names)))
+            broken += [{"name": each.name, "reason": each.reason} for each in batch.broken]
+            self.done += len(batch.positions) + len(batch.broken)
+            self.progress(self.done, len(self.indices))
+        height, width = self.label_map or (0, 0)
+        return Areas(
+            names=names,
+            columns=tuple(f"{self.task.channel}/{name}" for name in self.class_names),
+            pixels=np.concatenate(pixels),
+            label_map_pixels=height * width,
+            provenance={"label_map": [height, width], "broken": broken},
+        )
+
+    def _take(self, areas: Areas, broken: Sequence[Mapping[str, str]]) -> bool:
+        """Take areas that an earlier run made, unless they lack the label maps asked for."""
+        if self.task.keep_maps is not None:
+            folder = self.task.keep_maps
+            if not all(label_map_path(folder, name).is_file() for name in areas.names):
+                return False
+        if broken and not self.task.skip_broken:
+            raise ImageError(
+                f"{broken[0]['reason']}; it was left out with skip_broken before: repair it and "
+                "start afresh with overwrite, or skip it again"
+            )
+        if len(areas):
+            self._check_label_map(tuple(areas.provenance["label_map"]))
+        self.done += len(areas) + len(broken)
+        return True
+
+    def _check_label_map(self, shape: tuple[int, ...]) -> None:
+        self.label_map = self.label_map or shape
+        if shape != self.label_map:
+            raise SegmenterError(
+                f"{self.segmenter.provenance.get('spec', 'the segmenter')} gave label maps of "
+                f"{shape[0]}×{shape[1]} after {self.label_map[0]}×{self.label_map[1]}; one run "
+                "needs one size"
+            )
+
+    def _join(self, shards: Sequence[Areas]) -> Areas:
+        names = [name for shard in shards for name in shard.names]
+        broken = [each for shard in shards for each in shard.provenance["broken"]]
+        if not names:
+            raise ImageError(
+                f"{self.source.spec}: all {len(broken)} images are broken, first "
+                f"{broken[0]['reason']}"
+            )
+        height, width = self.label_map or (0, 0)
+        source = {**self.header["images"][0], "count": len(names), "broken": broken}
+        return dataclasses.replace(
+            shards[0],
+            names=names,
+            pixels=np.concatenate([shard.pixels for shard in shards]),
+            label_map_pixels=height * width,
+            provenance={**self.header, "images": [source], "label_map": [height, width]},
+        )
+
+    def _open_maps(self, folder: Path) -> None:
+        """Make the folder of label maps, or find it as the same run left it."""
+        about = folder / "about.json"
+        mine = {
+            "schema": "label_maps",
+            "schema_version": 1,
+            "class_names": list(self.class_names),
+            "provenance": self.header,
+        }
+        if about.is_file() and not self.task.overwrite:
+            try:
+                theirs = json.loads(about.read_text(encoding="utf-8"))["provenance"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise RecordError(
+                    f"{about} cannot be read ({error!r}); choose another folder, or replace it "
+                    "with overwrite"
+                ) from error
+            if _identity(theirs) != _identity(self.header):
+                what, there, here = difference(_identity(theirs), _identity(self.header))
+                raise RecordError(
+                    f"{folder} holds label maps of something else ({what} is {there} there, "
+                    f"{here} here); choose another folder, or replace them with overwrite"
+                )
+        write_json(about, mine)
+
+    def _keep_map(self, name: str, label_map: Integer[np.ndarray, "h w"]) -> None:
+        if self.task.keep_maps is None:
+            return
+        with write_aside(label_map_path(self.task.keep_maps, name)) as aside:
+            Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG")
+
+
+def _silent(_: int, __: int) -> None:
+    """Report to nobody."""
+
+
+def count_labels(
+    label_maps: Integer[np.ndarray, "n h w"], classes: int
+) -> UInt32[np.ndarray, "n {classes}"]:
+    """Pixels of every class in every label map.
+
+    Args:
+        label_maps: labels from 0 to `classes` − 1.
+        classes: how many there are.
+    """
+    n = len(label_maps)
+    offsets = np.arange(n, dtype=np.intp)[:, None] * classes
+    joint = label_maps.reshape(n, -1).astype(np.intp) + offsets  # one bincount for all
+    return np.bincount(joint.ravel(), minlength=n * classes).reshape(n, classes).astype(np.uint32)
+
+
+def label_map_path(folder: Path, name: str) -> Path:
+    """Where `keep_maps` puts the label map of the image `name`: `folder/name.png`.
+
+    Raises:
+        RecordError: the name leads out of the folder.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise RecordError(f"the image name {name!r} leads out of {folder}; rename the image")
+    return folder / f"{path}.png"
