@@ -14,6 +14,7 @@ def test_built_in_plug_ins_are_listed_with_their_licence():
 def test_the_listing_is_there_for_machines_too(capsys):
     assert run(["list", "--json"]) == 0
     listing = json.loads(capsys.readouterr().out)
-    assert {"segmenters", "images"} <= set(listing)
+    assert set(listing) == {"segmenters", "generators", "images", "weights"}
+    assert all(entry["licence"] and entry["source"] for entry in listing["weights"])
     assert run(["list"]) == 0
     assert "folder" in capsys.readouterr().out

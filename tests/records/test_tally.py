@@ -32,7 +32,7 @@ def test_a_tally_is_areas_of_whole_pixels(tmp_path, shares):
 
 @pytest.mark.parametrize("with_none", [True, False])
 def test_labels_name_the_classes(tmp_path, shares, with_none):
-    names = [*(["none"] if with_none else []), *(f"thing {i}" for i in range(335))]
+    names = [*(["-"] if with_none else []), *(f"thing {i}" for i in range(335))]
     (tmp_path / "labels.json").write_text(json.dumps({"object": names}))
     areas = read_tally(f"{saved(tmp_path, shares)}?labels={tmp_path / 'labels.json'}")
     assert areas.columns[:2] == ("object/none", "object/thing 0")

@@ -11,29 +11,48 @@ from typing import Annotated, Any
 
 import typer
 
-KINDS = ("segmenters", "images")
+from unseen.weights.known import KNOWN
+
+KINDS = ("segmenters", "generators", "images")
 
 
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False,
 ) -> None:
     """List the segmenters, image sources and weights known here, with licence and source."""
-    listing: dict[str, list[dict[str, Any]]] = {kind: plugins(kind) for kind in KINDS}
+    listing = {**{kind: plugins(kind) for kind in KINDS}, "weights": weights()}
     if as_json:
         typer.echo(json.dumps(listing, indent=1, ensure_ascii=False))
         return
     for kind, entries in listing.items():
-        typer.echo(f"{kind}")
+        typer.echo(kind)
         for entry in entries:
-            _print(entry["name"], _line(entry))
+            origin = [entry.get("package"), entry.get("source"), entry["licence"]]
+            text = f"{entry['what']} [{'; '.join(part for part in origin if part)}]"
+            typer.echo(_hung(f"  {entry['name']}", text))
         typer.echo()
+
+
+def weights() -> list[dict[str, Any]]:
+    """The published files that are known by name, and are downloaded when they are asked for."""
+    return [
+        {
+            "name": entry.name,
+            "what": entry.about,
+            "source": entry.source,
+            "licence": entry.licence,
+            "url": entry.url,
+            "sha256": entry.sha256,
+        }
+        for entry in KNOWN.values()
+    ]
 
 
 def plugins(kind: str) -> list[dict[str, Any]]:
     """What is registered under `unseen.<kind>`: name, what it is, package, licence."""
     found = {}
     for entry in importlib.metadata.entry_points(group=f"unseen.{kind}"):
-        what = _what_it_is(entry.module, entry.attr)
+        what = _what_it_is(entry.name, entry.module, entry.attr)
         if what is None or entry.dist is None:
             continue
         metadata = entry.dist.metadata
@@ -47,8 +66,8 @@ def plugins(kind: str) -> list[dict[str, Any]]:
     return [found[name] for name in sorted(found)]
 
 
-def _what_it_is(module: str, function: str) -> str | None:
-    """The first line of the function's docstring, or of its module's; None where it is missing.
+def _what_it_is(name: str, module: str, function: str) -> str | None:
+    """The first line of the factory's docstring, or of its module's; None where it is missing.
 
     Read from the source: importing every plug-in would import every network library.
     """
@@ -61,22 +80,21 @@ def _what_it_is(module: str, function: str) -> str | None:
     if spec.origin is None or not spec.origin.endswith(".py"):
         return ""
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    lines = [
-        ast.get_docstring(node)
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and node.name == function
-    ]
-    found = next((line for line in [*lines, ast.get_docstring(tree)] if line), "")
-    return found.partition("\n\n")[0].replace("\n", " ")
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
+    lines = [_first_line(node) for node in functions]
+    # A function's line is taken where it shows how to write the spec, else the module's.
+    return next((line for line in lines if f"`{name}" in line), _first_line(tree))
 
 
-def _line(entry: dict[str, Any]) -> str:
-    origin = ", ".join(part for part in (entry["package"], entry["licence"]) if part)
-    return f"{entry['what']} [{origin}]" if origin else entry["what"]
+def _first_line(node: ast.FunctionDef | ast.Module) -> str:
+    paragraph = (ast.get_docstring(node) or "").partition("\n\n")[0]
+    return paragraph.replace("\n", " ").removeprefix("The entry point ")
 
 
-def _print(name: str, text: str) -> None:
-    width = max(40, shutil.get_terminal_size().columns)
-    indent = " " * 14
-    head = f"  {name:<11} "
-    typer.echo(textwrap.fill(head + text, width, subsequent_indent=indent))
+def _hung(name: str, text: str) -> str:
+    """A name, and its text in a column of its own."""
+    width = max(60, shutil.get_terminal_size().columns)
+    indent = " " * 16
+    head = f"{name:<15} " if len(name) < 16 else f"{name}\n{indent}"
+    lines = textwrap.wrap(text, width - len(indent))
+    return head + f"\n{indent}".join(lines)

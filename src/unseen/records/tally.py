@@ -99,8 +99,17 @@ def _class_names(path: Path, classes: int) -> list[str]:
         raise RecordError(f"{path} does not list the object classes ({error!r})") from error
     if len(names) == classes - 1:
         names = ["none", *names]
-    if len(names) != classes or len(set(names)) != classes:
+    names = ["none", *(_told_apart(names)[1:])]  # the published name of class 0 is "-"
+    if len(names) != classes:
         raise RecordError(
             f"{path} names {len(names)} object classes, the tally has {classes} columns"
         )
     return names
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """The names as the segmenter's columns have them: " (2)" after one that comes again."""
+    return [
+        name if (nth := names[: i + 1].count(name)) == 1 else f"{name} ({nth})"
+        for i, name in enumerate(names)
+    ]
