@@ -21,6 +21,7 @@ from unseen.nn.label_maps import interpolated_argmax
 from unseen.nn.unified_parsing import HEADS, Sizes, UnifiedParsing, fast_network
 from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
+from unseen.segmenters.naming import distinct_names
 from unseen.segmenters.protocol import Precision
 from unseen.weights import fetch, read_checkpoint
 
@@ -104,8 +105,8 @@ def vocabulary_of(value: Mapping[str, Any], name: str = LABELS) -> Vocabulary:
             following += 1
     return Vocabulary(
         channels={
-            "object": ("none", *_distinct(objects[1:])),
-            "material": ("none", *_distinct(materials[1:])),
+            "object": ("none", *distinct_names(objects[1:])),
+            "material": ("none", *distinct_names(materials[1:])),
             "part": ("none", *part_names),
         },
         parts=tuple(parts),
@@ -121,16 +122,6 @@ def vocabulary_of(value: Mapping[str, Any], name: str = LABELS) -> Vocabulary:
             "scene": len(value["scene"]),
         },
     )
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names with " (2)", " (3)", … after a repeated one: columns need names of their own."""
-    seen: dict[str, int] = {}
-    answer = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        answer.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return answer
 
 
 class UnifiedParsingSegmenter:
