@@ -329,7 +329,7 @@ def test_ctrl_c_ends_soon_and_says_how_to_go_on(photos, tmp_path):
     assert time.monotonic() - begin < 10  # the promise is 2 s on an idle machine
     assert errors == (
         "unseen: interrupted; 4 of 37 images are kept in out.parquet.parts: run the same command "
-        "again to go on from there\n"
+        "again to go on\n"
     )
 
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-_PATIENCE = 1.7  # seconds from the signal to the hard end; the promise is 2
+_PATIENCE = 1.5  # seconds from the signal to the hard end; the promise is 2
 
 
 class Interruptible:

@@ -5,7 +5,9 @@ neither torch nor NumPy. Statuses: 0 done, 1 an error that says what to do, 2 wr
 3 and 4 see `compare --fail-on`, 130 Ctrl-C, 143 SIGTERM.
 """
 
+import contextlib
 import importlib
+import os
 import sys
 import traceback
 import warnings
@@ -105,4 +107,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line and leave with its status."""
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    if status > 128:  # ended by a signal: taking torch and its threads down would cost a second
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

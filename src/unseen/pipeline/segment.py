@@ -252,11 +252,11 @@ class _Run:
                         parts.write(number, shards[number])
                         kept += len(ranges[number])
         except (KeyboardInterrupt, UnseenError) as error:
-            if kept:
-                where = parts.folder if parts is not None else ""
+            if parts is not None:
+                again = ": run the same command again to go on"
                 error.add_note(
-                    f"{kept:,} of {total:,} images are kept in {where}: run the same command "
-                    "again to go on from there"
+                    f"{kept:,} of {total:,} images are kept in {parts.folder}"
+                    + (again if isinstance(error, KeyboardInterrupt) else "")
                 )
             raise
         return [shards[number] for number in range(len(ranges))]
