@@ -123,12 +123,12 @@ def _is_python(pid):
         return False
 
 
-def test_ctrl_c_ends_the_run_and_its_workers_within_two_seconds(tmp_path, source):
+def _start_run(tmp_path, source):
+    """A run of its own, as a terminal starts it: one group, two workers; at work on return."""
     script = tmp_path / "run.py"
     script.write_text(
         textwrap.dedent(
             f"""
-            import sys, time
             from unseen.images import Preparation, batches, open_images
             source = open_images({str(source._folder)!r})
             for batch in batches(source, list(range(40)) * 10_000, Preparation(8), batch_size=4,
@@ -138,7 +138,11 @@ def test_ctrl_c_ends_the_run_and_its_workers_within_two_seconds(tmp_path, source
         )
     )
     run = subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert run.stdout.readline() == "ready\n"
     listed = subprocess.run(
@@ -146,12 +150,28 @@ def test_ctrl_c_ends_the_run_and_its_workers_within_two_seconds(tmp_path, source
     )
     workers = [int(line) for line in listed.stdout.split()]
     assert len(workers) == 2
+    return run, workers
+
+
+def test_ctrl_c_ends_the_run_and_its_workers_within_two_seconds(tmp_path, source):
+    run, workers = _start_run(tmp_path, source)
+    assert run.pid not in {os.getpgid(pid) for pid in workers}  # Ctrl-C does not reach them
     started = time.monotonic()
-    run.send_signal(signal.SIGINT)
+    os.killpg(run.pid, signal.SIGINT)  # what a terminal does
     _, errors = run.communicate(timeout=20)
     assert time.monotonic() - started < 2
-    assert "KeyboardInterrupt" in errors
+    assert errors.count("KeyboardInterrupt") == 1  # no worker says anything
     assert not any(_is_python(pid) for pid in workers)
+
+
+def test_workers_end_when_the_run_is_killed(tmp_path, source):
+    run, workers = _start_run(tmp_path, source)
+    run.kill()
+    run.communicate(timeout=20)
+    until = time.monotonic() + 10
+    while any(_is_python(pid) for pid in workers):
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 class _Unpicklable:

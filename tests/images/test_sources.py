@@ -378,6 +378,7 @@ def test_a_factory_may_return_names_or_a_whole_source(module, tmp_path):
     [
         ("make = 3", SpecError, "has no function 'make'"),
         ("import nonsense_module", SpecError, "my_images cannot be imported"),
+        ("def make(seed): return []", SpecError, "does not fit its options .*'seed'"),
         ("def make(): return iter([])", ImageError, "which has no length"),
         ("def make(): return []", ImageError, "returned no images"),
         (

@@ -7,6 +7,7 @@ images each time; the options of the spec are its keyword arguments, as text.
 
 import hashlib
 import importlib
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ def _call_factory(spec: Spec) -> Any:
         raise SpecError(f"{spec.text!r} names no factory; write python:module:factory")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)
+        sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -115,4 +116,8 @@ def _call_factory(spec: Spec) -> Any:
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise SpecError(f"{spec.text!r}: {module_name} has no function {attribute!r}")
+    try:
+        inspect.signature(factory).bind(**spec.options)
+    except TypeError as error:
+        raise SpecError(f"{spec.text!r}: {attribute} does not fit its options ({error})") from error
     return factory(**spec.options)
