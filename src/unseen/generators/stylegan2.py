@@ -1,0 +1,369 @@
+"""StyleGAN2 (with or without ADA): NVIDIA's networks at any width, from a `.pkl` or a state dict.
+
+Layers: `mapping`, then a block a resolution (`b4`, `b8`, …), the last of which draws the image.
+The architectures skip, resnet and orig are told apart by their tensors. Everything is a plain
+PyTorch operation in float32; NVIDIA's half precision at high resolutions is left out.
+Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020 (figure 2
+for modulation and demodulation, figure 7 for the architectures); tensor names of NVIDIA's files.
+"""
+
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unseen.errors import CheckpointError
+from unseen.generators.network import resolve_device
+from unseen.generators.protocol import Precision
+from unseen.generators.resampling import upsample
+from unseen.generators.styles import (
+    OPTIONS,
+    Activations,
+    EqualizedLinear,
+    MappingNetwork,
+    SavedStyleGAN,
+    StyleGenerator,
+    drawn_noise,
+    fill,
+    mapping_of,
+    read_saved,
+    sampling_of,
+    shaped,
+)
+from unseen.provenance import sha256_of_file
+from unseen.registry import Spec
+
+Architecture = Literal["skip", "resnet", "orig"]
+
+
+def _binomial() -> Tensor:
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    return torch.outer(taps, taps)
+
+
+def _clamped(x: Tensor, limit: float | None) -> Tensor:
+    return x if limit is None else x.clamp(-limit, limit)
+
+
+class StyledConvolution(nn.Module):
+    """Modulated 3×3 convolution, demodulated; then noise, bias, leaky ReLU 0.2 with gain √2.
+
+    Args:
+        inputs, outputs: channels.
+        width: size of w.
+        resolution: side of the result, in pixels.
+        number: counts the network's convolutions, so that each draws noise of its own.
+        up: 2 doubles the resolution, with the resampling filter behind the convolution.
+        noise: whether it has noise inputs.
+        clamp: bound on the result's magnitude.
+    """
+
+    resample_filter: Tensor
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        width: int,
+        resolution: int,
+        number: int,
+        up: int = 1,
+        noise: bool = True,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.number = number
+        self.up = up
+        self.noise = noise
+        self.clamp = clamp
+        self.affine = EqualizedLinear(width, inputs)
+        nn.init.ones_(self.affine.bias)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("resample_filter", _binomial())
+        if noise:
+            self.noise_strength = nn.Parameter(torch.zeros(()))
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+
+    def forward(
+        self, x: Float[Tensor, "n c h w"], now: Activations, style: int, mode: str, gain: float
+    ) -> Float[Tensor, "n d h2 w2"]:
+        """Features; `style` is which of the styles modulates, `gain` scales the result."""
+        scales = self.affine(now.styles[:, style])  # (n, c)
+        squares = self.weight.square().sum(dim=(2, 3))  # (d, c)
+        demodulation = torch.rsqrt(scales.square() @ squares.T + 1e-8)  # (n, d)
+        # Scaling the features by style before, and by the norm after, equals modulated weights.
+        x = x * scales[:, :, None, None].to(x.dtype)
+        if self.up == 1:
+            x = functional.conv2d(x, self.weight, padding=1)
+        else:
+            x = functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+            size = self.resample_filter.shape[-1]
+            # One pixel for the kernel, the rest centres the filter on the doubled grid.
+            padding = ((size + 1) // 2 - 1, (size - 2) // 2)
+            x = upsample(x, self.resample_filter, 1, padding, 4.0)
+        x = x * demodulation[:, :, None, None].to(x.dtype)
+        if self.noise and mode == "const":
+            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
+        elif self.noise and mode == "random" and now.noise_seeds is not None:
+            noise = drawn_noise(now.noise_seeds, self.number, self.resolution).to(x.device)
+            x = x + (noise * self.noise_strength).to(x.dtype)
+        x = functional.leaky_relu(x + self.bias.to(x.dtype)[:, None, None], 0.2)
+        return _clamped(x * (math.sqrt(2) * gain), self.clamp and self.clamp * gain)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1×1 convolution without demodulation, and bias."""
+
+    def __init__(self, inputs: int, *, width: int, clamp: float | None) -> None:
+        super().__init__()
+        self.clamp = clamp
+        self.affine = EqualizedLinear(width, inputs)
+        nn.init.ones_(self.affine.bias)
+        self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(
+        self, x: Float[Tensor, "n c h w"], style: Float[Tensor, "n d"]
+    ) -> Float[Tensor, "n 3 h w"]:
+        """RGB in float32."""
+        scales = self.affine(style) / math.sqrt(self.weight.shape[1])
+        x = functional.conv2d(x * scales[:, :, None, None].to(x.dtype), self.weight)
+        return _clamped(x.float() + self.bias[:, None, None], self.clamp)
+
+
+class SkipConvolution(nn.Module):
+    """The resnet architecture's shortcut: 1×1 convolution, then upsampling."""
+
+    resample_filter: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.register_buffer("resample_filter", _binomial())
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        """Features at twice the resolution."""
+        x = functional.conv2d(x, self.weight / math.sqrt(self.weight.shape[1]))
+        return _doubled(x, self.resample_filter)
+
+
+def _doubled(x: Tensor, taps: Tensor) -> Tensor:
+    size = taps.shape[-1]
+    return upsample(x, taps, 2, ((size + 1) // 2, (size - 2) // 2), 4.0)
+
+
+class Block(nn.Module):
+    """One resolution: a constant at 4×4 or a doubling convolution, a convolution, and RGB.
+
+    Args:
+        inputs: channels of the block before; 0 for the first block.
+        outputs: channels.
+        resolution: side, in pixels.
+        width: size of w.
+        last: whether it draws the image.
+        architecture: skip adds each block's RGB, resnet each block's features, orig neither.
+        noise: whether the convolutions have noise inputs.
+        clamp: bound on magnitudes.
+    """
+
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        resolution: int,
+        width: int,
+        last: bool,
+        architecture: Architecture,
+        noise: bool,
+        clamp: float | None,
+    ) -> None:
+        super().__init__()
+        self.mode = "const"  # of noise
+        self.last = last
+        self.first_style = 2 * int(math.log2(resolution)) - 5 if inputs else 0
+        self.residual = bool(inputs) and architecture == "resnet"
+        self.draws = last or architecture == "skip"
+        self.register_buffer("resample_filter", _binomial())
+        number = self.first_style
+
+        def convolution(channels: int, number: int, up: int) -> StyledConvolution:
+            return StyledConvolution(
+                channels,
+                outputs,
+                width=width,
+                resolution=resolution,
+                number=number,
+                up=up,
+                noise=noise,
+                clamp=clamp,
+            )
+
+        if inputs:
+            self.conv0 = convolution(inputs, number, 2)
+            number += 1
+        else:
+            self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
+        self.conv1 = convolution(outputs, number, 1)
+        if self.draws:
+            self.torgb = ToRGB(outputs, width=width, clamp=clamp)
+        if self.residual:
+            self.skip = SkipConvolution(inputs, outputs)
+
+    def forward(self, now: Activations) -> Activations | Tensor:
+        """The activations behind this block; behind the last, the image (n 3 h w)."""
+        style = self.first_style
+        gain = math.sqrt(0.5) if self.residual else 1.0  # keeps the sum of two at their magnitude
+        if now.features is None:
+            x = self.const.expand(len(now.styles), -1, -1, -1)
+            shortcut = None
+        else:
+            shortcut = self.skip(now.features) * gain if self.residual else None
+            x = self.conv0(now.features, now, style, self.mode, 1.0)
+            style += 1
+        x = self.conv1(x, now, style, self.mode, gain)
+        if shortcut is not None:
+            x = x + shortcut
+        image = None if now.image is None else _doubled(now.image, self.resample_filter)
+        if self.draws:
+            drawn = self.torgb(x, now.styles[:, style + 1])
+            image = drawn if image is None else image + drawn
+        if self.last:
+            assert image is not None
+            return image
+        return now._replace(features=x, image=image)
+
+
+class StyleGAN2(nn.Sequential):
+    """The generator: mapping network, then a block a resolution.
+
+    Args:
+        widths: channels at 4×4, 8×8, …; their number decides the resolution.
+        mapping: the mapping network; it feeds 2 styles a resolution.
+        architecture: skip (NVIDIA's default), resnet or orig.
+        noise: whether the convolutions have noise inputs.
+        clamp: bound on magnitudes, None for none.
+    """
+
+    mapping: MappingNetwork
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        mapping: MappingNetwork,
+        *,
+        architecture: Architecture = "skip",
+        noise: bool = True,
+        clamp: float | None = None,
+    ) -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict(mapping=mapping)
+        for level, outputs in enumerate(widths):
+            layers[f"b{4 << level}"] = Block(
+                widths[level - 1] if level else 0,
+                outputs,
+                resolution=4 << level,
+                width=mapping.width,
+                last=level == len(widths) - 1,
+                architecture=architecture,
+                noise=noise,
+                clamp=clamp,
+            )
+        super().__init__(layers)
+        self.resolution = 4 << (len(widths) - 1)
+
+    def set_noise(self, mode: str) -> None:
+        """Noise of every block: const, random or none."""
+        for layer in self.children():
+            if isinstance(layer, Block):
+                layer.mode = mode
+
+
+def load_stylegan2(
+    spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
+) -> StyleGenerator:
+    """`stylegan2:FILE`, a `.pkl` of NVIDIA's PyTorch code or a state dict under its names.
+
+    Options: `psi` and `cutoff` (truncation), `noise=const|random|none`, `class=K|cycle`,
+    `latents=stream|per-seed`.
+
+    Raises:
+        SpecError: no such file, or an impossible option.
+        CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN2.
+    """
+    spec.check_options(*OPTIONS)
+    sampling = sampling_of(spec)
+    path, saved = read_saved(spec)
+    if not isinstance(saved, SavedStyleGAN):
+        raise CheckpointError(
+            f"{path} is a TensorFlow pickle; convert it with NVIDIA's legacy.py to a PyTorch .pkl"
+        )
+    network = network_from_saved(saved)
+    network.set_noise(sampling.noise)
+    return StyleGenerator(
+        network=network,
+        latent_size=network.mapping.latents,
+        resolution=network.resolution,
+        provenance={
+            "spec": spec.text,
+            "family": "stylegan2",
+            "weights_sha256": sha256_of_file(path),
+            "precision": precision,
+        },
+        device=resolve_device(device),
+        precision=precision,
+        sampling=sampling,
+    )
+
+
+def network_from_saved(saved: SavedStyleGAN) -> StyleGAN2:
+    """The network that fits a file: widths and architecture from its tensors.
+
+    Raises:
+        CheckpointError: it holds another family, is incomplete, or uses what is not drawn here.
+    """
+    state = saved.state
+    if "synthesis.input.freqs" in state:
+        raise CheckpointError(f"{saved.source} holds a StyleGAN3; write stylegan3:FILE")
+    if "synthesis.b4.const" not in state:
+        found = ", ".join(sorted(state)[:3]) or "nothing"
+        raise CheckpointError(
+            f"{saved.source} holds no StyleGAN2: found {found}, needed synthesis.b4.const"
+        )
+    widths = [shaped(saved, "synthesis.b4.const", 3).shape[0]]
+    while f"synthesis.b{4 << len(widths)}.conv1.weight" in state:
+        widths.append(shaped(saved, f"synthesis.b{4 << len(widths)}.conv1.weight", 4).shape[0])
+    last = f"synthesis.b{4 << (len(widths) - 1)}"
+    drawn = shaped(saved, f"{last}.torgb.weight", 4).shape[0]
+    if drawn != 3:
+        raise CheckpointError(f"{saved.source} draws {drawn} channels; 3 (RGB) are needed")
+    architecture: Architecture = "orig"
+    if "synthesis.b8.skip.weight" in state:
+        architecture = "resnet"
+    elif "synthesis.b4.torgb.weight" in state:
+        architecture = "skip"
+    for name in saved.settings:
+        kind = saved.setting(name, "activation", "lrelu")
+        if re.search(r"\.conv[01]$", name) and kind != "lrelu":
+            raise CheckpointError(f"{saved.source} uses {kind!r}; only lrelu is drawn here")
+    clamp = saved.setting(f"{last}.conv1", "conv_clamp", None)
+    network = StyleGAN2(
+        widths,
+        mapping_of(saved, styles=2 * len(widths)),
+        architecture=architecture,
+        noise="synthesis.b4.conv1.noise_const" in state,
+        clamp=None if clamp is None else float(clamp),
+    )
+    fill(network, saved)
+    return network
