@@ -10,12 +10,15 @@ from typing import Any
 _PUBLIC: dict[str, str] = {
     "Areas": "unseen.records",
     "check_comparable": "unseen.records",
+    "compare": "unseen.pipeline.compare",
     "concatenate": "unseen.records",
     "load_generator": "unseen.generators",
     "load_segmenter": "unseen.segmenters",
     "open_images": "unseen.images",
     "read_areas": "unseen.records",
+    "read_comparison": "unseen.records.comparison",
     "read_tally": "unseen.records",
+    "report": "unseen.pages",
     "segment": "unseen.pipeline.segment",
     "write_areas": "unseen.records",
 }

@@ -1,0 +1,71 @@
+"""The images that hold most of a class, kept beside the record with their label maps.
+
+Files are numbered, never named after images, whose names are anyone's.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+from PIL import Image
+
+from unseen.provenance import write_aside
+from unseen.records.comparison import Exhibit
+
+_SMALL = 128  # pixels; below, artefacts of JPEG would show and PNG costs little
+_JPEG_QUALITY = 92
+
+# names of images → the same images as they were segmented, each with its label map
+Show = Callable[
+    [list[str]],
+    Iterable[tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]],
+]
+
+
+def keep_exhibits(
+    folder: Path, side: str, exhibits: Mapping[str, tuple[Exhibit, ...]], show: Show
+) -> dict[str, tuple[Exhibit, ...]]:
+    """Write each exhibited image once; return the exhibits with their paths.
+
+    Args:
+        folder: of the record; the files go to its `pictures/SIDE/`.
+        side: "real", "generated-1", …
+        exhibits: column → images, as the comparison of areas names them.
+        show: gives the pictures of the images named.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    names = list(dict.fromkeys(one.name for held in exhibits.values() for one in held))
+    paths = dict(_write(folder, side, show(names)))
+    return {
+        column: tuple(
+            dataclasses.replace(one, image=paths[one.name][0], label_map=paths[one.name][1])
+            if one.name in paths
+            else one
+            for one in held
+        )
+        for column, held in exhibits.items()
+    }
+
+
+def _write(
+    folder: Path,
+    side: str,
+    pictures: Iterable[tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]],
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    for i, (name, image, label_map) in enumerate(pictures):
+        suffix = "png" if max(image.shape[1:]) <= _SMALL else "jpg"
+        image_path = f"pictures/{side}/{i:05d}.{suffix}"
+        label_path = f"pictures/{side}/{i:05d}-labels.png"
+        with write_aside(folder / image_path) as aside:
+            picture = Image.fromarray(image.transpose(1, 2, 0))
+            if suffix == "png":
+                picture.save(aside)
+            else:
+                picture.save(aside, quality=_JPEG_QUALITY, subsampling=0)
+        with write_aside(folder / label_path) as aside:
+            Image.fromarray(label_map.astype(np.uint16)).save(aside)
+        yield name, (image_path, label_path)

@@ -1,0 +1,316 @@
+"""The comparison: what one set of real images and any number of generated sets differ in.
+
+Frozen dataclasses and their JSON, nothing else: no statistics, no images. The JSON is described
+by `comparison.schema.json` beside this file and in docs/comparison.md; its fields are the
+attributes here, under the same names. A number that is not defined, or not bounded, is null.
+"""
+
+import dataclasses
+import importlib.resources
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from unseen.errors import RecordError
+from unseen.provenance import write_json
+
+SCHEMA_VERSION = 1
+
+Verdict = Literal["omitted", "under", "over", "undecided", "matched", "untested"]
+VERDICTS: tuple[Verdict, ...] = typing.get_args(Verdict)  # the gravest first
+Change = Literal["regressed", "improved", "undecided", "untested"]
+Interval = tuple[float | None, float | None]  # 95 %; None: not bounded, or not defined
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """One of the images that hold most of a class.
+
+    Paths are relative to the folder of the record, with forward slashes; None where the side was
+    given as areas alone, without its pictures.
+    """
+
+    name: str  # of the image, in its source
+    fraction: float  # of the image that the class covers, 0 to 1
+    image: str | None = None  # PNG or JPEG
+    label_map: str | None = None  # 16-bit PNG: the values are indices into `Comparison.columns`
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Side:
+    """One set of images."""
+
+    label: str  # how the page calls it
+    images: int  # counted, at least 2
+    provenance: Mapping[str, Any]  # as in the areas: source, fingerprint, segmenter, seed
+    exhibits: Mapping[str, tuple[Exhibit, ...]]  # column → images that hold most of it, most first
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fsd:
+    """Fréchet Segmentation Distance between one generated side and the real one, in percent²."""
+
+    value: float  # plug-in, as published: mean_term + covariance_term
+    mean_term: float
+    covariance_term: float
+    floor: float  # what the plug-in would be on average, had both sides one distribution
+    p_value: float  # of "one distribution", by permutation
+    corrected: float  # without the plug-in's sampling bias
+    interval: Interval  # 95 % of the corrected value
+    estimator: str  # the name of the correction
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    """One class on one generated side against the real one. Presences and areas are 0 to 1."""
+
+    column: str  # channel/class, e.g. "object/person"
+    verdict: Verdict  # of the comparison: both segmenters', where there are two
+    own_verdict: Verdict  # of the first segmenter alone
+    second_verdict: Verdict | None  # None: no second segmenter, or it does not know the class
+    tested: bool
+    statistic: Literal["presence", "area"]  # what ratio, interval and p-values are about
+    real_presence: float  # share of images that hold the class
+    generated_presence: float
+    real_area: float  # mean share of pixels, over all images
+    generated_area: float
+    real_area_given_presence: float | None  # mean over the images that hold it
+    generated_area_given_presence: float | None
+    ratio: float | None  # generated over real
+    interval: Interval  # of the ratio; simultaneous over the tested classes
+    p_value: float | None
+    p_holm: float | None
+    p_bh: float | None
+    smallest_detectable_drop: float | None  # relative, 0 to 1, at 80 % power; None: none at all
+    area_ratio: float | None  # generated over real mean area, as in the paper's histogram (+ 1)
+    fsd_share: float  # the part of the plug-in FSD that is this class's, in percent²
+
+    @property
+    def name(self) -> str:
+        """The class without its channel."""
+        return self.column.partition("/")[2]
+
+    @property
+    def relative_delta(self) -> float | None:
+        """(generated − real) / real mean area, the paper's lower panel; None where real is 0."""
+        if self.real_area == 0:
+            return None
+        return (self.generated_area - self.real_area) / self.real_area
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Power:
+    """How often a class must be seen for a given loss of it to be noticed by this sample."""
+
+    drop: float  # relative loss of presence, 0 to 1
+    presence: float | None  # every tested class at least this present would show it; None: no class
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SecondSegmenter:
+    """The same images seen by another segmenter."""
+
+    real_provenance: Mapping[str, Any]
+    provenance: Mapping[str, Any]  # of the generated side
+    fsd: Fsd
+    classes: tuple[ClassRow, ...]  # in its own label set
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneratedSide(Side):
+    """One generated set, measured against the real one."""
+
+    fsd: Fsd
+    classes: tuple[ClassRow, ...]  # gravest verdict first, then the largest real area
+    power: tuple[Power, ...]
+    second_segmenter: SecondSegmenter | None = None
+
+    def counts(self) -> dict[Verdict, int]:
+        """How many classes got each verdict, gravest first."""
+        return {verdict: len(self.named(verdict)) for verdict in VERDICTS}
+
+    def named(self, *verdicts: Verdict) -> list[ClassRow]:
+        """The rows with one of these verdicts, in the order of the record."""
+        return [row for row in self.classes if row.verdict in verdicts]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassChange:
+    """One class on a new generated side against a previous one, the real side being shared."""
+
+    column: str
+    verdict: Change  # regressed: significantly further from the real side; improved: nearer
+    statistic: Literal["presence", "area"]
+    real: float  # presence or mean area, 0 to 1
+    previous: float
+    new: float
+    difference: float  # new − previous
+    interval: Interval  # of the difference; simultaneous over the tested classes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ordering:
+    """Two generated sides against each other: which of them is nearer to the real one."""
+
+    previous: int  # index into Comparison.generated
+    new: int
+    nearer: Literal["previous", "new", "undecided"]  # by FSD, where the intervals are disjoint
+    classes: tuple[ClassChange, ...]
+
+    def named(self, *verdicts: Change) -> list[ClassChange]:
+        """The classes that changed in one of these ways, in the order of the record."""
+        return [row for row in self.classes if row.verdict in verdicts]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything that the page shows, and what a machine needs to judge it."""
+
+    schema_version: int = SCHEMA_VERSION
+    package_version: str
+    seed: int  # of subsets, permutations and resampling
+    presence_threshold: float  # fraction of the image from which on a class counts as present
+    columns: tuple[str, ...]  # channel/class in label order
+    label_map_pixels: int
+    real: Side
+    generated: tuple[GeneratedSide, ...]
+    orderings: tuple[Ordering, ...]  # every pair of generated sides, none with a single one
+    caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
+
+
+def write_comparison(path: Path, comparison: Comparison) -> None:
+    """Write the record as JSON, aside, then rename it into place (StorageError)."""
+    write_json(path, to_json(comparison))
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """The record as plain JSON values; numbers that are not finite become null."""
+    plain = _plain(dataclasses.asdict(comparison))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def read_comparison(path: Path) -> Comparison:
+    """Read a record.
+
+    Raises:
+        RecordError: there is none, it is no comparison, or of another schema version.
+    """
+    if path.is_dir():
+        path = path / "comparison.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be read ({error.strerror}); name a comparison.json, or the folder "
+            "that `unseen compare --out` wrote"
+        ) from error
+    except ValueError as error:
+        raise RecordError(f"{path} is not JSON; name a comparison.json") from error
+    return from_json(value, str(path))
+
+
+def from_json(value: Any, origin: str = "the record") -> Comparison:
+    """The record that `to_json` gave.
+
+    Args:
+        value: what json.loads returned.
+        origin: how error messages call it.
+
+    Raises:
+        RecordError: it is no comparison, or of another schema version.
+    """
+    if not isinstance(value, dict) or "schema_version" not in value:
+        raise RecordError(f"{origin} is no comparison: it has no schema_version")
+    if value["schema_version"] != SCHEMA_VERSION:
+        raise RecordError(
+            f"{origin} has schema version {value['schema_version']!r}, this unseen reads "
+            f"{SCHEMA_VERSION}; write it again with `unseen compare`, or install the unseen that "
+            f"wrote it ({value.get('package_version', 'unknown')})"
+        )
+    try:
+        return _build(Comparison, value, "comparison")
+    except _MismatchError as error:
+        raise RecordError(f"{origin} is no whole comparison: {error}") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the record, as shipped in the package."""
+    text = importlib.resources.files("unseen.records").joinpath("comparison.schema.json")
+    schema: dict[str, Any] = json.loads(text.read_text(encoding="utf-8"))
+    return schema
+
+
+class _MismatchError(Exception):
+    """A JSON value of another type than the dataclass says; the message gives its path."""
+
+
+_T = TypeVar("_T")
+
+
+def _build(kind: type[_T], value: Any, where: str) -> _T:
+    """A dataclass from a JSON object; fields that it does not know are left out."""
+    if not isinstance(value, dict):
+        raise _MismatchError(f"{where} is not an object")
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if field.name not in value:
+            if field.default is dataclasses.MISSING:
+                raise _MismatchError(f"{where} has no {field.name}")
+            continue
+        arguments[field.name] = _convert(
+            hints[field.name], value[field.name], f"{where}.{field.name}"
+        )
+    return kind(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        (hint,) = [one for one in inner if one is not type(None)]
+        return _convert(hint, value, where)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)  # type: ignore[arg-type]
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise _MismatchError(f"{where} is not a list")
+        if inner[-1] is Ellipsis:
+            inner = (inner[0],) * len(value)
+        if len(inner) != len(value):
+            raise _MismatchError(f"{where} has {len(value)} entries, not {len(inner)}")
+        return tuple(
+            _convert(one, entry, f"{where}[{i}]")
+            for i, (one, entry) in enumerate(zip(inner, value, strict=True))
+        )
+    if origin is Literal:
+        if value not in inner:
+            raise _MismatchError(f"{where} is {value!r}, not one of {', '.join(inner)}")
+        return value
+    if origin is Mapping:
+        if not isinstance(value, dict):
+            raise _MismatchError(f"{where} is not an object")
+        return {key: _convert(inner[1], entry, f"{where}.{key}") for key, entry in value.items()}
+    if hint is Any:
+        return value
+    accepted = (int, float) if hint is float else hint
+    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+        raise _MismatchError(f"{where} is {value!r}, not of type {hint.__name__}")
+    return float(value) if hint is float else value
+
+
+def _plain(value: Any) -> Any:
+    """Tuples to lists, numbers that JSON cannot say to None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,72 @@
+"""Small sets of areas, pictures and records for the tests of comparisons and pages."""
+
+from pathlib import Path
+
+import numpy as np
+
+from unseen.pipeline.compare import compare
+from unseen.pipeline.exhibits import keep_exhibits
+from unseen.records.areas import Areas
+from unseen.records.comparison import Comparison, write_comparison
+
+SIDE = 16  # pixels of the label maps; 1 pixel is 0.4 %, so presence needs 2 at the default 0.5 %
+CLASSES = ("none", "sky", "building", "tree", "person", "car")
+
+
+def areas(
+    n: int,
+    presence: dict[str, float],
+    *,
+    seed: int,
+    name: str = "world",
+    classes: tuple[str, ...] = CLASSES,
+) -> Areas:
+    """n images: building fills what is left, other classes cover 4 to 24 pixels where present."""
+    rng = np.random.default_rng(seed)
+    pixels = np.zeros((n, len(classes)), np.uint32)
+    for kind, share in presence.items():
+        held = rng.random(n) < share
+        pixels[:, classes.index(kind)] = held * rng.integers(4, 25, n)
+    pixels[:, 2] += np.uint32(SIDE * SIDE) - pixels.sum(axis=1, dtype=np.uint32)
+    return Areas(
+        names=[f"{name}-{i}.png" for i in range(n)],
+        columns=tuple(f"object/{one}" for one in classes),
+        pixels=pixels,
+        label_map_pixels=SIDE * SIDE,
+        provenance={"images": [{"spec": name, "fingerprint": name, "count": n}]},
+    )
+
+
+def show(side: Areas):
+    """Pictures whose label maps have the areas of the side, class after class."""
+
+    def pictures(names: list[str]):
+        for name in names:
+            row = side.pixels[list(side.names).index(name)]
+            label_map = np.repeat(np.arange(len(row)), row).reshape(SIDE, SIDE)
+            yield name, np.stack([label_map * 40] * 3).astype(np.uint8), label_map
+
+    return pictures
+
+
+def run(folder: Path, real: Areas, generated: list[Areas], **options: object) -> Comparison:
+    """A comparison with pictures, as `unseen compare` leaves it in its folder."""
+    import dataclasses
+
+    comparison = compare(real, generated, **options)  # type: ignore[arg-type]
+    comparison = dataclasses.replace(
+        comparison,
+        real=dataclasses.replace(
+            comparison.real,
+            exhibits=keep_exhibits(folder, "real", comparison.real.exhibits, show(real)),
+        ),
+        generated=tuple(
+            dataclasses.replace(
+                side,
+                exhibits=keep_exhibits(folder, f"generated-{i + 1}", side.exhibits, show(given)),
+            )
+            for i, (side, given) in enumerate(zip(comparison.generated, generated, strict=True))
+        ),
+    )
+    write_comparison(folder / "comparison.json", comparison)
+    return comparison
