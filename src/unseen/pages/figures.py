@@ -1,0 +1,363 @@
+"""The two figures: the paper's histogram, and the intervals with their verdicts.
+
+The histogram follows Figure 1a of Bau et al., ICCV 2019: classes by real mean area, mean areas on
+a log scale above, relative change below, bars clipped at +1.15 and labelled.
+"""
+
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unseen.pages.words import (
+    VERDICT_COLOURS,
+    is_nothing,
+    number,
+    value_interval,
+)
+from unseen.provenance import write_aside
+from unseen.records.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide
+
+_CLIP = 1.15  # relative change; longer bars end here and carry their value, as in the paper
+_MOST_CLASSES = 60  # more names would not be legible at the figure's width
+_LEAST_AREA = 1e-5  # foot of the log scale: a class of less than that is drawn at the foot
+_GENERATED = ("#e07b39", "#2f7fb8", "#7b5ea7", "#3f9b6c", "#b8457c", "#8c8c3a")
+_ROTATION = 60  # degrees of the class names
+_LONGEST_NAME = 24  # characters of a class name; longer ones would take the room of the bars
+
+
+@dataclasses.dataclass(frozen=True)
+class Theme:
+    """Colours of what is not data."""
+
+    ink: str
+    faint: str  # grid lines
+    paper: str
+    real: str
+
+
+LIGHT = Theme(ink="#22262b", faint="#d9dce1", paper="#ffffff", real="#4a5568")
+DARK = Theme(ink="#e4e7eb", faint="#3a4048", paper="#1b1f24", real="#a8b3c4")
+
+
+def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> None:
+    """Mean areas above, relative change below; a change panel for every generated side.
+
+    Class 0, where it means "no class", and materials are left out. Nothing is drawn where no
+    class is left.
+
+    Args:
+        comparison: the record.
+        paths: where to write it, as PNG or SVG by their suffix.
+        theme: for light or dark pages.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    columns = _by_real_area(comparison)
+    if not columns:
+        return
+    sides = comparison.generated
+    with _figure(
+        theme,
+        width=max(5.5, min(15.0, 0.5 + 0.3 * len(columns))),
+        height=1.6 + 1.6 * len(sides),
+        rows=[1.35] + [1.0] * len(sides),
+    ) as (figure, axes):
+        _draw_areas(axes[0], comparison, columns, theme)
+        for i, side in enumerate(sides):
+            _draw_changes(axes[i + 1], side, columns, alone=len(sides) == 1)
+        labels = [column.partition("/")[2] for column in columns]
+        axes[-1].set_xticks(range(len(columns)), [_plain(text, _LONGEST_NAME) for text in labels])
+        for label in axes[-1].get_xticklabels():
+            label.set(rotation=_ROTATION, ha="right", rotation_mode="anchor", fontsize=8.5)
+        for axis in axes[1:-1]:
+            axis.set_xticks([])
+        axes[-1].tick_params(axis="x", length=0)
+        _save(figure, paths)
+
+
+def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> None:
+    """For every tested class the ratio generated over real, its interval and its verdict.
+
+    A panel for every generated side. Without any tested class the figure says so.
+
+    Args:
+        comparison: the record.
+        paths: where to write it, as PNG or SVG by their suffix.
+        theme: for light or dark pages.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    sides = comparison.generated
+    columns = [
+        column
+        for column in dict.fromkeys(row.column for side in sides for row in side.classes)
+        if any(row.column == column and row.tested for side in sides for row in side.classes)
+    ]
+    # The classes to look at first: gravest in the first side's order, as the record has them.
+    columns = columns[:_MOST_CLASSES]
+    with _figure(
+        theme,
+        width=5.6 * len(sides),
+        height=0.3 + 0.24 * max(4, len(columns)),
+        columns=len(sides),
+    ) as (figure, axes):
+        for axis, side in zip(axes, sides, strict=True):
+            _draw_ratios(axis, side, columns)
+        labels = [column.partition("/")[2] for column in columns]
+        axes[0].set_yticks(
+            range(len(columns)), [_plain(text, _LONGEST_NAME) for text in labels], fontsize=9
+        )
+        for axis in axes[1:]:
+            axis.tick_params(labelleft=False)
+        _save(figure, paths)
+
+
+def _by_real_area(comparison: Comparison) -> list[str]:
+    """Columns of the histogram: the classes that occur, largest real area first."""
+    rows = [
+        row
+        for row in comparison.generated[0].classes
+        if not is_nothing(comparison, row) and not row.column.startswith("material/")
+    ]
+    generated: dict[str, float] = {}
+    for side in comparison.generated:
+        for row in side.classes:
+            generated[row.column] = max(generated.get(row.column, 0.0), row.generated_area)
+    rows = [row for row in rows if row.real_area > 0 or generated[row.column] > 0]
+    # Of more classes than are legible, those that matter on either side.
+    rows.sort(key=lambda row: -max(row.real_area, generated[row.column]))
+    kept = rows[:_MOST_CLASSES]
+    return [row.column for row in sorted(kept, key=lambda r: (-r.real_area, r.column))]
+
+
+def _draw_areas(axis: Any, comparison: Comparison, columns: Sequence[str], theme: Theme) -> None:
+    sides = comparison.generated
+    width = 0.8 / (len(sides) + 1)
+    first = {row.column: row for row in sides[0].classes}
+    series: list[tuple[str, str, list[float]]] = [
+        (
+            f"{_short(comparison.real.label)}  (real, n = {comparison.real.images:,})",
+            theme.real,
+            [first[column].real_area for column in columns],
+        )
+    ]
+    for i, side in enumerate(sides):
+        rows = {row.column: row for row in side.classes}
+        areas = [rows[column].generated_area for column in columns]
+        fsd = side.fsd
+        name = (
+            f"{_short(side.label)}  (generated, n = {side.images:,}; FSD {number(fsd.value)}, "
+            f"corrected {number(fsd.corrected)} [{value_interval(fsd.interval)}], "
+            f"floor {number(fsd.floor)})"
+        )
+        series.append((name, _GENERATED[i % len(_GENERATED)], areas))
+    for i, (name, colour, areas) in enumerate(series):
+        offset = (i - (len(series) - 1) / 2) * width
+        axis.bar(
+            [x + offset for x in range(len(columns))],
+            [max(area, _LEAST_AREA) for area in areas],
+            width,
+            color=colour,
+            label=_plain(name, 200),
+            linewidth=0,
+        )
+    axis.set_xlim(-0.7, len(columns) - 0.3)
+    axis.set_xticks([])
+    axis.set_yscale("log")
+    axis.set_ylim(_LEAST_AREA, 1.0)
+    axis.set_yticks(
+        [1e-4, 1e-3, 1e-2, 1e-1, 1.0], ["0.01 %", "0.1 %", "1 %", "10 %", "100 %"], fontsize=8.5
+    )
+    axis.minorticks_off()
+    axis.set_ylabel("mean area\n(log scale)", fontsize=9)
+    axis.grid(axis="y", linewidth=0.7)
+    # Above the axes: a legend inside would lie on the bars.
+    axis.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9, frameon=False, borderaxespad=0.2
+    )
+
+
+def _draw_changes(axis: Any, side: GeneratedSide, columns: Sequence[str], alone: bool) -> None:
+    rows = {row.column: row for row in side.classes}
+    shown: set[str] = set()
+    for x, column in enumerate(columns):
+        row = rows[column]
+        change = row.relative_delta
+        if change is None and row.generated_area == 0:
+            continue
+        height = _CLIP if change is None or change > _CLIP else change
+        shown.add(row.verdict)
+        axis.bar(x, height, 0.8, color=VERDICT_COLOURS[row.verdict], linewidth=0)
+        if change is None or change > _CLIP:
+            text = (
+                "new" if change is None else f"+{change:.1f}" if change < 99 else f"+{change:.0f}"
+            )
+            axis.annotate(
+                text,
+                (x, _CLIP),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+                annotation_clip=False,
+            )
+    axis.axhline(0, color=axis.yaxis.label.get_color(), linewidth=0.8)
+    axis.set_ylim(-_CLIP, _CLIP)
+    axis.set_xlim(-0.7, len(columns) - 0.3)
+    axis.set_yticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "+0.5", "+1"], fontsize=8.5)
+    axis.grid(axis="y", linewidth=0.7)
+    what = "relative change\n(gen − real) / real"
+    axis.set_ylabel(
+        what if alone else f"{_plain(_short(side.label))}\n(gen − real) / real", fontsize=9
+    )
+    import matplotlib.patches
+
+    handles = [
+        matplotlib.patches.Patch(color=VERDICT_COLOURS[verdict], label=verdict)
+        for verdict in VERDICTS
+        if verdict in shown
+    ]
+    axis.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.06),  # above the values of clipped bars
+        ncols=len(handles),
+        fontsize=8,
+        frameon=False,
+        handlelength=0.9,
+        columnspacing=1.1,
+        borderaxespad=0.2,
+    )
+    axis.spines["bottom"].set_visible(False)
+
+
+def _draw_ratios(axis: Any, side: GeneratedSide, columns: Sequence[str]) -> None:
+    rows = {row.column: row for row in side.classes}
+    least, most = 0.02, 50.0  # what lies beyond is drawn as an arrow at the edge
+    axis.set_xscale("log")
+    axis.set_xlim(least, most)
+    axis.axvspan(0.8, 1.25, color="#00825f", alpha=0.08, linewidth=0)
+    axis.axvline(1, color=axis.yaxis.label.get_color(), linewidth=0.8)
+    axis.axvline(0.1, color=VERDICT_COLOURS["omitted"], linewidth=0.8, linestyle=(0, (2, 3)))
+    for y, column in enumerate(columns):
+        row = rows[column]
+        if not row.tested:
+            axis.text(1.0, y, "untested", fontsize=7.5, color="#8a8f98", va="center", ha="center")
+            continue
+        _draw_ratio(axis, row, y, least, most)
+    axis.set_ylim(max(4, len(columns)) - 0.4, -0.6)
+    ticks = [0.02, 0.1, 0.25, 0.5, 1, 2, 4, 10, 50]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
+    axis.minorticks_off()
+    axis.grid(axis="x", linewidth=0.6)
+    axis.set_xlabel(
+        "generated / real (presence; ◇ area), simultaneous 95 % intervals", fontsize=8.5
+    )
+    axis.set_title(_plain(_short(side.label)), fontsize=10, loc="left")
+    if not columns:
+        axis.text(1.0, 1.5, "no class is in 10 images:\nnone could be tested", ha="center")
+
+
+def _draw_ratio(axis: Any, row: ClassRow, y: int, least: float, most: float) -> None:
+    colour = VERDICT_COLOURS[row.verdict]
+    low, high = row.interval
+    start = max(least, low or 0.0)
+    end = most if high is None else min(most, high)
+    axis.plot([start, end], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+    if (low or 0.0) < least:
+        axis.plot(least, y, marker="<", color=colour, markersize=5, clip_on=False)
+    if high is None or high > most:
+        axis.plot(most, y, marker=">", color=colour, markersize=5, clip_on=False)
+    if row.ratio is not None:
+        axis.plot(
+            min(most, max(least, row.ratio)),
+            y,
+            marker="D" if row.statistic == "area" else "o",
+            markersize=6,
+            markerfacecolor="white" if row.statistic == "area" else colour,
+            markeredgecolor=colour,
+            markeredgewidth=1.5,
+            clip_on=False,
+            zorder=3,
+        )
+    axis.annotate(
+        row.verdict,
+        (1.0, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+        color=colour if row.verdict != "untested" else "#8a8f98",
+        annotation_clip=False,
+    )
+
+
+@contextmanager
+def _figure(
+    theme: Theme, *, width: float, height: float, rows: Sequence[float] = (1.0,), columns: int = 1
+) -> Iterator[tuple[Any, Any]]:
+    """A figure of its own, outside pyplot's state, in the page's style."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style = {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": "#9aa0a8",
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+        "axes.facecolor": theme.paper,
+        "grid.color": theme.faint,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "svg.fonttype": "path",  # looks the same where the font is missing
+        "svg.hashsalt": "unseen",  # the same record gives the same bytes
+        "text.parse_math": False,  # "$" in a class name is a dollar
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width, height), facecolor=theme.paper)
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(
+            len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": list(rows)}
+        ).ravel()
+        # The axes fill the figure, and saving grows it by what stands around them: names of any
+        # length then cost no room inside.
+        figure.subplots_adjust(left=0, right=1, bottom=0, top=1, hspace=0.32, wspace=0.25)
+        yield figure, axes
+
+
+def _save(figure: Any, paths: Sequence[Path]) -> None:
+    for path in paths:
+        kind = path.suffix.removeprefix(".")
+        buffer = io.BytesIO()
+        figure.savefig(
+            buffer,
+            format=kind,
+            dpi=160,
+            bbox_inches="tight",
+            pad_inches=0.12,
+            metadata={"Date": None} if kind == "svg" else None,
+        )
+        with write_aside(path) as aside:
+            aside.write_bytes(buffer.getvalue())
+
+
+def _short(text: str, most: int = 40) -> str:
+    """The end of a long name: the end of a path says more than its beginning."""
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
+def _plain(text: str, most: int = 60) -> str:
+    """Without control characters, which no font draws; a long name is cut."""
+    text = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return text if len(text) <= most else text[: most - 1] + "…"

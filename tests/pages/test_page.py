@@ -1,0 +1,246 @@
+"""The page in a real browser: headless Chromium, from the file system, without a network."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.worlds import CLASSES, areas, run
+
+from unseen.errors import RecordError
+from unseen.pages import report
+from unseen.pages.overlays import class_colour, class_overlay, labels_overlay
+from unseen.pipeline.compare import compare
+from unseen.records.comparison import read_comparison
+
+CHROMIUM = "/usr/bin/chromium"
+REAL = {"sky": 0.7, "tree": 0.4, "person": 0.3, "car": 0.2}
+HOSTILE = "<script>document.title='owned'</script>\"'&"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not shutil.which(CHROMIUM):
+        pytest.skip(f"no Chromium at {CHROMIUM}")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as api:
+        browser = api.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One generated side that lacks persons."""
+    folder = tmp_path_factory.mktemp("run")
+    real = areas(200, REAL, seed=0, name="photos")
+    report(folder, run(folder, real, [areas(200, REAL | {"person": 0.0}, seed=1, name="fakes")]))
+    return folder
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a page; any console message, script error or request that fails fails the test."""
+    complaints, requested, pages = [], [], []
+
+    def opened(folder, **options):
+        page = browser.new_page(**options)
+        pages.append(page)
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(request.url))
+        page.on("request", lambda request: requested.append(request.url))
+        page.goto((folder / "report.html").as_uri())
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert complaints == []
+    assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
+
+
+def names(page):
+    return page.locator("tbody.class:visible .name").all_inner_texts()
+
+
+def test_the_gravest_verdict_comes_first_and_headings_sort(open_page, folder):
+    page = open_page(folder)
+    assert names(page)[0] == "person"
+    heading = page.get_by_role("columnheader", name="Mean area")
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert names(page)[0] == "building"  # fills what others leave
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert names(page)[-1] == "building"
+    page.get_by_role("columnheader", name="Class").get_by_role("button").click()
+    assert names(page) == sorted(names(page))
+    assert heading.get_attribute("aria-sort") == "none"
+
+
+def test_verdicts_and_text_filter(open_page, folder):
+    page = open_page(folder)
+    everything = len(names(page))
+    pressed = page.locator(".filter.omitted")
+    pressed.click()
+    assert pressed.get_attribute("aria-pressed") == "true"
+    assert names(page) == ["person"]
+    assert page.locator("#count").inner_text() == f"1 of {everything} classes"
+    page.get_by_role("searchbox").fill("sky")
+    assert names(page) == []
+    page.get_by_role("button", name="Show all classes").click()
+    assert len(names(page)) == everything
+    page.get_by_role("searchbox").fill("SK")
+    assert names(page) == ["sky"]
+
+
+def test_a_class_opens_with_its_pictures_and_overlays_switch(open_page, folder):
+    page = open_page(folder)
+    page.get_by_role("button", name="sky", exact=True).click()
+    detail = page.locator("tr.detail:visible")
+    assert detail.count() == 1
+    pictures = detail.locator("figure .frame > img:first-child")
+    assert pictures.count() == 8  # four on either side
+    loaded = "image => image.complete && image.naturalWidth > 0"
+    for picture in pictures.all():
+        picture.scroll_into_view_if_needed()  # they load when they are seen
+        page.wait_for_function(loaded, arg=picture.element_handle())
+    overlay = detail.locator(".class-over").first
+    assert not overlay.is_visible()
+    detail.get_by_label("only sky").check()
+    assert overlay.is_visible()
+    page.wait_for_function(loaded, arg=overlay.element_handle())
+    detail.get_by_label("all labels").check()
+    assert not overlay.is_visible()
+    assert detail.locator(".labels-over").first.is_visible()
+    assert detail.locator(".legend").first.is_visible()
+    detail.get_by_label("nothing").check()
+    assert not detail.locator(".labels-over").first.is_visible()
+    page.get_by_role("button", name="sky", exact=True).click()
+    assert page.locator("tr.detail:visible").count() == 0
+
+
+def test_everything_works_by_keyboard(open_page, folder):
+    page = open_page(folder)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    opener = page.get_by_role("button", name="person", exact=True).last
+    opener.focus()
+    page.keyboard.press("Enter")
+    assert opener.get_attribute("aria-expanded") == "true"
+    page.locator("tr.detail:visible input[type=radio]").first.focus()
+    page.keyboard.press("ArrowDown")
+    assert page.locator("tr.detail:visible .class-over").first.is_visible()
+    page.locator(".filter").first.focus()
+    page.keyboard.press("Space")
+    assert page.locator(".filter").first.get_attribute("aria-pressed") == "true"
+
+
+def test_a_finding_leads_to_its_class(open_page, folder):
+    page = open_page(folder)
+    page.locator(".findings .link").first.click()
+    assert page.locator("tr.detail:visible").count() == 1
+    assert page.evaluate("document.activeElement.innerText").strip() == "person"
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_phone_scrolls_in_one_direction_only(open_page, folder, width):
+    page = open_page(folder, viewport={"width": width, "height": 800})
+    for opener in page.locator("button.opener").all():
+        opener.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_dark_mode_is_dark(open_page, folder):
+    page = open_page(folder, color_scheme="dark")
+    colour = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert max(int(part) for part in colour[4:-1].split(",")) < 64
+    assert "dark" in page.locator(".plot img").first.evaluate("i => i.currentSrc")
+
+
+def test_names_of_classes_sides_and_images_are_text(open_page, tmp_path):
+    classes = (*CLASSES[:-1], HOSTILE)
+    real = areas(40, {"sky": 0.7, HOSTILE: 0.9}, seed=0, name=HOSTILE, classes=classes)
+    fakes = areas(40, {"sky": 0.7}, seed=1, name="'\"><img src=x>", classes=classes)
+    report(tmp_path, run(tmp_path, real, [fakes]))
+    page = open_page(tmp_path)
+    assert "owned" not in page.title().split("·")[-1]
+    assert page.title().startswith("'\"><img src=x> against <script>")
+    assert HOSTILE in names(page)
+    page.locator("button.opener", has_text="document.title").click()
+    assert HOSTILE in page.locator("tr.detail:visible .file").first.inner_text()
+    assert page.evaluate("[...document.scripts].length") == 1
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_several_generated_sides_have_a_column_each(open_page, tmp_path):
+    real = areas(200, REAL, seed=0, name="photos")
+    sides = [
+        areas(200, REAL, seed=1, name="previous"),
+        areas(200, REAL | {"car": 0.0}, seed=2, name="new"),
+    ]
+    report(tmp_path, run(tmp_path, real, sides))
+    page = open_page(tmp_path)
+    assert page.locator("table.summary").first.locator("thead th").all_inner_texts() == [
+        "previous",
+        "new",
+    ]
+    assert names(page)[0] == "car"  # omitted on one of the sides
+    assert "regressed" in page.locator("table.changes").inner_text()
+    assert page.locator("tr.sides th").all_inner_texts() == ["previous", "new"]
+
+
+def test_areas_alone_say_that_pictures_are_not_to_be_had(open_page, tmp_path):
+    real, fakes = areas(40, REAL, seed=0, name="photos"), areas(40, REAL, seed=1, name="fakes")
+    report(tmp_path, compare(real, [fakes]))
+    page = open_page(tmp_path)
+    page.get_by_role("button", name="sky", exact=True).click()
+    assert "Pictures are not to be had" in page.locator("tr.detail:visible").inner_text()
+    assert page.locator("tr.detail:visible img").count() == 0
+
+
+def test_the_page_is_drawn_again_from_the_record_alone(folder, tmp_path):
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(folder, copy)
+    (copy / "report.html").unlink()
+    shutil.rmtree(copy / "overlays")
+    report(copy, read_comparison(copy))
+    assert (copy / "report.html").read_bytes() == (folder / "report.html").read_bytes()
+    assert sorted(p.name for p in (copy / "overlays").iterdir()) == sorted(
+        p.name for p in (folder / "overlays").iterdir()
+    )
+
+
+def test_a_picture_that_is_gone_or_outside_is_an_error(folder, tmp_path):
+    comparison = read_comparison(folder)
+    with pytest.raises(RecordError, match="is missing or no picture, but the record names it"):
+        report(tmp_path, comparison)
+    held = comparison.generated[0].exhibits["object/sky"]
+    outside = dataclasses.replace(held[0], image="../secret.png")
+    real = dataclasses.replace(comparison.real, exhibits={"object/sky": (outside,)})
+    with pytest.raises(RecordError, match="outside of its folder"):
+        report(folder, dataclasses.replace(comparison, real=real))
+
+
+def test_overlays_show_the_class_and_leave_the_rest_dark_or_coloured():
+    label_map = np.zeros((8, 8), np.int64)
+    label_map[2:6, 2:6] = 3
+    one = np.asarray(class_overlay(label_map, 3, "tree").convert("RGBA"))
+    assert one[3, 3, 3] == 0  # the class itself is seen
+    assert one[0, 0, 3] == 165  # the rest lies under a scrim
+    assert one[1, 3, 3] == 255  # the outline lies around, not on it
+    every = np.asarray(labels_overlay(label_map, list(CLASSES)).convert("RGBA"))
+    expected = tuple(int(class_colour("tree")[i : i + 2], 16) for i in (1, 3, 5))
+    assert tuple(every[3, 3, :3]) == expected
+    assert class_colour("gargoyle") == class_colour("gargoyle") != class_colour("pew")
+
+
+def test_label_maps_keep_more_than_256_classes(tmp_path):
+    classes = (*(str(i) for i in range(400)), "sky")
+    real = areas(4, {"sky": 0.5}, seed=0, name="photos", classes=classes)
+    stored = run(tmp_path, real, [real]).real.exhibits["object/sky"][0].label_map
+    with Image.open(tmp_path / stored) as image:
+        assert np.asarray(image).max() == 400
