@@ -1,0 +1,106 @@
+"""A comparison in a few lines of text, for the terminal."""
+
+import textwrap
+from collections.abc import Iterator
+
+from unseen.pages.words import (
+    delta,
+    is_nothing,
+    largest_falls,
+    number,
+    occurs,
+    p_equals,
+    percent,
+    ratio_interval,
+    times,
+    value_interval,
+)
+from unseen.records.comparison import ClassRow, Comparison, GeneratedSide
+
+_MOST_ROWS = 12  # classes listed a side; the rest is on the page
+_WIDTH = 100
+
+
+def summary(comparison: Comparison) -> str:
+    """FSD with interval and floor, verdict counts, the classes that are wrong, the caveats."""
+    return "\n".join(_lines(comparison))
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    for side in comparison.generated:
+        yield (
+            f"{side.label} ({side.images:,} images) against {comparison.real.label} "
+            f"({comparison.real.images:,} images)"
+        )
+        yield ""
+        yield from _side(comparison, side)
+        yield ""
+    for ordering in comparison.orderings:
+        previous = comparison.generated[ordering.previous].label
+        new = comparison.generated[ordering.new].label
+        nearer = {"previous": previous, "new": new}.get(ordering.nearer)
+        said = f"{nearer} is nearer by FSD" if nearer else "no order by FSD (intervals overlap)"
+        worse, better = ordering.named("regressed"), ordering.named("improved")
+        yield f"{new} minus {previous}: {said}; {len(worse)} regressed, {len(better)} improved"
+        for row in [*worse, *better][:_MOST_ROWS]:
+            name = row.column.partition("/")[2]
+            yield (
+                f"  {row.verdict:<10} {name:<16} {row.statistic} {percent(row.previous)} → "
+                f"{percent(row.new)} (real {percent(row.real)})"
+            )
+        yield ""
+    for text in comparison.caveats:
+        yield textwrap.fill(text, _WIDTH, initial_indent="Note: ", subsequent_indent="      ")
+
+
+def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
+    fsd = side.fsd
+    yield (
+        f"  FSD       {number(fsd.corrected)} corrected, 95 % interval "
+        f"{value_interval(fsd.interval)}; p {p_equals(fsd.p_value)} of no difference"
+    )
+    yield (
+        f"            {number(fsd.value)} plug-in as published, where samples of this size without "
+        f"any difference give {number(fsd.floor)}"
+    )
+    rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
+    verdicts = dict.fromkeys(row.verdict for row in rows)
+    counts = (f"{sum(row.verdict == verdict for row in rows)} {verdict}" for verdict in verdicts)
+    yield f"  Classes   {', '.join(counts)}"
+    wrong = [row for row in rows if row.verdict in ("omitted", "under", "over")]
+    yield from _table(wrong[:_MOST_ROWS])
+    if len(wrong) > _MOST_ROWS:
+        yield f"            … and {len(wrong) - _MOST_ROWS} more on the page"
+    falls = [row for row in largest_falls(comparison, side) if row not in wrong]
+    if falls:
+        listed = ", ".join(f"{row.name} {delta(row)}" for row in falls)
+        text = f"{listed} in mean area; not shown to be more than chance"
+        yield textwrap.fill(text, _WIDTH, initial_indent="  Falls     ", subsequent_indent=" " * 12)
+    half = next((one for one in side.power if one.drop == 0.5), None)
+    if half is not None:
+        seen = (
+            "no class, however common"
+            if half.presence is None
+            else f"classes in at least {percent(half.presence)} of the real images"
+        )
+        yield f"  Power     half of a class gone would show (80 % power) for {seen}"
+
+
+def _table(rows: list[ClassRow]) -> Iterator[str]:
+    """Verdict, name, ratio with interval, presences; aligned."""
+    if not rows:
+        return
+    cells = [
+        (
+            row.verdict,
+            row.name,
+            f"{times(row.ratio)} [{ratio_interval(row.interval)}]",
+            f"presence {percent(row.real_presence)} → {percent(row.generated_presence)}"
+            if row.statistic == "presence"
+            else f"area {percent(row.real_area)} → {percent(row.generated_area)}",
+        )
+        for row in rows
+    ]
+    widths = [max(len(cell[i]) for cell in cells) for i in range(3)]
+    for a, b, c, d in cells:
+        yield f"            {a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d}"
