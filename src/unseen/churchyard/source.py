@@ -1,0 +1,85 @@
+"""The churchyard as an image source: `churchyard?seed=1&without=person,fence:0.5&resolution=64`."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
+from jaxtyping import UInt8
+
+from unseen.churchyard.scene import RENDERER_VERSION, World, parse_without
+from unseen.provenance import canonical_json, sha256_of_parts
+from unseen.registry import Spec
+
+
+class SceneNames(Sequence[str]):
+    """`churchyard-seed1-000042`: the name of every scene, without a list of them."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        if index < 0:
+            raise IndexError("the churchyard has no last scene")
+        return f"{self.prefix}-{index:06d}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ChurchyardSource:
+    """All scenes of one world; read them in any order, in any process."""
+
+    spec: str
+    world: World
+
+    @property
+    def names(self) -> Sequence[str]:
+        """One name an index; the world's seed is in it."""
+        return SceneNames(f"churchyard-seed{self.world.seed}")
+
+    @property
+    def endless(self) -> bool:
+        """True: any index is a scene."""
+        return True
+
+    def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
+        """Picture `index`."""
+        return self.world.scene(index).picture
+
+    def label_map(self, index: int) -> UInt8[np.ndarray, "h w"]:
+        """The exact label map of picture `index`, as indices into `classes.CLASS_NAMES`."""
+        return self.world.scene(index).label_map
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the world and of the renderer's version."""
+        world = canonical_json(dataclasses.asdict(self.world))
+        return sha256_of_parts(["churchyard", str(RENDERER_VERSION), world])
+
+
+def open_churchyard(spec: Spec) -> ChurchyardSource:
+    """The churchyard of a spec; options `seed` (0), `resolution` (64) and `without`.
+
+    `without` is a list of classes, each with the share of scenes that lose it: `person` (all),
+    `fence:0.5` (every second scene, decided by seed, index and class).
+
+    Raises:
+        SpecError: an unknown option or class, or a value out of range.
+    """
+    spec.check_options("seed", "resolution", "without")
+    world = World(
+        seed=spec.integer("seed", 0),
+        resolution=spec.integer("resolution", 64, least=16),
+        without=parse_without(spec.options.get("without", "")),
+    )
+    return ChurchyardSource(spec.text, world)
