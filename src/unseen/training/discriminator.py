@@ -30,7 +30,7 @@ class DiscriminatorLayer(nn.Module):
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         """One layer's features."""
-        features = functional.leaky_relu(self.wscale(self.conv(features)), 0.2)
+        features = functional.leaky_relu(self.wscale(features, self.conv), 0.2)
         return functional.avg_pool2d(features, 2) if self.pool else features
 
 
