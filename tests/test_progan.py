@@ -163,6 +163,17 @@ def test_the_older_key_names_give_the_same_images(tmp_path: Path, weights: Path)
     torch.testing.assert_close(older(latents), newer(latents), atol=0, rtol=0)
 
 
+def test_an_older_file_may_hold_the_constants_but_not_learned_ones(tmp_path: Path) -> None:
+    state = older_names(random_network().state_dict())
+    state["features.1.wscale.scale"] = torch.tensor([(2 / (9 * 12)) ** 0.5])  # 3×3, 12 channels in
+    torch.save(state, tmp_path / "constant.pth")
+    assert load_generator(f"progan:{tmp_path / 'constant.pth'}").resolution == 16
+    state["features.1.wscale.scale"] = torch.tensor([0.5])
+    torch.save(state, tmp_path / "learned.pth")
+    with pytest.raises(CheckpointError, match=r"learned features\.1\.wscale\.scale of 0\.5"):
+        load_generator(f"progan:{tmp_path / 'learned.pth'}")
+
+
 def tensorflow_variables(fused: bool) -> dict[str, np.ndarray]:
     """Random variables under NVIDIA's names, in TensorFlow's axis order."""
     rng = np.random.default_rng(0)

@@ -190,7 +190,7 @@ def read_progan(path: Path) -> dict[str, Tensor]:
         return state_dict_from_tensorflow(_read_npz(path), path.name)
     state = weights.read_checkpoint(path)
     if "features.0.conv.weight" in state:
-        return _from_older_names(state)
+        return _from_older_names(state, path.name)
     return state
 
 
@@ -249,12 +249,27 @@ def network_from_state_dict(state: Mapping[str, Tensor], source: str) -> ProGAN:
 _LAYER_KEY = re.compile(r"layer(\d+)\.conv\.weight")
 
 
-def _from_older_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`features.N.…` counted from 0 and `output.…`, as `layerN.…` and `output_RxR.…`."""
+def _from_older_names(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """`features.N.…` counted from 0 and `output.…`, as `layerN.…` and `output_RxR.…`.
+
+    Older files may also hold each layer's constant as `wscale.scale`; a constant that was learned
+    makes another network.
+    """
     layers = sum(bool(re.fullmatch(r"features\.\d+\.conv\.weight", key)) for key in state)
     resolution = 4 * 2 ** ((layers - 1) // 2)
     renamed = {}
     for key, tensor in state.items():
+        layer, _, rest = key.rpartition(".wscale.")
+        weight = state.get(f"{layer}.conv.weight")
+        if rest == "scale" and weight is not None:
+            gain = 1.0 if layer == "output" else math.sqrt(2)
+            constant = gain / math.sqrt(weight[0].numel())
+            if not torch.allclose(tensor.float(), torch.tensor(constant), rtol=1e-3):
+                raise CheckpointError(
+                    f"{source} has a learned {key} of {tensor.flatten()[0]:.4g} where ProGAN has "
+                    f"{constant:.4g}; it is one of its ablations: load it with ablation:FILE"
+                )
+            continue
         new = re.sub(r"^features\.(\d+)\.", lambda match: f"layer{int(match[1]) + 1}.", key)
         new = re.sub(r"^output\.", f"output_{resolution}x{resolution}.", new)
         renamed[new] = tensor
