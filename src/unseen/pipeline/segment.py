@@ -142,6 +142,10 @@ def segment(
         keep_maps=None if keep_maps is None else Path(keep_maps),
         overwrite=overwrite,
     )
+    if out is not None and Path(out).suffix != ".parquet":
+        raise RecordError(
+            f"{out} is to hold areas; give it the ending .parquet, by which it is known again"
+        )
     source = open_images(images) if isinstance(images, str | Path) else images
     network = load_segmenter(segmenter) if isinstance(segmenter, str | Path) else segmenter
     return _Run(task, source, network, None if out is None else Path(out), progress).areas()
@@ -375,10 +379,9 @@ def count_labels(
         label_maps: labels from 0 to `classes` − 1.
         classes: how many there are.
     """
-    n = len(label_maps)
-    offsets = np.arange(n, dtype=np.intp)[:, None] * classes
-    joint = label_maps.reshape(n, -1).astype(np.intp) + offsets  # one bincount for all
-    return np.bincount(joint.ravel(), minlength=n * classes).reshape(n, classes).astype(np.uint32)
+    # One bincount for the whole batch needs an offset added to every pixel: 4 times as long.
+    counts = [np.bincount(label_map.ravel(), minlength=classes) for label_map in label_maps]
+    return np.stack(counts).astype(np.uint32)
 
 
 def label_map_path(folder: Path, name: str) -> Path:
