@@ -16,7 +16,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,7 +69,7 @@ def batches(
     batch_size: int,
     workers: int,
     skip_broken: bool = False,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Read, prepare and batch images in the order of `indices`.
 
     Args:
@@ -81,8 +81,8 @@ def batches(
         skip_broken: list broken images in the batch instead of stopping at the first.
 
     Raises:
-        ImageError: a broken image (unless skipped), a worker that was killed, a source that
-            cannot be sent to a worker.
+        ImageError: sizes below these; while iterating: a broken image (unless skipped), a worker
+            that was killed, a source that cannot be sent to a worker.
     """
     if batch_size < 1 or workers < 0:
         raise ImageError(
@@ -126,7 +126,7 @@ def _in_process(
     preparation: Preparation,
     batch_size: int,
     skip_broken: bool,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     for start in range(0, len(indices), batch_size):
         stop = min(start + batch_size, len(indices))
         pending = _Pending(start, stop, preparation.resolution)
@@ -147,7 +147,7 @@ def _in_workers(
     batch_size: int,
     skip_broken: bool,
     workers: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     # Enough batches under way to keep every worker busy while the caller holds one.
     ahead = 2 + workers * _IN_FLIGHT // batch_size
     starts = iter(range(0, len(indices), batch_size))

@@ -9,9 +9,9 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer, UInt32
@@ -246,7 +246,7 @@ class _Run:
         )
         kept = self.done
         try:
-            with contextlib.closing(cast("Generator[Batch]", stream)):
+            with contextlib.closing(stream):
                 for number in missing:
                     # Shards are whole batches: every image meets the segmenter in the same
                     # company, resumed or not.
