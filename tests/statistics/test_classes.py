@@ -81,19 +81,38 @@ def test_zero_counts_have_one_open_end() -> None:
 
 def test_the_interval_ends_where_the_test_does() -> None:
     a, b = np.array([30, 5, 90]), np.array([12, 0, 99])
-    lower, upper = ratios.score_interval(a, b, 100, 120, z=2.5)
-    np.testing.assert_allclose(ratios.score(a, b, 100, 120, upper), -2.5, atol=1e-6)
+    test = ratios.ConditionalTest(a, b, 100, 120)
+    lower, upper = test.interval(alpha=0.02)
+    np.testing.assert_allclose(test.lower_tail(upper), 0.01, atol=1e-6)
     assert lower[1] == 0.0
-    some = np.array([0, 2])
-    at_lower = ratios.score(a[some], b[some], 100, 120, lower[some])
-    np.testing.assert_allclose(at_lower, 2.5, atol=1e-6)
+    np.testing.assert_allclose(test.lower_tail(np.maximum(lower, 1e-3))[[0, 2]], 0.99, atol=1e-6)
 
 
-def test_at_ratio_one_the_score_is_the_pooled_comparison_of_two_proportions() -> None:
-    z = ratios.score(np.array([30]), np.array([20]), 100, 120)
-    pooled = 50 / 220
-    expected = (20 / 120 - 30 / 100) / np.sqrt(pooled * (1 - pooled) * (1 / 100 + 1 / 120))
-    assert z[0] == pytest.approx(expected)
+def test_at_ratio_one_the_test_is_that_of_fisher_with_mid_p() -> None:
+    for a, b, n, m in ((30, 12, 100, 120), (10, 0, 50, 20), (400, 80, 5000, 1000)):
+        hypergeometric = scipy.stats.hypergeom(n + m, a + b, m)
+        expected = hypergeometric.cdf(b) - 0.5 * hypergeometric.pmf(b)
+        test = ratios.ConditionalTest(np.array([a]), np.array([b]), n, m)
+        assert test.lower_tail(1.0)[0] == pytest.approx(expected, rel=1e-8)
+        assert test.p_value()[0] == pytest.approx(2 * min(expected, 1 - expected), rel=1e-8)
+
+
+def test_rare_classes_are_not_called_too_often_where_the_sides_are_unequal() -> None:
+    # Exact, by summing over all counts: the score test stands at six times its level here.
+    n, m, p, alpha = 5000, 1000, 0.002, 0.05 / 200
+    a, b = (grid.ravel() for grid in np.meshgrid(np.arange(40), np.arange(25), indexing="ij"))
+    probability = scipy.stats.binom.pmf(a, n, p) * scipy.stats.binom.pmf(b, m, p)
+    some = a + b > 0
+    test = ratios.ConditionalTest(a[some], b[some], n, m)
+    assert probability[some][test.p_value() < alpha].sum() < alpha
+
+
+def test_a_class_in_every_image_of_one_side_has_a_bounded_ratio() -> None:
+    a, b = np.array([20, 26]), np.array([26, 20])
+    lower, upper = ratios.ConditionalTest(a, b, 26, 26).interval(alpha=0.05)
+    assert 0.9 < lower[0] < 26 / 20 < upper[0] < 2.0
+    np.testing.assert_allclose(lower[1], scipy.stats.binomtest(20, 26).proportion_ci(0.95).low)
+    assert lower[1] < 20 / 26 < upper[1] < 1.1
 
 
 def test_adjusted_p_values_are_those_of_scipy_and_of_the_definition() -> None:
@@ -104,10 +123,11 @@ def test_adjusted_p_values_are_those_of_scipy_and_of_the_definition() -> None:
 
 def test_a_drop_of_the_printed_size_is_detected_four_times_in_five() -> None:
     rng = np.random.default_rng(0)
-    n, m, p, z = 1000, 1500, 0.05, 3.0
-    drop = ratios.detectable_drop(np.array([p]), n, m, z=z)[0]
+    n, m, p, alpha = 1000, 1500, 0.05, 0.003
+    drop = ratios.detectable_drop(np.array([p]), n, m, alpha=alpha)[0]
     real, generated = rng.binomial(n, p, 20_000), rng.binomial(m, p * (1 - drop), 20_000)
-    detected = (ratios.score(real, generated, n, m) < -z).mean()
+    test = ratios.ConditionalTest(real, generated, n, m)
+    detected = (test.lower_tail(1.0) < alpha / 2).mean()
     assert detected == pytest.approx(0.8, abs=0.01)  # three standard errors of 20,000 draws
 
 

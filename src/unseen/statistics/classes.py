@@ -104,21 +104,21 @@ def compare_classes(
     real_area, generated_area = real.mean(axis=0), generated.mean(axis=0)
     tested = real_count + generated_count >= _FEWEST_IMAGES
     by_area = (real_presence > _NEARLY_ALWAYS) & (generated_presence > _NEARLY_ALWAYS)
-    z = critical_value(int(tested.sum()), level)
+    alpha = (1.0 - level) / max(int(tested.sum()), 1)  # Bonferroni
 
     with np.errstate(divide="ignore", invalid="ignore"):
         area_ratio = generated_area / real_area
         ratio = np.where(by_area, area_ratio, generated_presence / real_presence)
-    statistic = ratios.score(real_count, generated_count, n, m)
-    p_value = 2.0 * scipy.stats.norm.sf(np.abs(statistic))
-    lower, upper = ratios.score_interval(real_count, generated_count, n, m, z)
+    test = ratios.ConditionalTest(real_count, generated_count, n, m)
+    p_value = test.p_value()
+    lower, upper = test.interval(alpha)
     drop = np.full(len(ratio), np.nan)
-    drop[tested] = ratios.detectable_drop(real_presence[tested], n, m, z=z, power=_POWER)
+    drop[tested] = ratios.detectable_drop(real_presence[tested], n, m, alpha=alpha, power=_POWER)
     for k in np.flatnonzero(by_area):
         area = _AreaRatio.of(real[:, k], generated[:, k])
         p_value[k] = area.p_value
-        lower[k], upper[k] = area.interval(z)
-        drop[k] = area.detectable_drop(z)
+        lower[k], upper[k] = area.interval(alpha)
+        drop[k] = area.detectable_drop(alpha)
 
     p_holm, p_bh = np.full(len(ratio), np.nan), np.full(len(ratio), np.nan)
     p_holm[tested], p_bh[tested] = holm(p_value[tested]), benjamini_hochberg(p_value[tested])
@@ -183,14 +183,9 @@ def smallest_detectable_drop(
     Returns:
         Between 0 and 1; None where not even a total absence would be called so often.
     """
-    z = critical_value(tests, level)
-    drop = ratios.detectable_drop(np.asarray([presence]), n, m, z=z, power=power)[0]
+    alpha = (1.0 - level) / max(tests, 1)
+    drop = ratios.detectable_drop(np.asarray([presence]), n, m, alpha=alpha, power=power)[0]
     return None if math.isnan(drop) else float(drop)
-
-
-def critical_value(tests: int, level: float = 0.95) -> float:
-    """Two-sided standard normal critical value when `tests` share 1 − level equally."""
-    return float(scipy.stats.norm.isf((1.0 - level) / (2.0 * max(tests, 1))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,8 +210,8 @@ class _AreaRatio:
         freedom = variance**2 / weights if weights > 0 else math.inf
         return cls(math.log(means[1] / means[0]), math.sqrt(variance), freedom)
 
-    def _critical(self, z: float) -> float:
-        return float(scipy.stats.t.isf(scipy.stats.norm.sf(z), self.freedom))
+    def _critical(self, alpha: float) -> float:
+        return float(scipy.stats.t.isf(alpha / 2.0, self.freedom))
 
     @property
     def p_value(self) -> float:
@@ -224,12 +219,12 @@ class _AreaRatio:
             return 1.0 if self.log_ratio == 0.0 else 0.0
         return float(2.0 * scipy.stats.t.sf(abs(self.log_ratio) / self.error, self.freedom))
 
-    def interval(self, z: float) -> tuple[float, float]:
-        reach = self._critical(z) * self.error
+    def interval(self, alpha: float) -> tuple[float, float]:
+        reach = self._critical(alpha) * self.error
         return math.exp(self.log_ratio - reach), math.exp(self.log_ratio + reach)
 
-    def detectable_drop(self, z: float) -> float:
-        reach = (self._critical(z) + scipy.stats.norm.ppf(_POWER)) * self.error
+    def detectable_drop(self, alpha: float) -> float:
+        reach = (self._critical(alpha) + scipy.stats.norm.ppf(_POWER)) * self.error
         return 1.0 - math.exp(-reach)
 
 
@@ -325,7 +320,7 @@ def compare_generators(
             for side in sides
         ]
     )
-    z = critical_value(int(np.sum(tested)), level)
+    z = float(scipy.stats.norm.isf((1.0 - level) / (2 * max(int(np.sum(tested)), 1))))
     change = value[2] - value[1]
     reach = z * np.sqrt(variance[1] + variance[2])
     middle = value[2] + value[1] - 2.0 * value[0]  # twice the distance of the mid-point to real
