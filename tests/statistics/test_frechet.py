@@ -67,8 +67,8 @@ def test_agrees_with_the_square_root_of_the_product_where_that_is_well_condition
 
 def test_a_sample_has_no_distance_to_itself_although_its_covariance_is_singular() -> None:
     areas = compositional(50, 80, 3)  # rank at most 49 of 80
-    # percent²: roots of rounding in eigenvalues of about 1,000 percent⁴
-    assert frechet_distance(areas, areas).value == pytest.approx(0.0, abs=1e-4)
+    # percent²: roots of rounding in eigenvalues of 1e4 percent⁴, some dozens of them
+    assert frechet_distance(areas, areas).value == pytest.approx(0.0, abs=1e-2)
     np.testing.assert_allclose(frechet_shares(areas, areas), 0.0, atol=1e-9)
 
 

@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import json
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -293,7 +294,9 @@ def _measure_speed(task: Simulation, real: Population, say: Callable[[str], None
     first, second = real.sample(n, rng), real.sample(n, rng)
     sigma_t, sigma_g = np.cov(first.T), np.cov(second.T)
     square_root = _fastest(lambda: fidelity(sigma_t, sigma_g))
-    product = _fastest(lambda: np.trace(scipy.linalg.sqrtm(sigma_t @ sigma_g)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sqrtm says that singular covariances are not for it
+        product = _fastest(lambda: np.trace(scipy.linalg.sqrtm(sigma_t @ sigma_g)))
     started, used = time.perf_counter(), time.process_time()
     frechet_inference(first, second)
     compare_classes(first / 100, second / 100)
@@ -324,8 +327,11 @@ class _Log:
         self.path = path
         self.rows: list[dict[str, Any]] = []
         if path.exists():
-            whole = [line for line in path.read_text().splitlines() if line.endswith("}")]
-            self.rows = [json.loads(line) for line in whole]
+            lines = path.read_text().splitlines(keepends=True)
+            if lines and not lines[-1].endswith("\n"):  # killed while writing it
+                lines.pop()
+                path.write_text("".join(lines))
+            self.rows = [json.loads(line) for line in lines]
 
     def count(self, **key: object) -> int:
         return len(list(self.matching(**key)))
@@ -394,7 +400,7 @@ def _distance_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, object]
                     f"{100 * bias(lambda r: float(2 * r['plug_in'] - r['at_half'])).mean():+.1f}"
                 ),
                 "corrected %": f"{100 * corrected.mean():+.1f}",
-                "± MC error": f"{100 * corrected.std(ddof=1) / np.sqrt(len(cell)):.1f}",
+                "± MC error": f"{100 * corrected.std() / np.sqrt(max(len(cell) - 1, 1)):.1f}",
                 "coverage %": f"{100 * covered.mean():.0f}",
                 "± MC": f"{100 * np.sqrt(0.95 * 0.05 / len(cell)):.1f}",
                 "mean width": f"{np.mean([r['interval'][1] - r['interval'][0] for r in cell]):.2f}",
