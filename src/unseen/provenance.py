@@ -25,6 +25,14 @@ def package_version() -> str:
     return importlib.metadata.version("unseen")
 
 
+def cache_folder() -> Path:
+    """Where downloads and lists are kept: `UNSEEN_CACHE`, or the user's cache folder."""
+    import pooch
+
+    chosen = os.environ.get("UNSEEN_CACHE")
+    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("unseen"))
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

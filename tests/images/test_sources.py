@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from unseen.errors import ImageError, MissingExtraError, SpecError, StorageError
-from unseen.images import ImageSource, Preparation, batches, open_images
+from unseen.images import ImageSource, Preparation, batches, keys, open_images
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
 
@@ -244,6 +244,46 @@ def test_lmdb_may_be_open_twice_and_names_its_keys(tmp_path):
     assert first.names[4] == f"{4:040x}"
     assert list(second.names[1:3]) == [f"{1:040x}", f"{2:040x}"]
     np.testing.assert_array_equal(first.read(0), second.read(0))
+
+
+def test_the_keys_of_a_large_lmdb_are_listed_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(keys, "_WORTH_KEEPING", 2)
+    _make_lmdb(tmp_path / "l")
+    names = list(open_images(tmp_path / "l").names)
+    listed = keys._listed
+    monkeypatch.setattr(keys, "_listed", lambda _: pytest.fail("listed again"))
+    again = open_images(tmp_path / "l")
+    assert list(again.names) == names
+    np.testing.assert_array_equal(again.read(4), PICTURES[4].transpose(2, 0, 1))
+    assert len(pickle.dumps(again)) < 1000  # the keys stay where they are
+    monkeypatch.setattr(keys, "_listed", listed)
+    (kept,) = (tmp_path / "cache").rglob("*.keys")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert list(open_images(tmp_path / "l").names) == names
+
+
+def test_a_kept_list_is_used_only_for_the_database_it_was_made_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNSEEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(keys, "_WORTH_KEEPING", 2)
+    _make_lmdb(tmp_path / "l")
+    open_images(tmp_path / "l")
+    (tmp_path / "l").rename(tmp_path / "old")
+    with (
+        lmdb.open(str(tmp_path / "l"), map_size=1 << 24) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for name in (b"a", b"bb", b"c", b"d", b"e"):
+            transaction.put(name, _png(PICTURES[0]))
+    assert list(open_images(tmp_path / "l").names) == ["a", "bb", "c", "d", "e"]
+
+
+def test_without_a_cache_the_keys_are_listed_each_time(tmp_path, monkeypatch):
+    _put(tmp_path / "file")
+    monkeypatch.setenv("UNSEEN_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(keys, "_WORTH_KEEPING", 2)
+    _make_lmdb(tmp_path / "l")
+    assert len(open_images(tmp_path / "l").names) == 5
 
 
 def test_lmdb_says_which_extra_it_needs(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 
 from unseen.errors import ImageError, MissingExtraError, StorageError
 from unseen.images.decode import check_size, decode
+from unseen.images.keys import list_keys
 from unseen.images.naming import check_text, index_order, is_image_name, no_images
 from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
@@ -97,11 +98,9 @@ class LmdbSource:
     def __init__(self, folder: Path, spec: str) -> None:
         self.spec = spec
         self._folder = folder
-        with self._environment().begin() as transaction, transaction.cursor() as cursor:
-            keys = list(cursor.iternext(keys=True, values=False))
-        if not keys:
+        self._keys = list_keys(self._environment(), folder)
+        if not self._keys:
             raise no_images(str(folder), [])
-        self._keys = _Keys(np.array(keys, dtype=np.bytes_))
 
     @property
     def names(self) -> Sequence[str]:
@@ -120,6 +119,9 @@ class LmdbSource:
     def fingerprint(self) -> str:
         """SHA-256 of the bytes of `data.mdb`."""
         return sha256_of_file(self._folder / "data.mdb")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (LmdbSource, (self._folder, self.spec))  # the keys are listed there, or mapped
 
     def _environment(self) -> Any:
         """The database, opened once a process: LMDB forbids a second time, and forks."""
@@ -153,28 +155,6 @@ class LmdbSource:
 
 
 _ENVIRONMENTS: dict[tuple[int, int, int], Any] = {}  # (process, device, inode) → database
-
-
-class _Keys(Sequence[str]):
-    """LMDB keys as one array: millions of them are too many for Python strings."""
-
-    def __init__(self, keys: np.ndarray) -> None:
-        self._array = keys
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [_text(key) for key in self._array[index]]
-        return _text(self._array[index])
-
-    def raw(self, index: int) -> bytes:
-        return bytes(self._array[index])
-
-
-def _text(key: bytes) -> str:
-    return key.decode("utf-8", "backslashreplace")
 
 
 class NpzSource:

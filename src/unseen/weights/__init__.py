@@ -1,7 +1,8 @@
 """Published weights and data: names, hashes, downloads, and safe reading of checkpoints."""
 
+from unseen.provenance import cache_folder
 from unseen.weights.checkpoints import read_checkpoint
-from unseen.weights.download import cache_folder, fetch
+from unseen.weights.download import fetch
 from unseen.weights.known import KNOWN, Published, published
 
 __all__ = ["KNOWN", "Published", "cache_folder", "fetch", "published", "read_checkpoint"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.errors import DownloadError, StorageError
-from unseen.provenance import sha256_of_file, write_json
+from unseen.provenance import cache_folder, sha256_of_file, write_json
 from unseen.weights.known import Published, published
 
 _log = logging.getLogger(__name__)
@@ -24,14 +24,6 @@ _log = logging.getLogger(__name__)
 _TIMEOUT = 30  # seconds without a byte
 _ATTEMPTS = 3  # in a row without progress
 _CHUNK = 1 << 16  # bytes; what a broken line may cost
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: `UNSEEN_CACHE`, or the user's cache folder."""
-    import pooch
-
-    chosen = os.environ.get("UNSEEN_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("unseen"))
 
 
 def fetch(name: str, *, offline: bool | None = None) -> Path:
