@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Compare generated images with real ones: distance, verdict for every class, page.",
     ),
     "report": ("unseen.cli.report", "Draw the page again from the record, without any model."),
+    "churchyard": ("unseen.cli.churchyard", "The built-in world: train its networks."),
     "list": ("unseen.cli.list", "List segmenters, image sources and weights known here."),
 }
 

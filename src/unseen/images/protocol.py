@@ -15,7 +15,10 @@ class ImageSource(Protocol):
     `Spec` and returns the source.
     """
 
-    spec: str  # how the user can ask for it again
+    @property
+    def spec(self) -> str:
+        """How the user can ask for it again."""
+        ...
 
     @property
     def names(self) -> Sequence[str]:

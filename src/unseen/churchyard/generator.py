@@ -1,0 +1,172 @@
+"""Train the churchyard's generator: scenes in, weights and sample grids out.
+
+Source: ProGAN's architecture (Karras et al., 2018), narrower; the stage of `unseen.training`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from safetensors.torch import save
+from torch import nn
+
+from unseen.churchyard.source import ChurchyardSource, open_churchyard
+from unseen.errors import SpecError
+from unseen.generators.latents import LatentStream
+from unseen.images import Preparation, batches
+from unseen.images.pixels import to_uint8
+from unseen.provenance import package_version, write_aside, write_json
+from unseen.registry import parse_spec
+from unseen.training import Arithmetic, Training, TrainingProgress, train
+from unseen.training.adversarial import AdversarialLearner, AdversarialStage
+
+TRAINING_WORLD = 1_000_003  # its seed: far from 0, 1, … that comparisons and segmenters use
+GRID = 10  # images a side of a sample grid
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneratorTraining:
+    """Train a generator on the churchyard, or on a churchyard without some classes.
+
+    The same command with the same folder goes on where it stopped; with more images it goes on
+    from the last checkpoint.
+    """
+
+    folder: Path
+    without: str = ""  # as in the source's spec: `car,fence`
+    images: int = 400_000  # scenes shown, none of them twice
+    seed: int = 0  # of weights and latents
+    widths: tuple[int, ...] = (128, 128, 128, 64, 48, 24)  # latent, 4×4, 8×8, …, 64×64
+    discriminator_widths: tuple[int, ...] = (128, 128, 64, 32, 16)  # 4×4, 8×8, …, 64×64
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
+    r1_gamma: float = 0.2
+    average_decay: float = 0.998
+    precision: str = "bf16"  # or fp32
+    device: str = "cpu"
+    workers: int = 1  # processes that render
+    checkpoint_images: int = 20_000  # between checkpoints and sample grids
+
+    @property
+    def source(self) -> str:
+        """The scenes, as a spec."""
+        without = f"&without={self.without}" if self.without else ""
+        resolution = 4 * 2 ** (len(self.widths) - 2)
+        return f"churchyard?seed={TRAINING_WORLD}&resolution={resolution}{without}"
+
+
+def train_generator(
+    task: GeneratorTraining,
+    *,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> Path:
+    """Train, and write what is kept.
+
+    The folder then holds `generator.safetensors` (the moving average; load it with `progan:FILE`),
+    `generator.json` (how it was made), `generator.csv` (the training curve) and, for every
+    checkpoint, `samples/IMAGES.png` and `snapshots/IMAGES.safetensors`.
+
+    Returns:
+        The path of `generator.safetensors`.
+
+    Raises:
+        SpecError: a setting or class that there is not.
+        CheckpointError: the folder holds another training.
+        TrainingError: a loss is no longer finite.
+        StorageError: the folder cannot be written.
+    """
+    if task.precision not in ("fp32", "bf16"):
+        raise SpecError(f"precision is {task.precision!r}; write fp32 or bf16")
+    if task.images < task.batch_size:
+        raise SpecError(
+            f"{task.images} images are less than one batch of {task.batch_size}; ask for more"
+        )
+    source = open_churchyard(parse_spec(task.source))
+    stage = AdversarialStage(
+        batches=_Scenes(source, task),
+        data=source.fingerprint(),
+        images=task.images,
+        widths=task.widths,
+        discriminator_widths=task.discriminator_widths,
+        batch_size=task.batch_size,
+        learning_rate=task.learning_rate,
+        r1_gamma=task.r1_gamma,
+        average_decay=task.average_decay,
+        arithmetic=Arithmetic(
+            precision="bf16" if task.precision == "bf16" else "fp32", channels_last=True
+        ),
+        inspect=_Snapshots(task.folder),
+    )
+    every = max(1, task.checkpoint_images // task.batch_size)
+    run = Training(
+        stages=[stage],
+        folder=task.folder,
+        seed=task.seed,
+        device=task.device,
+        log_every=min(every, 100),
+        checkpoint_every=every,
+        validate_every=every,
+    )
+    learner = train(run, progress=progress)[stage.name]
+    assert isinstance(learner, AdversarialLearner)
+    path = task.folder / "generator.safetensors"
+    write_generator(learner.average.network, path)
+    settings = {k: v for k, v in dataclasses.asdict(task).items() if k not in ("folder", "workers")}
+    write_json(
+        task.folder / "generator.json",
+        {"version": package_version(), "source": task.source, **settings},
+    )
+    return path
+
+
+def write_generator(network: nn.Module, path: Path) -> None:
+    """Weights as safetensors, under ProGAN's key names, in fp32."""
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    with write_aside(path) as aside:
+        aside.write_bytes(save(state))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scenes:
+    """Batch k holds the scenes from k · batch_size on: each is shown once."""
+
+    source: ChurchyardSource
+    task: GeneratorTraining
+
+    def __call__(self, step: int) -> Iterator[UInt8[np.ndarray, "n 3 h w"]]:
+        task = self.task
+        first, end = step * task.batch_size, task.images
+        for batch in batches(
+            self.source,
+            range(first, end),
+            Preparation(self.source.world.resolution),
+            batch_size=task.batch_size,
+            workers=task.workers,
+        ):
+            yield batch.images
+
+
+@dataclasses.dataclass(frozen=True)
+class _Snapshots:
+    """Keeps the weights and a grid of the same latents at every checkpoint."""
+
+    folder: Path
+
+    def __call__(self, network: nn.Module, images: int) -> Mapping[str, float]:
+        write_generator(network, self.folder / "snapshots" / f"{images:08}.safetensors")
+        size = next(network.parameters()).shape[1]
+        device = next(network.parameters()).device
+        latents = torch.from_numpy(LatentStream(size).rows(range(GRID**2), seed=1)).to(device)
+        samples = to_uint8(network(latents).float().cpu().numpy())
+        height, width = samples.shape[2:]
+        grid = samples.reshape(GRID, GRID, 3, height, width).transpose(0, 3, 1, 4, 2)
+        picture = Image.fromarray(grid.reshape(GRID * height, GRID * width, 3))
+        with write_aside(self.folder / "samples" / f"{images:08}.png") as aside:
+            picture.save(aside)
+        return {}
