@@ -17,7 +17,7 @@ _PUBLIC: dict[str, str] = {
     "open_images": "unseen.images",
     "read_areas": "unseen.records",
     "read_comparison": "unseen.records.comparison",
-    "read_tally": "unseen.records",
+    "read_tally": "unseen.pipeline.tally",
     "report": "unseen.pages",
     "segment": "unseen.pipeline.segment",
     "write_areas": "unseen.records",

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,6 +53,14 @@ def test_help_and_import_leave_the_heavy_packages_alone():
         """
     )
     assert listing.stdout.strip().endswith("[]"), listing
+
+
+def test_every_line_of_the_help_page_is_whole(capsys):
+    module = sys.modules["unseen.cli.main"]
+    assert module.run(["--help"]) == 0
+    page = capsys.readouterr().out
+    for name, (_, line) in module.COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(line)}$", page, re.MULTILINE), page
 
 
 def test_help_starts_in_well_under_half_a_second():

@@ -24,10 +24,7 @@ from unseen.errors import UnseenError
 # `command`, a function whose parameters are the command's, or `app`, a typer.Typer of several.
 COMMANDS: dict[str, tuple[str, str]] = {
     "segment": ("unseen.cli.segment", "Measure how much of every image each class covers."),
-    "compare": (
-        "unseen.cli.compare",
-        "Compare generated images with real ones: distance, verdict for every class, page.",
-    ),
+    "compare": ("unseen.cli.compare", "Compare generated images with real ones, class by class."),
     "report": ("unseen.cli.report", "Draw the page again from the record, without any model."),
     "churchyard": ("unseen.cli.churchyard", "The built-in world: train its networks."),
     "list": ("unseen.cli.list", "List segmenters, image sources and weights known here."),

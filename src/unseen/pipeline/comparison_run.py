@@ -20,10 +20,10 @@ from unseen.images import ImageSource, Preparation, batches, open_images
 from unseen.pipeline.compare import compare
 from unseen.pipeline.exhibits import keep_exhibits
 from unseen.pipeline.segment import Segmentation, default_segmenter, segment
+from unseen.pipeline.tally import read_tally
 from unseen.records.areas import Areas
 from unseen.records.areas_file import read_areas
 from unseen.records.comparison import Comparison, Side, write_comparison
-from unseen.records.tally import read_tally
 from unseen.segmenters import Precision, Segmenter, checked_label_maps, load_segmenter
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
