@@ -253,3 +253,13 @@ def test_no_more_is_decoded_ahead_than_a_few_batches(tmp_path, monkeypatch):
     found.close()
     # 3 requests a worker under way make 1.5 batches; 2 + 1 batches of 4 are begun, none more.
     assert 4 <= read_ahead <= 12
+
+
+def test_files_of_the_working_directory_do_not_shadow_what_a_worker_imports(
+    source, tmp_path, monkeypatch
+):
+    (tmp_path / "json.py").write_text("raise RuntimeError('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path, ""])  # a Path, as some scripts put there
+    (batch,) = batches(source, [3], Preparation(SIDE), batch_size=1, workers=1)
+    assert _reds([batch]) == [3]

@@ -191,7 +191,7 @@ class _Pool:
             raise ImageError(
                 f"{source.spec} cannot be sent to a worker process ({error}); use workers=0"
             ) from error
-        paths = json.dumps([path or str(Path.cwd()) for path in sys.path]).encode() + b"\n"
+        paths = json.dumps([str(path) or str(Path.cwd()) for path in sys.path]).encode() + b"\n"
         start = paths + worker.START.pack(len(cargo)) + cargo
         try:
             for _ in range(workers):
@@ -288,7 +288,7 @@ class _WorkerEndedError(Exception):
 
 def _start_worker() -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-c", _START],
+        [sys.executable, "-P", "-c", _START],  # -P: no json.py of the working directory
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
