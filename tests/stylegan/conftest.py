@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -133,6 +134,54 @@ def write_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
                 path.write_bytes(pickle.dumps(snapshot, protocol=protocol))
             else:
                 dump(snapshot, path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write a tuple (G, D, Gs) of `dnnlib.tflib.network.Network`, as NVIDIA's first code did.
+
+    Variables named `mapping/…` and `synthesis/…` go to components of those names.
+    """
+
+    def write(
+        variables: dict[str, np.ndarray], settings: dict[str, Any], name: str = "tensorflow.pkl"
+    ) -> Path:
+        network_class = type(
+            "Network",
+            (),
+            {"__module__": "dnnlib.tflib.network", "__getstate__": lambda self: self.kept},
+        )
+
+        def network(own: dict[str, np.ndarray], parts: dict[str, Any]) -> Any:
+            made = network_class()
+            made.kept = {  # type: ignore[attr-defined]
+                "version": 4,
+                "name": "Gs",
+                "static_kwargs": settings,
+                "components": parts,
+                "build_module_src": "raise SystemExit",
+                "build_func_name": "G_style",
+                "variables": list(own.items()),
+            }
+            return made
+
+        parts = {
+            part: network(
+                {k.split("/", 1)[1]: v for k, v in variables.items() if k.startswith(f"{part}/")},
+                {},
+            )
+            for part in ("mapping", "synthesis")
+        }
+        own = {k: v for k, v in variables.items() if not k.startswith(("mapping/", "synthesis/"))}
+        path = tmp_path / name
+        with monkeypatch.context() as patch:
+            for module in ("dnnlib", "dnnlib.tflib", "dnnlib.tflib.network"):
+                patch.setitem(sys.modules, module, types.ModuleType(module))
+            vars(sys.modules["dnnlib.tflib.network"])["Network"] = network_class
+            path.write_bytes(pickle.dumps((None, None, network(own, parts)), protocol=4))
         return path
 
     return write

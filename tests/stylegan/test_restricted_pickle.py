@@ -105,49 +105,16 @@ def test_an_object_saved_with_torch_save_is_read_too(write_network: Any) -> None
         assert torch.equal(state[key], tensor)
 
 
-def test_the_tensorflow_layout_gives_variables_and_components(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "tensorflow.pkl"
-    path.write_bytes(tensorflow_pickle(monkeypatch))
+def test_the_tensorflow_layout_gives_variables_and_components(write_tensorflow: Any) -> None:
+    path = write_tensorflow(
+        {"lod": np.float32(0), "mapping/Dense0/weight": WEIGHT.numpy()}, {"resolution": 8}
+    )
     network = read_pickled_networks(path)["G_ema"]
     assert isinstance(network, SavedTensorFlowNetwork)
     assert network.settings == {"resolution": 8}
     assert network.variables["lod"].item() == 0.0
     weight = network.components["mapping"].variables["Dense0/weight"]
     assert np.array_equal(weight, WEIGHT.numpy())
-
-
-def tensorflow_pickle(monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """A tuple of three `dnnlib.tflib.network.Network`, as NVIDIA's TensorFlow code pickled them."""
-    import types
-
-    network_class = type(
-        "Network",
-        (),
-        {"__module__": "dnnlib.tflib.network", "__getstate__": lambda self: self.kept},
-    )
-
-    def network(variables: list[tuple[str, Any]], **parts: Any) -> Any:
-        made = network_class()
-        made.kept = {
-            "version": 4,
-            "name": "G",
-            "static_kwargs": {"resolution": 8},
-            "components": parts,
-            "build_module_src": "raise SystemExit",
-            "build_func_name": "G_style",
-            "variables": variables,
-        }
-        return made
-
-    mapping = network([("Dense0/weight", WEIGHT.numpy())])
-    whole = network([("lod", np.float32(0))], mapping=mapping)
-    with monkeypatch.context() as patch:
-        for name in ("dnnlib", "dnnlib.tflib", "dnnlib.tflib.network"):
-            patch.setitem(sys.modules, name, types.ModuleType(name))
-        vars(sys.modules["dnnlib.tflib.network"])["Network"] = network_class
-        return pickle.dumps((None, None, whole), protocol=4)
 
 
 # What an attack gives: each returns the bytes of a file that would touch `canary` in pickle.load

@@ -284,6 +284,53 @@ def test_a_pickle_and_a_state_dict_of_one_network_draw_the_same(
     assert torch.equal(load(tmp_path / "toy.pth")(latents), images)
 
 
+def tensorflow_variables(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """The same network as NVIDIA's TensorFlow code names and lays out its variables."""
+    theirs = {"dlatent_avg": state["mapping.w_avg"].numpy()}
+    for key, tensor in state.items():
+        value = tensor.numpy()
+        parts = key.split(".")
+        if key.startswith("mapping.fc"):
+            axes = value.T if parts[2] == "weight" else value
+            theirs[f"mapping/Dense{parts[1][2:]}/{parts[2]}"] = axes
+        elif key.startswith("mapping.embed"):
+            theirs[f"mapping/LabelEmbed/{parts[2]}"] = value.T if parts[2] == "weight" else value
+        elif key == "synthesis.b4.const":
+            theirs["synthesis/4x4/Const/const"] = value[None]
+        elif key.startswith("synthesis.") and "resample_filter" not in key:
+            side = parts[1][1:]
+            name = {"conv0": "Conv0_up", "torgb": "ToRGB", "skip": "Skip"}.get(parts[2], "Conv1")
+            scope = f"synthesis/{side}x{side}/{'Conv' if name + side == 'Conv14' else name}"
+            if parts[3] == "affine":
+                value = value.T if parts[4] == "weight" else value - 1
+                theirs[f"{scope}/mod_{parts[4]}"] = value
+            elif parts[3] == "noise_const":
+                number = {"4": -1, "8": 1, "16": 3}[side] + (name != "Conv0_up")
+                theirs[f"synthesis/noise{number}"] = value[None, None]
+            elif parts[3] == "weight":
+                mirrored = value[:, :, ::-1, ::-1] if name == "Conv0_up" else value
+                theirs[f"{scope}/weight"] = mirrored.transpose(2, 3, 1, 0)
+            else:
+                theirs[f"{scope}/{parts[3]}"] = value
+    return theirs
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet"])
+def test_a_tensorflow_pickle_draws_what_the_pytorch_one_does(
+    write_toy: Any, write_tensorflow: Any, tmp_path: Path, architecture: Architecture
+) -> None:
+    network = toy(architecture, classes=2, clamp=0.9)
+    pytorch = load(write_toy(network), "?class=1&psi=0.6")
+    variables = tensorflow_variables(nvidia_state(network))
+    settings = {"mapping_lrmul": 0.1, "conv_clamp": 0.9, "architecture": architecture}
+    tensorflow = load(write_tensorflow(variables, settings), "?class=1&psi=0.6")
+    latents = pytorch.latents(range(2))
+    # A style's bias is stored less one, which costs a rounding in float32.
+    torch.testing.assert_close(tensorflow(latents), pytorch(latents), atol=1e-5, rtol=0)
+    with pytest.raises(CheckpointError, match="nonlinearity='relu'"):
+        load(write_tensorflow(variables, {"nonlinearity": "relu"}))
+
+
 def test_half_precision_draws_nearly_the_same_image(write_toy: Any) -> None:
     path = write_toy(toy())
     spec = parse_spec(f"stylegan2:{path}")

@@ -11,7 +11,7 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ from unseen.generators.styles import (
     EqualizedLinear,
     MappingNetwork,
     SavedStyleGAN,
+    SavedVariables,
     StyleGenerator,
     drawn_noise,
     fill,
@@ -293,7 +294,7 @@ class StyleGAN2(nn.Sequential):
 def load_stylegan2(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> StyleGenerator:
-    """`stylegan2:FILE`, a `.pkl` of NVIDIA's PyTorch code or a state dict under its names.
+    """`stylegan2:FILE`: NVIDIA's `.pkl` (PyTorch or TensorFlow), or tensors under its names.
 
     Options: `psi` and `cutoff` (truncation), `noise=const|random|none`, `class=K|cycle`,
     `latents=stream|per-seed`.
@@ -305,10 +306,8 @@ def load_stylegan2(
     spec.check_options(*OPTIONS)
     sampling = sampling_of(spec)
     path, saved = read_saved(spec)
-    if not isinstance(saved, SavedStyleGAN):
-        raise CheckpointError(
-            f"{path} is a TensorFlow pickle; convert it with NVIDIA's legacy.py to a PyTorch .pkl"
-        )
+    if isinstance(saved, SavedVariables):
+        saved = saved_from_tensorflow(saved)
     network = network_from_saved(saved)
     network.set_noise(sampling.noise)
     return StyleGenerator(
@@ -367,3 +366,77 @@ def network_from_saved(saved: SavedStyleGAN) -> StyleGAN2:
     )
     fill(network, saved)
     return network
+
+
+_TENSORFLOW_LAYERS = {"Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb"}
+
+
+def saved_from_tensorflow(saved: SavedVariables) -> SavedStyleGAN:
+    """NVIDIA's TensorFlow variables (`synthesis/8x8/Conv0_up/weight`, …) under PyTorch's names.
+
+    Kernels lie as (h, w, in, out); the upsampling ones are mirrored, because TensorFlow correlates
+    where PyTorch's transposed convolution convolves. The 1 of a style is added when used there and
+    is part of the bias here.
+
+    Raises:
+        CheckpointError: a variable is missing, or the network was built otherwise than drawn here.
+    """
+    variables = saved.variables
+    if "synthesis/4x4/Const/Noise/weight" in variables:
+        raise CheckpointError(f"{saved.source} holds a StyleGAN of 2019; write stylegan:FILE")
+    saved.refuse_settings_other_than(
+        nonlinearity="lrelu",
+        mapping_nonlinearity="lrelu",
+        normalize_latents=True,
+        resample_kernel=[1, 3, 3, 1],
+    )
+    if "mapping/LabelConcat/weight" in variables:
+        raise CheckpointError(
+            f"{saved.source} joins labels to z as StyleGAN did in 2019; only the embedding of "
+            "StyleGAN2-ADA (mapping/LabelEmbed) is drawn here"
+        )
+    state = {"mapping.w_avg": saved.take("dlatent_avg", 1)}
+    if "mapping/LabelEmbed/weight" in variables:
+        state["mapping.embed.weight"] = saved.take("mapping/LabelEmbed/weight", 2).T
+        state["mapping.embed.bias"] = saved.take("mapping/LabelEmbed/bias", 1)
+    number = 0
+    while f"mapping/Dense{number}/weight" in variables:
+        state[f"mapping.fc{number}.weight"] = saved.take(f"mapping/Dense{number}/weight", 2).T
+        state[f"mapping.fc{number}.bias"] = saved.take(f"mapping/Dense{number}/bias", 1)
+        number += 1
+    state["synthesis.b4.const"] = saved.take("synthesis/4x4/Const/const", 4)[0]
+    resolution = 4
+    while f"synthesis/{resolution}x{resolution}/Conv{'1' if resolution > 4 else ''}/weight" in (
+        variables
+    ):
+        scope, block = f"synthesis/{resolution}x{resolution}", f"synthesis.b{resolution}"
+        state[f"{block}.resample_filter"] = _binomial()
+        for theirs, ours in _TENSORFLOW_LAYERS.items():
+            if f"{scope}/{theirs}/weight" not in variables:
+                continue
+            kernel = saved.take(f"{scope}/{theirs}/weight", 4).permute(3, 2, 0, 1)
+            module = f"{block}.{ours}"
+            state[f"{module}.weight"] = kernel.flip(2, 3) if ours == "conv0" else kernel
+            state[f"{module}.bias"] = saved.take(f"{scope}/{theirs}/bias", 1)
+            state[f"{module}.affine.weight"] = saved.take(f"{scope}/{theirs}/mod_weight", 2).T
+            state[f"{module}.affine.bias"] = saved.take(f"{scope}/{theirs}/mod_bias", 1) + 1
+            if ours == "torgb":
+                continue
+            state[f"{module}.resample_filter"] = _binomial()
+            if f"{scope}/{theirs}/noise_strength" in variables:
+                level = 2 * int(math.log2(resolution)) - (5 if ours == "conv0" else 4)
+                noise = saved.take(f"synthesis/noise{level}", 4)
+                state[f"{module}.noise_const"] = noise[0, 0]
+                strength = saved.take(f"{scope}/{theirs}/noise_strength", 0)
+                state[f"{module}.noise_strength"] = strength
+        if f"{scope}/Skip/weight" in variables:
+            skip = saved.take(f"{scope}/Skip/weight", 4).permute(3, 2, 0, 1)
+            state[f"{block}.skip.weight"] = skip
+            state[f"{block}.skip.resample_filter"] = _binomial()
+        resolution *= 2
+    multiplier = float(saved.settings.get("mapping_lrmul", 0.01))
+    clamp = saved.settings.get("conv_clamp")
+    settings: dict[str, dict[str, Any]] = {"mapping.fc0": {"bias_gain": multiplier}}
+    settings[f"synthesis.b{resolution // 2}.conv1"] = {"conv_clamp": clamp}
+    contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+    return SavedStyleGAN(saved.source, contiguous, settings)

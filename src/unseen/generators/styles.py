@@ -8,6 +8,7 @@ truncation); Karras et al., Analyzing and Improving the Image Quality of StyleGA
 import dataclasses
 import hashlib
 import math
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -143,7 +144,7 @@ class MappingNetwork(nn.Module):
         self.styles = styles
         self.sampling = Sampling()
         if classes:
-            self.embed = EqualizedLinear(classes, width)
+            self.embed: nn.Module = EqualizedLinear(classes, width)
         first = latents + (width if classes else 0)
         for number in range(layers):
             linear = EqualizedLinear(width if number else first, width, multiplier=multiplier)
@@ -152,13 +153,18 @@ class MappingNetwork(nn.Module):
 
     def forward(self, latents: Float[Tensor, "n z"]) -> Activations:
         """Styles of every layer; latents carry their one-hot labels behind z for class=cycle."""
-        x = unit_second_moment(latents[:, : self.latents].float())
-        if self.classes:
-            x = torch.cat([x, unit_second_moment(self.embed(self.labels(latents)))], dim=1)
+        x = self.normalised(latents)
         for number in range(self.layers):
             linear = self.get_submodule(f"fc{number}")
             x = functional.leaky_relu(linear(x), 0.2) * math.sqrt(2)
         return self.truncated(x, latents)
+
+    def normalised(self, latents: Float[Tensor, "n z"]) -> Float[Tensor, "n d"]:
+        """What the first fully connected layer takes: z, and the embedded label behind it."""
+        x = unit_second_moment(latents[:, : self.latents].float())
+        if not self.classes:
+            return x
+        return torch.cat([x, unit_second_moment(self.embed(self.labels(latents)))], dim=1)
 
     def labels(self, latents: Float[Tensor, "n z"]) -> Float[Tensor, "n k"]:
         """One-hot labels: behind z in the latents, or the one class asked for."""
@@ -280,8 +286,68 @@ class SavedStyleGAN:
         return self.settings.get(module, {}).get(name, default)
 
 
-def read_saved(spec: Spec) -> tuple[Path, SavedStyleGAN | SavedTensorFlowNetwork]:
-    """The network in the file that a spec names: `G_ema` of a `.pkl`, or a state dict.
+@dataclasses.dataclass(frozen=True)
+class SavedVariables:
+    """What a file of NVIDIA's TensorFlow code holds: variables, and keyword arguments."""
+
+    source: str  # what an error message calls it
+    variables: Mapping[str, np.ndarray]  # `mapping/Dense0/weight`, `synthesis/4x4/Const/const`, …
+    settings: Mapping[str, Any]  # empty where the file is no pickle
+
+    def take(self, name: str, axes: int) -> Tensor:
+        """A variable in float32.
+
+        Raises:
+            CheckpointError: it is missing or has another number of axes.
+        """
+        found = self.variables.get(name)
+        if found is None or found.ndim != axes:
+            state = "lacks it" if found is None else f"has shape {found.shape}"
+            raise CheckpointError(
+                f"{self.source} {state}: {name} is needed with {axes} axes; is the file whole?"
+            )
+        return torch.from_numpy(np.array(found, dtype=np.float32))
+
+    def refuse_settings_other_than(self, **drawn: Any) -> None:
+        """Refuse a network built with keyword arguments that change what is drawn.
+
+        Raises:
+            CheckpointError: an argument has another value than the one drawn here.
+        """
+        for name, value in drawn.items():
+            if self.settings.get(name, value) != value:
+                raise CheckpointError(
+                    f"{self.source} was built with {name}={self.settings[name]!r}; only "
+                    f"{name}={value!r} is drawn here"
+                )
+
+
+def variables_of(network: SavedTensorFlowNetwork, source: str) -> SavedVariables:
+    """A pickled network's variables with those of its mapping and synthesis components."""
+    variables = dict(network.variables)
+    settings = network.settings
+    for part in ("mapping", "synthesis"):
+        component = network.components.get(part)
+        if component is None:
+            raise CheckpointError(f"{source} has no {part} network; is it a StyleGAN's?")
+        variables |= {f"{part}/{name}": value for name, value in component.variables.items()}
+        settings |= component.settings
+    return SavedVariables(source, variables, settings)
+
+
+def _plain_variables(arrays: Mapping[str, np.ndarray], source: str) -> SavedVariables:
+    # tflib lists a network's variables as `G_mapping/…` and `G_synthesis/…`, TensorFlow adds `:0`.
+    named = {
+        name.removesuffix(":0").removeprefix("Gs/").removeprefix("G_"): array
+        for name, array in arrays.items()
+    }
+    return SavedVariables(source, named, {})
+
+
+def read_saved(spec: Spec) -> tuple[Path, SavedStyleGAN | SavedVariables]:
+    """The network in the file that a spec names: `G_ema` of a `.pkl`, or named tensors.
+
+    Names with a slash are TensorFlow's variables, others PyTorch's.
 
     Raises:
         SpecError: no argument, or no such file.
@@ -290,18 +356,33 @@ def read_saved(spec: Spec) -> tuple[Path, SavedStyleGAN | SavedTensorFlowNetwork
     path = Path(spec.require_argument("file")).expanduser()
     if not path.is_file():
         raise SpecError(f"{spec.text!r}: {path} is no file; name a .pkl, .pth or .safetensors")
+    if path.suffix == ".npz":
+        return path, _plain_variables(_read_npz(path), path.name)
     if path.suffix in (".safetensors", ".pth"):
         state = read_checkpoint(path)
+        if any("/" in key for key in state):
+            arrays = {key: tensor.float().numpy() for key, tensor in state.items()}
+            return path, _plain_variables(arrays, path.name)
         prefix = "G_ema." if any(key.startswith("G_ema.") for key in state) else ""
         plain = {key[len(prefix) :]: t for key, t in state.items() if key.startswith(prefix)}
         return path, SavedStyleGAN(path.name, plain, {})
     network = read_pickled_networks(path).get("G_ema")
     if isinstance(network, SavedTensorFlowNetwork):
-        return path, network
+        return path, variables_of(network, path.name)
     if not isinstance(network, SavedModule):
         raise CheckpointError(f"{path} holds no G_ema; name the snapshot that training wrote")
     settings = {name: module.settings for name, module in network.modules()}
     return path, SavedStyleGAN(path.name, network.state_dict(), settings)
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path} is no readable .npz of plain arrays ({error}); write it with numpy.savez"
+        ) from error
 
 
 def mapping_of(saved: SavedStyleGAN, *, styles: int) -> MappingNetwork:
