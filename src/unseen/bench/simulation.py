@@ -59,7 +59,7 @@ class Simulation:
     shifts: Sequence[str] = SHIFTS
     class_designs: Sequence[tuple[int, int]] = ((1000, 1000), (5000, 5000), (5000, 1000))
     permutations: int = 19
-    splits: int = 8
+    splits: int = 6
     rows: int = 100_000
     seed: int = 0
 

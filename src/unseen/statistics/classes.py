@@ -109,9 +109,7 @@ def compare_classes(
     with np.errstate(divide="ignore", invalid="ignore"):
         area_ratio = generated_area / real_area
         ratio = np.where(by_area, area_ratio, generated_presence / real_presence)
-    test = ratios.ConditionalTest(real_count, generated_count, n, m)
-    p_value = test.p_value()
-    lower, upper = test.interval(alpha)
+    p_value, lower, upper = ratios.compare_counts(real_count, generated_count, n, m, alpha=alpha)
     drop = np.full(len(ratio), np.nan)
     drop[tested] = ratios.detectable_drop(real_presence[tested], n, m, alpha=alpha, power=_POWER)
     for k in np.flatnonzero(by_area):

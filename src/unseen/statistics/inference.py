@@ -6,10 +6,11 @@ docs/statistics.md.
 
 import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from unseen.statistics.frechet import (
     FrechetDistance,
@@ -103,31 +104,40 @@ def frechet_inference(
 
     null_variance = float(null_values.var(ddof=1))
     mean_bias = np.trace(sides[0].covariance) / n + np.trace(sides[1].covariance) / m
-    covariance_floor = float(np.mean([terms.covariance for terms in null]))
     if halved:
         estimator = "calibrated-halving"
-        subsets = [
-            side for order in orders[:splits] for side in (order[: n // 2], order[n : n + m // 2])
+        quarters = [
+            _quarters(sides, real_half, generated_half)
+            for real_half, generated_half in _pairs(
+                rows,
+                [
+                    (rng.permutation(n)[: n // 2], n + rng.permutation(m)[: m // 2])
+                    for _ in range(splits)
+                ],
+            )
         ]
-        firsts = rows.grams(subsets)
-        floor_at_half = float(
-            np.mean([_Terms.between(a, c).covariance for a, c in zip(firsts, firsts, strict=True)])
-        )
-        subsets = [
-            side
-            for _ in range(splits)
-            for side in (rng.permutation(n)[: n // 2], n + rng.permutation(m)[: m // 2])
+        # The same halving within permutations; each beside its own whole, so that what the two
+        # share by chance does not count.
+        null_quarters = [
+            _quarters((first, total - first), real_half, generated_half)
+            for first, (real_half, generated_half) in zip(
+                rows.grams([order[:n] for order in orders[:splits]]),
+                _pairs(
+                    rows, [(order[: n // 2], order[n : n + m // 2]) for order in orders[:splits]]
+                ),
+                strict=True,
+            )
         ]
-        firsts = rows.grams(subsets)
-        quarters = [_quarters(sides, a, c) for a, c in zip(firsts, firsts, strict=True)]
         at_half = float(np.mean([[terms.value for terms in four] for four in quarters]))
         covariance_at_half = float(
             np.mean([[terms.covariance for terms in four] for four in quarters])
         )
         # The bias falls with the number of images as the floor does; how large it is, the halves
         # of these very sides tell.
-        growth = floor_at_half - covariance_floor
-        decay = covariance_floor / growth if growth > 0.0 else math.inf
+        halved_null = np.mean([[terms.covariance for terms in four] for four in null_quarters])
+        whole_null = np.mean([terms.covariance for terms in null[:splits]])
+        growth = float(halved_null - whole_null)
+        decay = float(whole_null) / growth if growth > 0.0 else math.inf
         covariance_bias = (covariance_at_half - observed.covariance) * min(
             max(decay, _DECAY_WITHIN[0]), _DECAY_WITHIN[1]
         )
@@ -140,7 +150,7 @@ def frechet_inference(
         freedom = 2.0 * splits
     else:
         estimator, at_half = "floor-subtracted", None
-        covariance_bias = covariance_floor
+        covariance_bias = float(np.mean([terms.covariance for terms in null]))
         variance, freedom = null_variance, math.inf
     corrected = observed.value - float(mean_bias) - covariance_bias
     error = math.sqrt(max(variance, null_variance))
@@ -180,6 +190,14 @@ class _Terms:
         return cls(
             float(difference @ difference), max(trace - 2.0 * fidelity(sigma_t, sigma_g), 0.0)
         )
+
+
+def _pairs(
+    rows: Rows, subsets: Sequence[tuple[Int64[np.ndarray, " _"], Int64[np.ndarray, " _"]]]
+) -> Iterator[tuple[Gram, Gram]]:
+    """Sums over both subsets of every pair."""
+    grams = rows.grams([subset for pair in subsets for subset in pair])
+    return zip(grams, grams, strict=True)
 
 
 def _quarters(
