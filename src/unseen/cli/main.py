@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("unseen.cli.compare", "Compare generated images with real ones, class by class."),
     "report": ("unseen.cli.report", "Draw the page again from the record, without any model."),
     "churchyard": ("unseen.cli.churchyard", "The built-in world: train its networks."),
+    "bench": ("unseen.cli.bench", "Measure the method itself: tables for the documentation."),
     "list": ("unseen.cli.list", "List segmenters, image sources and weights known here."),
 }
 
