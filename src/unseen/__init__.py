@@ -9,6 +9,7 @@ from typing import Any
 # name → module that defines it
 _PUBLIC: dict[str, str] = {
     "Areas": "unseen.records",
+    "FunctionGenerator": "unseen.generators.custom",
     "check_comparable": "unseen.records",
     "compare": "unseen.pipeline.compare",
     "concatenate": "unseen.records",

@@ -20,6 +20,10 @@ class SegmenterError(UnseenError, ValueError):
     """A segmenter that is unusable, or whose label maps are not integers in range."""
 
 
+class GeneratorError(UnseenError, ValueError):
+    """A generator that is unusable, or whose images are not finite or not of its resolution."""
+
+
 class CheckpointError(UnseenError, ValueError):
     """A weights file that is unreadable, does not fit, or asks to run code."""
 

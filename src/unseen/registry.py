@@ -6,13 +6,17 @@ register in pyproject.toml exactly as anyone else's do.
 """
 
 import dataclasses
+import importlib
 import importlib.metadata
+import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from unseen.errors import SpecError
+from unseen.errors import SpecError, UnseenError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")  # two letters at least: `C:\photos` is a path
 
@@ -100,3 +104,67 @@ def plugin(kind: str, spec: Spec) -> Callable[..., Any]:
         return factory
     known = ", ".join(plugin_names(kind))
     raise SpecError(f"{spec.text!r}: no {kind} plug-in is called {spec.name!r}; known: {known}")
+
+
+def call_user_factory(
+    spec: Spec, offered: Mapping[str, Any], *, what: str, error: type[UnseenError]
+) -> tuple[Any, frozenset[str]]:
+    """Call the function that `python:MODULE:FACTORY` names.
+
+    The module is looked for as Python does, and in the working directory first.
+
+    Args:
+        spec: its options are keyword arguments, as text.
+        offered: keyword arguments that the function gets if it takes them.
+        what: what it returns, for messages, e.g. "generator".
+        error: raised where the module needs another one that is missing.
+
+    Returns:
+        What the function returned, and the names of the arguments it took.
+
+    Raises:
+        SpecError: no such module or function, or it does not take the options.
+    """
+    module_name, _, attribute = spec.require_argument("module:factory").partition(":")
+    if not module_name or not attribute:
+        raise SpecError(f"{spec.text!r} names no factory; write python:MODULE:FACTORY")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        factory: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as missing:
+        if missing.name is not None and module_name.startswith(missing.name):
+            raise SpecError(
+                f"{spec.text!r}: no module {module_name!r}; run from the folder that holds it, "
+                "or install it"
+            ) from missing
+        raise error(f"{spec.text}: {module_name} needs {missing.name!r}, which is missing") from (
+            missing
+        )
+    for part in attribute.split("."):
+        factory = getattr(factory, part, None)
+    if not callable(factory):
+        raise SpecError(
+            f"{spec.text!r}: {module_name} has no function {attribute!r}; write "
+            f"python:MODULE:FACTORY, where FACTORY returns the {what}"
+        )
+    taken = _accepted(factory, {**offered, **spec.options})
+    for key in spec.options:
+        if key not in taken:
+            raise SpecError(
+                f"{spec.text!r} has the option {key!r}, which {attribute} does not take"
+            )
+    return factory(**taken), frozenset(taken)
+
+
+def _accepted(factory: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the given keyword arguments that the factory takes."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # a built-in without a signature
+        return {}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return given
+    names = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    return {key: value for key, value in given.items() if key in names}

@@ -1,0 +1,118 @@
+"""`python:MODULE:FACTORY`: a generator that the user wrote, or a function made into one."""
+
+import dataclasses
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unseen.errors import GeneratorError, SpecError
+from unseen.generators.latents import LatentStream
+from unseen.generators.network import resolve_device
+from unseen.generators.protocol import Generator, Precision
+from unseen.registry import Spec, call_user_factory
+
+
+@dataclasses.dataclass(eq=False)
+class FunctionGenerator:
+    """Any function from latents (n z) to images (n 3 h w) in [−1, 1], as a generator.
+
+    It has no named layers, so it can be sampled and compared, and not split. Every call is checked:
+    images must be square, of the resolution, three channels and finite; values outside [−1, 1] are
+    clamped.
+    """
+
+    function: Callable[[Tensor], Tensor]  # called without gradient
+    latent_size: int
+    resolution: int
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    device: str = "cpu"  # where latents are given to the function
+    layer_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._stream = LatentStream(self.latent_size)
+
+    def latents(self, indices: Iterable[int], *, seed: int = 1) -> Float[Tensor, "n z"]:
+        """Rows of `numpy.random.RandomState(seed)`'s stream: image k has row k."""
+        rows = torch.from_numpy(self._stream.rows(indices, seed))
+        return rows.to(resolve_device(self.device))
+
+    def __call__(self, latents: Float[Tensor, "n z"]) -> Float[Tensor, "n 3 h w"]:
+        """Images in [−1, 1], in float32 and without gradient.
+
+        Raises:
+            GeneratorError: the function gave something else.
+        """
+        with torch.no_grad():
+            images: Any = self.function(latents)
+        wanted = (len(latents), 3, self.resolution, self.resolution)
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            found = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise GeneratorError(
+                f"the generator gave {found}; a tensor of floats in [−1, 1] is needed"
+            )
+        if tuple(images.shape) != wanted:
+            raise GeneratorError(
+                f"the generator gave images of shape {tuple(images.shape)} for {len(latents)} "
+                f"latents; {wanted} is needed"
+            )
+        if not torch.isfinite(images).all():
+            raise GeneratorError(
+                "the generator gave values that are not finite; try fp32, or other weights"
+            )
+        return images.float().clamp(-1, 1)
+
+    def split(self, layer: str) -> tuple[nn.Module, nn.Module]:
+        """Not to be had: a function has no named layers (SpecError)."""
+        raise SpecError(
+            f"the generator is one function and has no layer {layer!r}; return a LayeredGenerator "
+            "to split or invert it"
+        )
+
+
+def load_python(spec: Spec, *, device: str = "cpu", precision: Precision = "fp32") -> Generator:
+    """`python:MODULE:FACTORY` calls your factory, which returns the generator.
+
+    The factory gets `device`, `precision` and the spec's options, if it takes them. What it returns
+    says its own provenance; the spec and the SHA-256 of the factory's module are added.
+
+    Raises:
+        SpecError: no such module or factory, or it does not take the options.
+        GeneratorError: what it returned is no generator, or it takes no precision.
+    """
+    offered = {"device": device, "precision": precision}
+    generator, taken = call_user_factory(spec, offered, what="generator", error=GeneratorError)
+    if precision != "fp32" and "precision" not in taken:
+        raise GeneratorError(
+            f"{spec.text} takes no precision, and {precision} was asked for; leave it at fp32"
+        )
+    if not isinstance(generator, Generator):
+        raise GeneratorError(
+            f"{spec.text} returned {type(generator).__name__}, which lacks "
+            f"{', '.join(_missing(generator))}; return unseen.FunctionGenerator(function, "
+            "latent_size=…, resolution=…)"
+        )
+    generator.provenance = {
+        **generator.provenance,
+        "spec": spec.text,
+        "module_sha256": _module_sha256(spec),
+    }
+    return generator
+
+
+def _missing(generator: object) -> list[str]:
+    members = (*inspect.get_annotations(Generator), "latents", "__call__", "split")
+    return [name for name in members if not hasattr(generator, name)]
+
+
+def _module_sha256(spec: Spec) -> str | None:
+    """Of the module's source, if it has one."""
+    module = sys.modules[spec.require_argument("module:factory").partition(":")[0]]
+    file = getattr(module, "__file__", None)
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -1,0 +1,106 @@
+"""Generators that users write: called as documented, checked, and refused with a reason."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import unseen
+from unseen.errors import GeneratorError, SpecError
+from unseen.generators import Generator, load_generator
+
+MODULE = """
+import torch
+import unseen
+
+def draw(latents):
+    return latents[:, :1, None, None].expand(-1, 3, 8, 8)
+
+def plain():
+    return unseen.FunctionGenerator(draw, latent_size=2, resolution=8)
+
+def scaled(device, precision, scale="1"):
+    return unseen.FunctionGenerator(
+        lambda latents: float(scale) * draw(latents), latent_size=2, resolution=8,
+        provenance={"scale": scale, "precision": precision}, device=device,
+    )
+
+def nothing():
+    return 3
+
+def needs():
+    return 4
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"generator_of_{abs(hash(tmp_path))}"  # a new module for every test
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    (tmp_path / f"{name}_broken.py").write_text("import no_such_package_anywhere\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def test_a_function_is_a_generator_with_the_papers_latents(module: str) -> None:
+    generator = load_generator(f"python:{module}:plain")
+    assert isinstance(generator, Generator)
+    latents = generator.latents([0, 3], seed=1)
+    images = generator(latents)
+    assert images.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(images[1, 2, 4, 5], latents[1, 0].clamp(-1, 1))
+    assert generator.provenance["spec"] == f"python:{module}:plain"
+    assert len(generator.provenance["module_sha256"]) == 64
+
+
+def test_options_and_precision_reach_a_factory_that_takes_them(module: str) -> None:
+    generator = load_generator(f"python:{module}:scaled?scale=0.5", precision="bf16")
+    latents = generator.latents(range(3))
+    torch.testing.assert_close(generator(latents)[:, 0, 0, 0], (0.5 * latents[:, 0]).clamp(-1, 1))
+    assert generator.provenance["scale"] == "0.5"
+    assert generator.provenance["precision"] == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "error", "message"),
+    [
+        (":nothing", GeneratorError, "returned int, which lacks layer_names, latent_size"),
+        (":missing", SpecError, "has no function 'missing'"),
+        (":plain?scale=2", SpecError, "has the option 'scale', which plain does not take"),
+        ("_broken:plain", GeneratorError, "needs 'no_such_package_anywhere', which is missing"),
+        ("_absent:plain", SpecError, "no module"),
+        ("", SpecError, "names no factory"),
+    ],
+)
+def test_what_is_no_generator_is_refused(
+    module: str, suffix: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        load_generator(f"python:{module}{suffix}")
+
+
+def test_a_precision_that_the_factory_does_not_take_is_refused(module: str) -> None:
+    with pytest.raises(GeneratorError, match="takes no precision, and bf16 was asked for"):
+        load_generator(f"python:{module}:plain", precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 3, 8, 4), r"shape \(2, 3, 8, 4\) for 2 latents; \(2, 3, 8, 8\) is needed"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "gave torch.uint8; a tensor of floats"),
+        ([0.0], "gave list; a tensor of floats"),
+        (torch.full((2, 3, 8, 8), torch.nan), "not finite"),
+    ],
+)
+def test_images_that_are_none_are_refused(images: object, message: str) -> None:
+    generator = unseen.FunctionGenerator(lambda latents: images, latent_size=2, resolution=8)
+    with pytest.raises(GeneratorError, match=message):
+        generator(generator.latents([0, 1]))
+
+
+def test_a_function_cannot_be_split() -> None:
+    generator = unseen.FunctionGenerator(lambda latents: latents, latent_size=2, resolution=8)
+    with pytest.raises(SpecError, match="one function and has no layer 'layer4'"):
+        generator.split("layer4")
