@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from unseen.pages.words import (
+    corrected,
     delta,
     is_nothing,
     largest_falls,
@@ -56,7 +57,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
 def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     fsd = side.fsd
     yield (
-        f"  FSD       {number(fsd.corrected)} corrected, 95 % interval "
+        f"  FSD       {corrected(fsd)} corrected, 95 % interval "
         f"{value_interval(fsd.interval)}; p {p_equals(fsd.p_value)} of no difference"
     )
     yield (

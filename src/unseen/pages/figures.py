@@ -6,19 +6,21 @@ a log scale above, relative change below, bars clipped at +1.15 and labelled.
 
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from unseen.pages.words import (
+    DARK_VERDICT_COLOURS,
     VERDICT_COLOURS,
+    corrected,
     is_nothing,
     number,
     value_interval,
 )
 from unseen.provenance import write_aside
-from unseen.records.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide
+from unseen.records.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide, Verdict
 
 _CLIP = 1.15  # relative change; longer bars end here and carry their value, as in the paper
 _MOST_CLASSES = 60  # more names would not be legible at the figure's width
@@ -36,10 +38,15 @@ class Theme:
     faint: str  # grid lines
     paper: str
     real: str
+    verdicts: Mapping[Verdict, str]
 
 
-LIGHT = Theme(ink="#22262b", faint="#d9dce1", paper="#ffffff", real="#4a5568")
-DARK = Theme(ink="#e4e7eb", faint="#3a4048", paper="#1b1f24", real="#a8b3c4")
+LIGHT = Theme(
+    ink="#22262b", faint="#d9dce1", paper="#ffffff", real="#4a5568", verdicts=VERDICT_COLOURS
+)
+DARK = Theme(
+    ink="#e4e7eb", faint="#3a4048", paper="#1b1f24", real="#a8b3c4", verdicts=DARK_VERDICT_COLOURS
+)
 
 
 def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> None:
@@ -68,7 +75,7 @@ def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
     ) as (figure, axes):
         _draw_areas(axes[0], comparison, columns, theme)
         for i, side in enumerate(sides):
-            _draw_changes(axes[i + 1], side, columns, alone=len(sides) == 1)
+            _draw_changes(axes[i + 1], side, columns, theme, alone=len(sides) == 1)
         labels = [column.partition("/")[2] for column in columns]
         axes[-1].set_xticks(range(len(columns)), [_plain(text, _LONGEST_NAME) for text in labels])
         for label in axes[-1].get_xticklabels():
@@ -107,7 +114,7 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
         columns=len(sides),
     ) as (figure, axes):
         for axis, side in zip(axes, sides, strict=True):
-            _draw_ratios(axis, side, columns)
+            _draw_ratios(axis, side, columns, theme)
         labels = [column.partition("/")[2] for column in columns]
         axes[0].set_yticks(
             range(len(columns)), [_plain(text, _LONGEST_NAME) for text in labels], fontsize=9
@@ -152,7 +159,7 @@ def _draw_areas(axis: Any, comparison: Comparison, columns: Sequence[str], theme
         fsd = side.fsd
         name = (
             f"{_short(side.label)}  (generated, n = {side.images:,}; FSD {number(fsd.value)}, "
-            f"corrected {number(fsd.corrected)} [{value_interval(fsd.interval)}], "
+            f"corrected {corrected(fsd)} [{value_interval(fsd.interval)}], "
             f"floor {number(fsd.floor)})"
         )
         series.append((name, _GENERATED[i % len(_GENERATED)], areas))
@@ -182,7 +189,9 @@ def _draw_areas(axis: Any, comparison: Comparison, columns: Sequence[str], theme
     )
 
 
-def _draw_changes(axis: Any, side: GeneratedSide, columns: Sequence[str], alone: bool) -> None:
+def _draw_changes(
+    axis: Any, side: GeneratedSide, columns: Sequence[str], theme: Theme, alone: bool
+) -> None:
     rows = {row.column: row for row in side.classes}
     shown: set[str] = set()
     for x, column in enumerate(columns):
@@ -192,7 +201,7 @@ def _draw_changes(axis: Any, side: GeneratedSide, columns: Sequence[str], alone:
             continue
         height = _CLIP if change is None or change > _CLIP else change
         shown.add(row.verdict)
-        axis.bar(x, height, 0.8, color=VERDICT_COLOURS[row.verdict], linewidth=0)
+        axis.bar(x, height, 0.8, color=theme.verdicts[row.verdict], linewidth=0)
         if change is None or change > _CLIP:
             text = (
                 "new" if change is None else f"+{change:.1f}" if change < 99 else f"+{change:.0f}"
@@ -206,7 +215,7 @@ def _draw_changes(axis: Any, side: GeneratedSide, columns: Sequence[str], alone:
                 fontsize=7,
                 annotation_clip=False,
             )
-    axis.axhline(0, color=axis.yaxis.label.get_color(), linewidth=0.8)
+    axis.axhline(0, color=theme.ink, linewidth=0.8)
     axis.set_ylim(-_CLIP, _CLIP)
     axis.set_xlim(-0.7, len(columns) - 0.3)
     axis.set_yticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "+0.5", "+1"], fontsize=8.5)
@@ -218,7 +227,7 @@ def _draw_changes(axis: Any, side: GeneratedSide, columns: Sequence[str], alone:
     import matplotlib.patches
 
     handles = [
-        matplotlib.patches.Patch(color=VERDICT_COLOURS[verdict], label=verdict)
+        matplotlib.patches.Patch(color=theme.verdicts[verdict], label=verdict)
         for verdict in VERDICTS
         if verdict in shown
     ]
@@ -236,20 +245,29 @@ def _draw_changes(axis: Any, side: GeneratedSide, columns: Sequence[str], alone:
     axis.spines["bottom"].set_visible(False)
 
 
-def _draw_ratios(axis: Any, side: GeneratedSide, columns: Sequence[str]) -> None:
+def _draw_ratios(axis: Any, side: GeneratedSide, columns: Sequence[str], theme: Theme) -> None:
     rows = {row.column: row for row in side.classes}
     least, most = 0.02, 50.0  # what lies beyond is drawn as an arrow at the edge
     axis.set_xscale("log")
     axis.set_xlim(least, most)
-    axis.axvspan(0.8, 1.25, color="#00825f", alpha=0.08, linewidth=0)
-    axis.axvline(1, color=axis.yaxis.label.get_color(), linewidth=0.8)
-    axis.axvline(0.1, color=VERDICT_COLOURS["omitted"], linewidth=0.8, linestyle=(0, (2, 3)))
+    axis.axvspan(0.8, 1.25, color=theme.verdicts["matched"], alpha=0.1, linewidth=0)
+    axis.axvline(1, color=theme.ink, linewidth=0.8)
+    axis.axvline(0.1, color=theme.verdicts["omitted"], linewidth=0.8, linestyle=(0, (2, 3)))
     for y, column in enumerate(columns):
         row = rows[column]
-        if not row.tested:
-            axis.text(1.0, y, "untested", fontsize=7.5, color="#8a8f98", va="center", ha="center")
-            continue
-        _draw_ratio(axis, row, y, least, most)
+        if row.tested:
+            _draw_ratio(axis, row, y, least, most, theme)
+        axis.annotate(
+            row.verdict,
+            (1.0, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=theme.verdicts["undecided" if row.verdict == "untested" else row.verdict],
+            annotation_clip=False,
+        )
     axis.set_ylim(max(4, len(columns)) - 0.4, -0.6)
     ticks = [0.02, 0.1, 0.25, 0.5, 1, 2, 4, 10, 50]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
@@ -263,8 +281,8 @@ def _draw_ratios(axis: Any, side: GeneratedSide, columns: Sequence[str]) -> None
         axis.text(1.0, 1.5, "no class is in 10 images:\nnone could be tested", ha="center")
 
 
-def _draw_ratio(axis: Any, row: ClassRow, y: int, least: float, most: float) -> None:
-    colour = VERDICT_COLOURS[row.verdict]
+def _draw_ratio(axis: Any, row: ClassRow, y: int, least: float, most: float, theme: Theme) -> None:
+    colour = theme.verdicts[row.verdict]
     low, high = row.interval
     start = max(least, low or 0.0)
     end = most if high is None else min(most, high)
@@ -279,23 +297,12 @@ def _draw_ratio(axis: Any, row: ClassRow, y: int, least: float, most: float) -> 
             y,
             marker="D" if row.statistic == "area" else "o",
             markersize=6,
-            markerfacecolor="white" if row.statistic == "area" else colour,
+            markerfacecolor=theme.paper if row.statistic == "area" else colour,
             markeredgecolor=colour,
             markeredgewidth=1.5,
             clip_on=False,
             zorder=3,
         )
-    axis.annotate(
-        row.verdict,
-        (1.0, y),
-        xycoords=("axes fraction", "data"),
-        xytext=(8, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8.5,
-        color=colour if row.verdict != "untested" else "#8a8f98",
-        annotation_clip=False,
-    )
 
 
 @contextmanager

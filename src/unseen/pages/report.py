@@ -4,8 +4,9 @@ It needs the folder that it lies in and nothing else: no network, no model, no t
 """
 
 import dataclasses
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ from unseen.records.comparison import (
 PAGE = "report.html"
 _OVERLAYS = "overlays"
 _OVERLAY = re.compile(r"(real|generated-\d+)-\d{5}(-\d+)?\.png")
+# the words that the template uses
+_FILTERS = (
+    "below_zero",
+    "corrected",
+    "delta",
+    "number",
+    "p_value",
+    "percent",
+    "ratio_interval",
+    "times",
+    "value_interval",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,9 +215,8 @@ def _render(comparison: Comparison, rows: Sequence[_TableRow]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "times", "ratio_interval", "number", "value_interval", "p_value"):
-        environment.filters[name] = getattr(words, name)
-    environment.filters["delta"] = words.delta
+    for name in _FILTERS:
+        environment.filters[name] = _unbroken(getattr(words, name))
     environment.filters["json"] = _pretty
     environment.filters["sortable"] = _sortable
     source = environment.loader
@@ -237,9 +249,12 @@ def _asset(environment: jinja2.Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-def _pretty(value: Mapping[str, Any]) -> str:
-    import json
+def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
+    """The same words, with no line break between a number and its percent sign."""
+    return lambda value: write(value).replace(" %", "\u00a0%")
 
+
+def _pretty(value: Mapping[str, Any]) -> str:
     return json.dumps(json.loads(canonical_json(dict(value))), indent=2, ensure_ascii=False)
 
 

@@ -16,6 +16,16 @@ VERDICT_COLOURS: dict[Verdict, str] = {
     "untested": "#c3c7cd",
 }
 
+# The same, light enough for a dark page.
+DARK_VERDICT_COLOURS: dict[Verdict, str] = {
+    "omitted": "#ff6f91",
+    "under": "#ff9a4d",
+    "over": "#56b4e9",
+    "undecided": "#9aa3ae",
+    "matched": "#4fc79a",
+    "untested": "#565e69",
+}
+
 VERDICT_MEANINGS: dict[Verdict, str] = {
     "omitted": "with 95 % confidence, drawn less than a tenth as often as in the real images",
     "under": "with 95 % confidence, drawn less than in the real images",
@@ -90,6 +100,16 @@ def delta(row: ClassRow) -> str:
     if change > 9.995:
         return f"×{_digits(change + 1)}"
     return f"{'−' if change < 0 else '+'}{abs(100 * change):.0f} %"
+
+
+def corrected(fsd: Fsd) -> str:
+    """The corrected FSD; an estimate below zero, which chance gives, is shown as zero."""
+    return number(max(0.0, fsd.corrected))
+
+
+def below_zero(fsd: Fsd) -> str:
+    """What `corrected` hides, or nothing."""
+    return f"unbiased estimate {number(fsd.corrected)}" if fsd.corrected < 0 else ""
 
 
 def fsd_sentence(fsd: Fsd) -> str:
