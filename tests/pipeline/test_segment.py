@@ -2,6 +2,7 @@ import dataclasses
 import errno
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -155,19 +156,49 @@ def test_more_images_than_there_are_is_an_error(photos):
 
 def test_a_broken_image_stops_the_run_and_keeps_what_is_done(photos, tmp_path):
     out = tmp_path / "a.parquet"
-    (photos / "sub" / "021.png").write_bytes(b"no image")  # in the fourth shard
+    # position 29, in the eighth batch of 4: seven are whole
+    (photos / "sub" / "021.png").write_bytes(b"no image")
     first = Brightness()
     with pytest.raises(ImageError, match=r"021\.png") as caught:
         run(photos, first, out=out)
-    assert "24 of 37 images are kept" in caught.value.__notes__[0]
+    assert "28 of 37 images are kept" in caught.value.__notes__[0]
     again = Brightness()
     areas = run(photos, again, out=out, skip_broken=True)
-    assert again.seen == 37 - 24 - 1
+    assert again.seen == 37 - 28 - 1
     (broken,) = areas.provenance["images"][0]["broken"]
     assert broken["name"] == "sub/021.png"
     assert len(areas) == areas.provenance["images"][0]["count"] == 36
     with pytest.raises(ImageError, match="left out with skip_broken before"):
         run(photos, out=out)
+
+
+def test_a_slow_segmenter_is_kept_after_some_seconds_not_some_images(photos, tmp_path, monkeypatch):
+    class Stopping(Brightness):
+        def label_maps(self, images, channel="object"):
+            if self.seen >= 12:
+                raise RuntimeError("the user's own fault")
+            return super().label_maps(images)
+
+    monkeypatch.setattr(module, "_SHARD", 1024)
+    monkeypatch.setattr(module, "_SHARD_SECONDS", 0)
+    with pytest.raises(RuntimeError):
+        run(photos, Stopping(), out=tmp_path / "a.parquet")
+    again = Brightness()
+    run(photos, again, out=tmp_path / "a.parquet")
+    assert again.seen == 37 - 12
+
+
+def test_a_lost_shard_in_the_middle_is_filled(photos, tmp_path):
+    out = tmp_path / "a.parquet"
+    (photos / "sub" / "035.png").write_bytes(b"no image")  # the last: all shards before it stay
+    with pytest.raises(ImageError):
+        run(photos, out=out)
+    (tmp_path / "a.parquet.parts" / "000000008.parquet").unlink()
+    again = Brightness()
+    run(photos, again, out=out, skip_broken=True)
+    assert again.seen == 8
+    run(photos, out=tmp_path / "b.parquet", skip_broken=True)
+    assert out.read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
 def test_only_broken_images_are_an_error(tmp_path):
@@ -350,15 +381,17 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(photos, tmp_path):
 
 def test_ctrl_c_ends_soon_and_says_how_to_go_on(photos, tmp_path):
     process = start(tmp_path, "out.parquet", 0.3)
-    wait_for(tmp_path / "out.parquet.parts" / "000000.parquet")
+    wait_for(tmp_path / "out.parquet.parts" / "000000000.parquet")
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert time.monotonic() - begin < 10  # the promise is 2 s on an idle machine
-    assert errors == (
-        "unseen: interrupted; 4 of 37 images are kept in out.parquet.parts: run the same command "
-        "again to go on\n"
+    # a shard of 4, and perhaps a batch or two of 2 that were whole
+    assert re.fullmatch(
+        r"unseen: interrupted; ([4-9]|1\d) of 37 images are kept in out\.parquet\.parts: run the "
+        r"same command again to go on\n",
+        errors,
     )
 
 

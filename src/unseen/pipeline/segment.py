@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,7 +18,14 @@ import numpy as np
 from jaxtyping import Integer, UInt32
 from PIL import Image
 
-from unseen.errors import ImageError, RecordError, SampleError, SegmenterError, UnseenError
+from unseen.errors import (
+    ImageError,
+    RecordError,
+    SampleError,
+    SegmenterError,
+    StorageError,
+    UnseenError,
+)
 from unseen.images import (
     Batch,
     ImageSource,
@@ -34,7 +42,10 @@ from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_s
 
 Progress = Callable[[int, int], None]  # (images done, of how many)
 
-_SHARD = 128  # images, rounded to whole batches: seconds to a few minutes of work
+# A shard is kept after so many images, or so much time: a slow network loses little when it is
+# killed, a fast one is not held up by writing.
+_SHARD = 1024  # images
+_SHARD_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,6 +184,32 @@ def _identity(header: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+@dataclasses.dataclass
+class _Counted:
+    """A batch that is counted."""
+
+    names: list[str]
+    pixels: UInt32[np.ndarray, "n k"]
+    broken: list[dict[str, str]]
+
+
+@dataclasses.dataclass
+class _Growing:
+    """A shard that grows. A batch joins it in one step, so an interruption finds it whole."""
+
+    start: int  # position of its first image
+    batches: list[_Counted] = dataclasses.field(default_factory=list)
+    began: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def images(self) -> int:
+        return sum(len(batch.names) + len(batch.broken) for batch in self.batches)
+
+    @property
+    def due(self) -> bool:
+        return self.images >= _SHARD or time.monotonic() - self.began >= _SHARD_SECONDS
+
+
 class _Run:
     """One run of a task: which images, where they go, how far it is."""
 
@@ -191,7 +228,6 @@ class _Run:
         if not self.indices:
             raise ImageError(f"{source.spec} has no image in part {task.part[0]}/{task.part[1]}")
         self.header = task.header(source, segmenter, len(self.indices))
-        self.shard_size = task.batch_size * max(1, round(_SHARD / task.batch_size))
         self.label_map: tuple[int, ...] | None = None  # height, width; known after one batch
         self.done = 0  # images, broken ones too
 
@@ -201,7 +237,7 @@ class _Run:
             self._open_maps(self.task.keep_maps)
         if self.out is None:
             return self._join(self._shards(None))
-        parts = AreasParts(self.out, _identity(self.header), self.shard_size)
+        parts = AreasParts(self.out, {**_identity(self.header), "batch_size": self.task.batch_size})
         areas = self._finished(self.out)
         if areas is None:
             parts.open(overwrite=self.task.overwrite)
@@ -226,16 +262,15 @@ class _Run:
 
     def _shards(self, parts: AreasParts | None) -> list[Areas]:
         """Every shard of the run in order, found or made."""
-        size, total = self.shard_size, len(self.indices)
-        ranges = [range(i, min(i + size, total)) for i in range(0, total, size)]
-        shards: dict[int, Areas] = {}
-        for number in range(len(ranges)) if parts is not None else ():
-            found = parts.read(number) if parts is not None else None
-            if found is not None and self._take(found, found.provenance["broken"]):
-                shards[number] = found
-        self.progress(self.done, total)
-        missing = [number for number in range(len(ranges)) if number not in shards]
-        indices = [self.indices[i] for number in missing for i in ranges[number]]
+        found = parts.read() if parts is not None else {}
+        shards = {
+            start: areas
+            for start, areas in found.items()
+            if self._take(areas, areas.provenance["broken"])
+        }
+        gaps = self._gaps(shards)
+        self.progress(self.done, len(self.indices))
+        indices = [self.indices[position] for gap in gaps for position in gap]
         stream = batches(
             self.source,
             indices,
@@ -244,49 +279,84 @@ class _Run:
             workers=default_workers() if self.task.workers is None else self.task.workers,
             skip_broken=self.task.skip_broken,
         )
-        kept = self.done
-        try:
-            with contextlib.closing(stream):
-                for number in missing:
-                    # Shards are whole batches: every image meets the segmenter in the same
-                    # company, resumed or not.
-                    steps = -(-len(ranges[number]) // self.task.batch_size)
-                    shards[number] = self._shard(itertools.islice(stream, steps), indices)
-                    if parts is not None:
-                        parts.write(number, shards[number])
-                        kept += len(ranges[number])
-        except (KeyboardInterrupt, UnseenError) as error:
-            if parts is not None:
-                again = ": run the same command again to go on"
-                error.add_note(
-                    f"{kept:,} of {total:,} images are kept in {parts.folder}"
-                    + (again if isinstance(error, KeyboardInterrupt) else "")
-                )
-            raise
-        return [shards[number] for number in range(len(ranges))]
+        with contextlib.closing(stream):
+            for gap in gaps:
+                # Shards begin and end with a batch, so every image meets the segmenter in the
+                # same company, resumed or not.
+                steps = -(-len(gap) // self.task.batch_size)
+                self._fill(gap, itertools.islice(stream, steps), indices, shards, parts)
+        return [shards[start] for start in sorted(shards)]
 
-    def _shard(self, stream: Iterable[Batch], indices: Sequence[int]) -> Areas:
-        """Label and count the images of one shard."""
-        names: list[str] = []
-        pixels = [np.zeros((0, len(self.class_names)), np.uint32)]
-        broken: list[dict[str, str]] = []
-        for batch in stream:
-            if batch.positions:
-                maps = checked_label_maps(self.segmenter, batch.images, self.task.channel)
-                self._check_label_map(maps.shape[1:])
-                named = [self.source.names[indices[position]] for position in batch.positions]
-                for name, label_map in zip(named, maps, strict=True):
-                    self._keep_map(name, label_map)
-                names += named
-                pixels.append(count_labels(maps, len(self.class_names)))
-            broken += [{"name": each.name, "reason": each.reason} for each in batch.broken]
-            self.done += len(batch.positions) + len(batch.broken)
-            self.progress(self.done, len(self.indices))
+    def _gaps(self, shards: Mapping[int, Areas]) -> list[range]:
+        """The positions of the run that no shard holds."""
+        gaps, position = [], 0
+        for start, areas in sorted(shards.items()):
+            gaps.append(range(position, start))
+            position = start + len(areas) + len(areas.provenance["broken"])
+        gaps.append(range(position, len(self.indices)))
+        return [gap for gap in gaps if gap]
+
+    def _fill(
+        self,
+        gap: range,
+        stream: Iterable[Batch],
+        indices: Sequence[int],
+        shards: dict[int, Areas],
+        parts: AreasParts | None,
+    ) -> None:
+        """Make the shards of one gap; what is whole is kept when the run is stopped."""
+        growing = _Growing(gap.start)
+
+        def keep() -> None:
+            nonlocal growing
+            if growing.batches:
+                shard = self._areas(growing.batches)
+                if parts is not None:
+                    parts.write(growing.start, shard)
+                shards[growing.start] = shard
+                growing = _Growing(growing.start + growing.images)
+
+        try:
+            for batch in stream:
+                growing.batches.append(self._count(batch, indices))
+                if growing.due:
+                    keep()
+                self.done += len(batch.positions) + len(batch.broken)
+                self.progress(self.done, len(self.indices))
+            keep()
+        except (KeyboardInterrupt, UnseenError) as error:
+            if parts is None:
+                raise
+            if not isinstance(error, StorageError):
+                keep()
+            kept = sum(len(each) + len(each.provenance["broken"]) for each in shards.values())
+            again = ": run the same command again to go on"
+            error.add_note(
+                f"{kept:,} of {len(self.indices):,} images are kept in {parts.folder}"
+                + (again if isinstance(error, KeyboardInterrupt) else "")
+            )
+            raise
+
+    def _count(self, batch: Batch, indices: Sequence[int]) -> _Counted:
+        """Label and count one batch."""
+        names = [self.source.names[indices[position]] for position in batch.positions]
+        pixels = np.zeros((0, len(self.class_names)), np.uint32)
+        if names:
+            maps = checked_label_maps(self.segmenter, batch.images, self.task.channel)
+            self._check_label_map(maps.shape[1:])
+            for name, label_map in zip(names, maps, strict=True):
+                self._keep_map(name, label_map)
+            pixels = count_labels(maps, len(self.class_names))
+        broken = [{"name": each.name, "reason": each.reason} for each in batch.broken]
+        return _Counted(names, pixels, broken)
+
+    def _areas(self, counted: Sequence[_Counted]) -> Areas:
         height, width = self.label_map or (0, 0)
+        broken = [each for batch in counted for each in batch.broken]
         return Areas(
-            names=names,
+            names=[name for batch in counted for name in batch.names],
             columns=tuple(f"{self.task.channel}/{name}" for name in self.class_names),
-            pixels=np.concatenate(pixels),
+            pixels=np.concatenate([batch.pixels for batch in counted]),
             label_map_pixels=height * width,
             provenance={"label_map": [height, width], "broken": broken},
         )

@@ -111,13 +111,12 @@ def _first_line(error: BaseException) -> str:
 class AreasParts:
     """The shards of an areas file that is being made.
 
-    Shard i holds the images `[i·shard_size, (i + 1)·shard_size)` of the run. A run that is killed
-    and started again with the same header takes up after its finished shards.
+    A shard is a run of consecutive images, named by the position of its first. A run that is
+    killed and started again with the same header makes only what no shard holds.
     """
 
     out: Path
     header: Mapping[str, Any]  # JSON: all that decides the areas
-    shard_size: int  # images
 
     @property
     def folder(self) -> Path:
@@ -131,7 +130,7 @@ class AreasParts:
             RecordError: it holds the shards of another run; the message names the difference.
         """
         about = self.folder / "header.json"
-        mine = canonical_json({"shard_size": self.shard_size, "header": dict(self.header)})
+        mine = canonical_json(dict(self.header))
         if about.is_file() and not overwrite:
             theirs = about.read_text(encoding="utf-8")
             if theirs == mine:
@@ -145,32 +144,27 @@ class AreasParts:
         self.discard()
         write_text(about, mine)
 
-    def finished(self, shards: int) -> list[int]:
-        """Which of the first `shards` shards are there and whole."""
-        return [i for i in range(shards) if self.read(i) is not None]
+    def write(self, start: int, areas: Areas) -> None:
+        """Keep a finished shard whose first image is the run's image `start`."""
+        write_areas(self.folder / f"{start:09d}.parquet", areas)
 
-    def write(self, shard: int, areas: Areas) -> None:
-        """Keep a finished shard."""
-        write_areas(self._path(shard), areas)
+    def read(self) -> dict[int, Areas]:
+        """Every whole shard by the position of its first image, in order.
 
-    def read(self, shard: int) -> Areas | None:
-        """A finished shard, or None where it is not there (or a crash of the machine broke it)."""
-        path = self._path(shard)
-        if not path.is_file():
-            return None
-        try:
-            return read_areas(path)
-        except RecordError as error:
-            warnings.warn(f"{error}; it is made again", stacklevel=2)
-            return None
+        One that a crash of the machine broke is left out, with a warning.
+        """
+        shards = {}
+        for path in sorted(self.folder.glob("[0-9]*.parquet")):
+            try:
+                shards[int(path.stem)] = read_areas(path)
+            except RecordError as error:
+                warnings.warn(f"{error}; it is made again", stacklevel=2)
+        return shards
 
     def discard(self) -> None:
         """Remove the folder."""
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
-
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"{shard:06d}.parquet"
 
 
 def difference(one: Any, other: Any, where: str = "") -> tuple[str, str, str]:
