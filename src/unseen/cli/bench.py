@@ -33,3 +33,53 @@ def simulation(
     )
     for path in simulate(task, say=lambda line: typer.echo(line, err=True)):
         typer.echo(path)
+
+
+@app.command()
+def calibration(
+    out: Annotated[Path, typer.Argument(help="Folder of areas and tables; continued if there.")],
+    images: Annotated[
+        str,
+        typer.Option(help="Pool of images. Any but the churchyard is filtered: detection only."),
+    ] = "churchyard?seed=90210",
+    segmenter: Annotated[
+        str | None, typer.Option(help="Spec; churchyard for the churchyard, else upp.")
+    ] = None,
+    classes: Annotated[str, typer.Option(help="Planted, one at a time.")] = "person,fence,car,palm",
+    presences: Annotated[
+        str, typer.Option(help="Presence of the class on the real side, in percent.")
+    ] = "0.5,1,2,5",
+    removals: Annotated[
+        str, typer.Option(help="Percent of its images that lose it on the other side.")
+    ] = "100,50,20",
+    sizes: Annotated[str, typer.Option(help="Images a side.")] = "500,1000,2000,5000",
+    pool: Annotated[int, typer.Option(help="Images segmented once, to draw sides from.")] = 20_000,
+    repetitions: Annotated[int, typer.Option(help="Of every planted omission and size.")] = 100,
+    null_repetitions: Annotated[int, typer.Option(help="Of every size, nothing planted.")] = 400,
+    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+) -> None:
+    """Plant omissions, score them through the segmenter: detection and false alarms."""
+    from unseen.bench.calibration import Calibration, run_calibration
+
+    task = Calibration(
+        out=out,
+        images=images,
+        segmenter=segmenter,
+        classes=tuple(classes.split(",")),
+        presences=tuple(value / 100 for value in _numbers(presences, "--presences")),
+        removals=tuple(value / 100 for value in _numbers(removals, "--removals")),
+        counts=tuple(int(value) for value in _numbers(sizes, "--sizes")),
+        pool=pool,
+        repetitions=repetitions,
+        null_repetitions=null_repetitions,
+        seed=seed,
+    )
+    for path in run_calibration(task, say=lambda line: typer.echo(line, err=True)):
+        typer.echo(path)
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no list of numbers: {option} 1,2,5") from error

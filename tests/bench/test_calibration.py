@@ -1,0 +1,148 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from unseen.bench.calibration import (
+    Calibration,
+    Pool,
+    calibrate,
+    filtered_pool,
+    write_calibration,
+)
+from unseen.bench.calibration_table import Cell, calibration_table, pooled
+from unseen.errors import SampleError
+
+PIXELS = 1000  # of a label map
+
+
+def _world(size: int = 4000, share: float = 0.25, seed: int = 5) -> Pool:
+    """Scenes of sky, tree and person; a person takes 50 pixels of the sky."""
+    rng = np.random.default_rng(seed)
+    tree = np.where(rng.random(size) < 0.5, rng.integers(50, 300, size), 0)
+    person = np.where(rng.random(size) < share, 50, 0)
+    pixels = np.stack([PIXELS - tree - person, tree, person], axis=1).astype(np.uint32)
+    holding = np.flatnonzero(person)
+    without = pixels[holding].copy()
+    without[:, 0] += without[:, 2]
+    without[:, 2] = 0
+    return Pool(
+        columns=("object/sky", "object/tree", "object/person"),
+        pixels=pixels,
+        label_map_pixels=PIXELS,
+        present={"person": person > 0},
+        holding={"person": holding},
+        without={"person": without},
+    )
+
+
+TASK = Calibration(
+    classes=("person",),
+    presences=(0.05,),
+    removals=(1.0, 0.5),
+    counts=(200, 1000),
+    pool=4000,
+    repetitions=10,
+    null_repetitions=20,
+)
+
+
+def test_a_class_wholly_gone_is_found_and_more_images_find_half_of_it_more_often():
+    cells = calibrate(TASK, _world())
+    rate = {(c.removal, c.count): c.detected / c.repetitions for c in cells}
+    assert rate[1.0, 1000] == 1.0  # 50 against 0 images
+    assert rate[0.5, 1000] >= rate[0.5, 200]
+    null = [c for c in cells if c.removal == 0]
+    assert [c.repetitions for c in null] == [20, 20]
+    assert sum(c.false_alarms or 0 for c in null) <= 6  # 5 % of 40 is 2; P(> 6) is below 0.5 %
+
+
+def test_no_cell_depends_on_which_other_cells_are_made():
+    alone = dataclasses.replace(TASK, removals=(0.5,), counts=(1000,))
+    assert calibrate(alone, _world())[-1] == calibrate(TASK, _world())[-1]
+
+
+def test_a_class_rarer_than_the_presence_asked_for_is_left_out_and_said_so():
+    said = []
+    cells = calibrate(dataclasses.replace(TASK, presences=(0.9,)), _world(), said.append)
+    assert all(cell.removal == 0 for cell in cells)
+    assert any("person is in fewer than 90.0% of the pool: left out" in line for line in said)
+
+
+def test_filtered_images_score_detection_only():
+    world = dataclasses.replace(_world(), holding={}, without={})
+    cells = calibrate(dataclasses.replace(TASK, removals=(1.0,), counts=(1000,)), world)
+    planted = cells[-1]
+    assert planted.false_alarms is None
+    assert planted.detected == planted.repetitions
+
+
+def test_a_pool_too_small_for_two_sides_is_refused():
+    with pytest.raises(SampleError, match="give at least 10000"):
+        Calibration(pool=5000, counts=(5000,))
+
+
+def test_tables_pool_the_classes_and_show_rates_with_intervals(tmp_path):
+    def cell(name: str, detected: int) -> Cell:
+        return Cell(
+            class_name=name,
+            presence=0.01,
+            removal=1.0,
+            count=500,
+            repetitions=10,
+            detected=detected,
+            omitted=0,
+            false_alarms=1,
+        )
+
+    null = Cell(
+        class_name="",
+        presence=0.0,
+        removal=0.0,
+        count=500,
+        repetitions=100,
+        detected=0,
+        omitted=0,
+        false_alarms=5,
+    )
+    cells = [null, cell("person", 4), cell("car", 6)]
+    (both,) = pooled(cells[1:])
+    assert (both.detected, both.repetitions, both.false_alarms) == (10, 20, 2)
+    table = calibration_table(cells)
+    assert "| 500 | 100 | 5 | 5% (2%–11%) |" in table  # Wilson, computed by hand
+    assert "| 1.0% | 100% | 50% (30%–70%) |" in table
+    assert "in 2 of 20 planted runs" in table
+    written = list(write_calibration(tmp_path, cells))
+    assert {path.name for path in written} == {
+        "calibration.csv",
+        "calibration.md",
+        "calibration.svg",
+        "calibration.png",
+    }
+    assert all(path.stat().st_size > 100 for path in written)
+
+
+class _Halves:
+    """A segmenter of two classes by brightness, as anyone might bring."""
+
+    channels = {"object": ("dark", "bright")}  # noqa: RUF012
+    resolution = 16
+    provenance = {"spec": "test"}  # noqa: RUF012
+
+    def label_maps(self, images, channel="object"):
+        return (images.mean(axis=1) > 127).astype(np.int64)
+
+
+def test_any_set_of_images_can_be_filtered(tmp_path):
+    rng = np.random.default_rng(0)
+    images = np.where(rng.random((60, 1, 1, 1)) < 0.3, 255, 0) * np.ones((60, 16, 16, 3))
+    np.savez(tmp_path / "images.npz", images.astype(np.uint8))
+    task = dataclasses.replace(
+        TASK, images=str(tmp_path / "images.npz"), classes=("bright",), counts=(20,), out=tmp_path
+    )
+    pool = filtered_pool(task, _Halves())
+    assert pool.present["bright"].sum() == (images[:, 0, 0, 0] == 255).sum()
+    with pytest.raises(SampleError, match="has 60 images; two disjoint sides of 50 need 100"):
+        filtered_pool(dataclasses.replace(task, counts=(50,)), _Halves())
+    with pytest.raises(SampleError, match="no class 'cat'"):
+        filtered_pool(dataclasses.replace(task, classes=("cat",)), _Halves())
