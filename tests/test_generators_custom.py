@@ -104,3 +104,29 @@ def test_a_function_cannot_be_split() -> None:
     generator = unseen.FunctionGenerator(lambda latents: latents, latent_size=2, resolution=8)
     with pytest.raises(SpecError, match="one function and has no layer 'layer4'"):
         generator.split("layer4")
+
+
+@pytest.mark.real
+def test_a_generator_from_the_package_index_draws_as_it_does_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("gan_face_generate", reason="pip install --no-deps gan-face-generate")
+    from gan_face_generate.models import Generator as Theirs
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs" / "examples"))
+    generator = load_generator("python:faces:make")
+    latents = generator.latents(range(8), seed=1)
+    images = generator(latents)
+    theirs = Theirs(1, 3, 100, 64).eval()
+    file = Path(__import__("gan_face_generate").__file__).parent / "weights.tar"
+    theirs.load_state_dict(
+        torch.load(file, map_location="cpu", weights_only=True)["netG_state_dict"]
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(images, theirs(latents[:, :, None, None]))
+    head, tail = generator.split("2")
+    assert head(latents).shape == (8, 128, 16, 16)
+    torch.testing.assert_close(tail(head(latents)), images)
+    # Faces on backgrounds of every brightness: a broken network draws one grey
+    assert images.mean(dim=(1, 2, 3)).std() > 0.05
+    assert images.std(dim=(2, 3)).mean() > 0.1
