@@ -144,9 +144,9 @@ def frechet_inference(
         contrasts = [
             (aa.value - bb.value) ** 2 + (ab.value - ba.value) ** 2 for aa, bb, ab, ba in quarters
         ]
-        # Each contrast has four times the variance of the distance itself, and eight times that
-        # part of it which is there without any difference: take the surplus off again.
-        variance = float(np.mean(contrasts)) / 8.0 - null_variance
+        # Each contrast has four times the variance of the distance's first-order error, and more
+        # of the second-order one, of which the correction adds to the plug-in's own.
+        variance = float(np.mean(contrasts)) / 8.0
         freedom = 2.0 * splits
     else:
         estimator, at_half = "floor-subtracted", None
