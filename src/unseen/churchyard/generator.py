@@ -49,7 +49,8 @@ class GeneratorTraining:
     precision: str = "bf16"  # or fp32
     device: str = "cpu"
     workers: int = 1  # processes that render
-    checkpoint_images: int = 20_000  # between checkpoints and sample grids
+    checkpoint_images: int = 3_200  # between checkpoints, from which a stopped training goes on
+    snapshot_images: int = 20_000  # between sample grids, each with the weights that drew it
 
     @property
     def source(self) -> str:
@@ -67,8 +68,8 @@ def train_generator(
     """Train, and write what is kept.
 
     The folder then holds `generator.safetensors` (the moving average; load it with `progan:FILE`),
-    `generator.json` (how it was made), `generator.csv` (the training curve) and, for every
-    checkpoint, `samples/IMAGES.png` and `snapshots/IMAGES.safetensors`.
+    `generator.json` (how it was made), `generator.csv` (the training curve) and, every
+    `snapshot_images`, `samples/IMAGES.png` and `snapshots/IMAGES.safetensors`.
 
     Returns:
         The path of `generator.safetensors`.
@@ -101,15 +102,16 @@ def train_generator(
         ),
         inspect=_Snapshots(task.folder),
     )
-    every = max(1, task.checkpoint_images // task.batch_size)
+    checkpoint = max(1, task.checkpoint_images // task.batch_size)
+    snapshot = max(1, task.snapshot_images // task.batch_size)
     run = Training(
         stages=[stage],
         folder=task.folder,
         seed=task.seed,
         device=task.device,
-        log_every=min(every, 100),
-        checkpoint_every=every,
-        validate_every=every,
+        log_every=min(snapshot, 100),
+        checkpoint_every=checkpoint,
+        validate_every=snapshot,
     )
     learner = train(run, progress=progress)[stage.name]
     assert isinstance(learner, AdversarialLearner)
@@ -154,7 +156,7 @@ class _Scenes:
 
 @dataclasses.dataclass(frozen=True)
 class _Snapshots:
-    """Keeps the weights and a grid of the same latents at every checkpoint."""
+    """Keeps the weights and a grid of the same latents."""
 
     folder: Path
 
