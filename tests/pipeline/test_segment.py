@@ -201,6 +201,25 @@ def test_a_lost_shard_in_the_middle_is_filled(photos, tmp_path):
     assert out.read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
+def test_an_interrupted_run_with_overwrite_goes_on_too(photos, tmp_path):
+    class Interrupted(Brightness):
+        def label_maps(self, images, channel="object"):
+            if self.seen >= 20:
+                raise KeyboardInterrupt
+            return super().label_maps(images)
+
+    out = tmp_path / "a.parquet"
+    run(photos, out=out, seed=1)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(photos, Interrupted(), out=out, overwrite=True)
+    assert caught.value.__notes__ == [
+        f"20 of 37 images are kept in {out}.parts: run the same command again to go on"
+    ]
+    again = Brightness()
+    run(photos, again, out=out, overwrite=True)
+    assert again.seen == 37 - 20
+
+
 def test_only_broken_images_are_an_error(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"no image")

@@ -183,9 +183,8 @@ def test_images_of_one_name_from_two_sources_are_told_apart():
 
 
 def test_other_label_sets_are_refused_naming_both():
-    with pytest.raises(
-        RecordError, match=r"photos has .* of 3 classes, g of 4 \(only g has 'object/car'\)"
-    ):
+    message = r"photos by onnx:a .* of 3 classes, g by onnx:a of 4 \(only the second .*/car'\)"
+    with pytest.raises(RecordError, match=message):
         check_comparable(areas(), areas(classes=4, spec="g"))
 
 
@@ -223,6 +222,9 @@ def test_parts_of_another_run_are_not_reused(tmp_path):
     with pytest.raises(RecordError, match=r"something else \(seed is 1 there, 2 here\)"):
         other.open()
     assert list(first.read()) == [0]
+    empty = AreasParts(tmp_path / "empty.parquet", {"seed": 1})
+    empty.open()
+    AreasParts(empty.out, {"seed": 2}).open()  # nothing is lost
     other.open(overwrite=True)
     assert other.read() == {}
 

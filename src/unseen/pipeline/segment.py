@@ -330,11 +330,15 @@ class _Run:
             if not isinstance(error, StorageError):
                 keep()
             kept = sum(len(each) + len(each.provenance["broken"]) for each in shards.values())
-            again = ": run the same command again to go on"
-            error.add_note(
-                f"{kept:,} of {len(self.indices):,} images are kept in {parts.folder}"
-                + (again if isinstance(error, KeyboardInterrupt) else "")
-            )
+            told = f"{kept:,} of {len(self.indices):,} images are kept"
+            if kept:
+                told += f" in {parts.folder}"
+            else:
+                parts.discard()
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(f"{told}: run the same command again to go on")
+            elif kept:
+                error.add_note(told)
             raise
 
     def _count(self, batch: Batch, indices: Sequence[int]) -> _Counted:

@@ -131,10 +131,10 @@ class AreasParts:
         """
         about = self.folder / "header.json"
         mine = canonical_json(dict(self.header))
-        if about.is_file() and not overwrite:
-            theirs = about.read_text(encoding="utf-8")
-            if theirs == mine:
-                return
+        theirs = about.read_text(encoding="utf-8") if about.is_file() else None
+        if theirs == mine:
+            return  # with overwrite too: an interrupted run of that kind goes on as well
+        if theirs is not None and not overwrite and any(self._shards()):
             what, there, here = difference(json.loads(theirs), json.loads(mine))
             raise RecordError(
                 f"{self.folder} holds an unfinished run of something else ({what} is {there} "
@@ -154,7 +154,7 @@ class AreasParts:
         One that a crash of the machine broke is left out, with a warning.
         """
         shards = {}
-        for path in sorted(self.folder.glob("[0-9]*.parquet")):
+        for path in sorted(self._shards()):
             try:
                 shards[int(path.stem)] = read_areas(path)
             except RecordError as error:
@@ -165,6 +165,9 @@ class AreasParts:
         """Remove the folder."""
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
+
+    def _shards(self) -> Iterator[Path]:
+        return self.folder.glob("[0-9]*.parquet")
 
 
 def difference(one: Any, other: Any, where: str = "") -> tuple[str, str, str]:
@@ -245,18 +248,19 @@ def check_comparable(real: Areas, generated: Areas) -> None:
             message names both.
     """
     names = [_sources(side)[0]["spec"] for side in (real, generated)]
+    ours, theirs = (side.provenance.get("segmenter") for side in (real, generated))
     if real.columns != generated.columns:
+        by = [f" by {each['spec']}" if each and "spec" in each else "" for each in (ours, theirs)]
         raise RecordError(
-            f"{names[0]} has a label set of {len(real.columns)} classes, {names[1]} of "
-            f"{len(generated.columns)} ({_label_difference(real, generated, names)}); segment "
-            "both with the same segmenter and channel"
+            f"{names[0]}{by[0]} has a label set of {len(real.columns)} classes, {names[1]}{by[1]} "
+            f"of {len(generated.columns)} ({_label_difference(real, generated)}); segment both "
+            "with the same segmenter and channel"
         )
     if real.label_map_pixels != generated.label_map_pixels:
         raise RecordError(
             f"{names[0]} has label maps of {real.label_map_pixels} pixels, {names[1]} of "
             f"{generated.label_map_pixels}; segment both at the same resolution"
         )
-    ours, theirs = (side.provenance.get("segmenter") for side in (real, generated))
     if ours is None or theirs is None:  # a tally of 2019 does not say: the labels must do
         return
     # The same weights may lie in two places: where they are recorded, the place does not count.
@@ -270,9 +274,10 @@ def check_comparable(real: Areas, generated: Areas) -> None:
         )
 
 
-def _label_difference(real: Areas, generated: Areas, names: Sequence[str]) -> str:
-    for areas, other, name in ((real, generated, names[0]), (generated, real, names[1])):
+def _label_difference(real: Areas, generated: Areas) -> str:
+    sides = (real, generated, "first"), (generated, real, "second")
+    for areas, other, which in sides:
         only = [column for column in areas.columns if column not in set(other.columns)]
         if only:
-            return f"only {name} has {only[0]!r}"
+            return f"only the {which} has {only[0]!r}"
     return "the same in another order"
