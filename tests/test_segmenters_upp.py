@@ -295,7 +295,7 @@ def test_parts_are_given_only_where_their_owner_won(tmp_path, images):
 def test_batches_change_nothing(tmp_path, images, monkeypatch):
     segmenter = load_segmenter(write_folder(tmp_path / "upp"))
     together = segmenter.label_maps(images)
-    monkeypatch.setattr(upp_module, "_BATCH", 1)
+    monkeypatch.setitem(upp_module._BATCH, "cpu", 1)
     assert (segmenter.label_maps(images) != together).mean() < 1e-3  # ties within rounding
 
 

@@ -36,6 +36,47 @@ def simulation(
 
 
 @app.command()
+def throughput(
+    segmenter: Annotated[str, typer.Argument(help="Spec of the segmenter.")],
+    images: Annotated[
+        str, typer.Option(help="Images: a folder, an archive or a spec.")
+    ] = "churchyard?seed=1&resolution=256",
+    count: Annotated[int, typer.Option(help="Images a turn.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Turns of each way, after one to warm up.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the subset, and of random weights.")] = 0,
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="UPP without its files; its labels mean nothing."),
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
+    precisions: Annotated[str, typer.Option(help="Of fp32 and bf16.")] = "fp32,bf16",
+    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure images a second through the whole path against a plain loop in the same run."""
+    import json
+
+    from unseen.bench.throughput import Throughput, measure, table
+    from unseen.segmenters import resolve_device
+
+    task = Throughput(
+        segmenter=segmenter,
+        images=images,
+        count=count,
+        rounds=rounds,
+        seed=seed,
+        random_weights=random_weights,
+        device=resolve_device(device),
+        precisions=tuple(precisions.split(",")),
+        workers=workers,
+    )
+    result = measure(task, say=lambda line: typer.echo(line, err=True))
+    typer.echo(json.dumps(result, indent=1) if json_ else table(result))
+    if random_weights and not json_:
+        typer.echo(f"(random weights, seed {seed}: speed is real, labels mean nothing)")
+
+
+@app.command()
 def calibration(
     out: Annotated[Path, typer.Argument(help="Folder of areas and tables; continued if there.")],
     images: Annotated[

@@ -28,7 +28,8 @@ from unseen.weights import fetch, read_checkpoint
 ENCODER, DECODER, LABELS = "encoder_epoch_40.pth", "decoder_epoch_40.pth", "labels.json"
 
 _MEAN_BGR = (102.9801, 115.9465, 122.7717)  # of ImageNet, as the authors' Caffe ancestors have it
-_BATCH = 16  # images in the network at a time: bounds its memory
+# images in the network at a time: bounds its memory; on a CPU more no longer fit its caches
+_BATCH = {"cpu": 4, "cuda": 16}
 
 # In the published files, of no use here: the ImageNet classifier, a texture head of an earlier
 # version, and the bookkeeping of (synchronised) batch norm in training.
@@ -165,8 +166,8 @@ class UnifiedParsingSegmenter:
                 f"{self.provenance.get('spec', 'upp')} has no channel {channel!r}; it has: {known}"
             )
         answers = [
-            self._labels(torch.from_numpy(images[start : start + _BATCH]).to(self._device), channel)
-            for start in range(0, len(images), _BATCH)
+            self._labels(part.to(self._device), channel)
+            for part in torch.split(torch.from_numpy(images), _BATCH[self._device.type])
         ]
         labels: np.ndarray = torch.cat(answers).to(torch.int32).cpu().numpy()
         return labels
@@ -210,6 +211,18 @@ def load_upp(spec: Spec, *, device: str, precision: Precision) -> UnifiedParsing
         CheckpointError: a file is missing, unreadable or does not fit.
         DownloadError: no folder was named, and the files cannot be fetched.
     """
+    network, vocabulary, provenance = published_network(spec)
+    return UnifiedParsingSegmenter(
+        network, vocabulary, provenance, device=device, precision=precision
+    )
+
+
+def published_network(spec: Spec) -> tuple[UnifiedParsing, Vocabulary, dict[str, Any]]:
+    """The plain network that a spec names, its vocabulary, and where they come from.
+
+    Raises:
+        SpecError, CheckpointError, DownloadError: as `load_upp`.
+    """
     spec.check_options()
     files = _files(spec)
     vocabulary = read_vocabulary(files[LABELS])
@@ -219,9 +232,7 @@ def load_upp(spec: Spec, *, device: str, precision: Precision) -> UnifiedParsing
         "family": "upp",
         "weights": {name: sha256_of_file(path) for name, path in files.items()},
     }
-    return UnifiedParsingSegmenter(
-        network, vocabulary, provenance, device=device, precision=precision
-    )
+    return network, vocabulary, provenance
 
 
 def read_network(files: Mapping[str, Path], sizes: Sizes) -> UnifiedParsing:
