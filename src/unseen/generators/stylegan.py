@@ -20,6 +20,7 @@ from torch.nn import functional
 from unseen.errors import CheckpointError
 from unseen.generators.network import resolve_device
 from unseen.generators.protocol import Precision
+from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
     OPTIONS,
     Activations,
@@ -112,10 +113,8 @@ class StyleLayer(nn.Module):
             x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
         x = functional.conv2d(x, self.weight * scale, padding=1)
         if self.up:
-            taps = torch.tensor([1.0, 2.0, 1.0], device=x.device, dtype=x.dtype) / 4
-            flat = x.reshape(-1, 1, *x.shape[2:])
-            flat = functional.conv2d(flat, torch.outer(taps, taps)[None, None], padding=1)
-            x = flat.reshape(x.shape)
+            taps = torch.tensor([1.0, 2.0, 1.0], device=x.device) / 4
+            x = upsample(x, taps, 1, (1, 1), 1.0)
         return x
 
     def forward(
