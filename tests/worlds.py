@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from unseen.pipeline.compare import compare
-from unseen.pipeline.exhibits import keep_exhibits
+from unseen.pipeline.exhibits import keep_side
 from unseen.records.areas import Areas
 from unseen.records.comparison import Comparison, write_comparison
 
@@ -51,22 +51,9 @@ def show(side: Areas):
 
 def run(folder: Path, real: Areas, generated: list[Areas], **options: object) -> Comparison:
     """A comparison with pictures, as `unseen compare` leaves it in its folder."""
-    import dataclasses
-
     comparison = compare(real, generated, **options)  # type: ignore[arg-type]
-    comparison = dataclasses.replace(
-        comparison,
-        real=dataclasses.replace(
-            comparison.real,
-            exhibits=keep_exhibits(folder, "real", comparison.real.exhibits, show(real)),
-        ),
-        generated=tuple(
-            dataclasses.replace(
-                side,
-                exhibits=keep_exhibits(folder, f"generated-{i + 1}", side.exhibits, show(given)),
-            )
-            for i, (side, given) in enumerate(zip(comparison.generated, generated, strict=True))
-        ),
-    )
+    comparison = keep_side(folder, "real", comparison, show(real))
+    for i, side in enumerate(generated):
+        comparison = keep_side(folder, f"generated-{i + 1}", comparison, show(side))
     write_comparison(folder / "comparison.json", comparison)
     return comparison

@@ -193,6 +193,21 @@ def test_several_generated_sides_have_a_column_each(open_page, tmp_path):
     assert page.locator("tr.sides th").all_inner_texts() == ["previous", "new"]
 
 
+def test_pairs_show_what_became_of_the_real_images(open_page, tmp_path):
+    real, fakes = (areas(20, REAL, seed=seed, name=str(seed)) for seed in (0, 1))
+    named = [f"church_{i}.png" for i in range(20)]
+    sides = [dataclasses.replace(side, names=named) for side in (real, fakes)]
+    comparison = run(tmp_path, sides[0], sides[1:])
+    report(tmp_path, comparison)
+    page = open_page(tmp_path)
+    page.get_by_role("button", name="sky", exact=True).click()
+    strips = page.locator("tr.detail:visible .strip")
+    files = [strip.locator(".file").all_inner_texts() for strip in strips.all()]
+    assert len(files) == 3
+    assert files[0] == files[1]
+    assert "the images of the same names" in strips.nth(1).locator("h4").inner_text()
+
+
 def test_areas_alone_say_that_pictures_are_not_to_be_had(open_page, tmp_path):
     real, fakes = areas(40, REAL, seed=0, name="photos"), areas(40, REAL, seed=1, name="fakes")
     report(tmp_path, compare(real, [fakes]))

@@ -105,6 +105,12 @@ def test_tiny_and_paired_samples_are_said_to_be_so():
     paired = dataclasses.replace(fakes, names=real.names)
     caveats = " ".join(compare(real, [paired]).caveats)
     assert "All 26 image names occur on both sides" in caveats
+    (side,) = compare(real, [paired]).generated
+    shown = [one.name for one in compare(real, [paired]).real.exhibits["object/sky"]]
+    assert [one.name for one in side.counterparts["object/sky"]] == shown
+    sky = {name: paired.fraction[i, 1] for i, name in enumerate(paired.names)}
+    assert [one.fraction for one in side.counterparts["object/sky"]] == [sky[n] for n in shown]
+    assert compare(real, [fakes]).generated[0].counterparts == {}
     assert "too few for a covariance" in caveats or "small sample" in caveats
     same = " ".join(compare(real, [real]).caveats)
     assert "26 images are on both sides" in same

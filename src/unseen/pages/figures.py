@@ -105,6 +105,7 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
         for column in dict.fromkeys(row.column for side in sides for row in side.classes)
         if any(row.column == column and row.tested for side in sides for row in side.classes)
     ]
+    tested = len(columns)
     # The classes to look at first: gravest in the first side's order, as the record has them.
     columns = columns[:_MOST_CLASSES]
     with _figure(
@@ -121,6 +122,15 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
         )
         for axis in axes[1:]:
             axis.tick_params(labelleft=False)
+        if len(columns) < tested:
+            axes[0].annotate(
+                f"{len(columns)} of {tested} tested classes, the gravest verdicts first",
+                (0, 1),
+                xycoords="axes fraction",
+                xytext=(0, 22),
+                textcoords="offset points",
+                fontsize=8.5,
+            )
         _save(figure, paths)
 
 

@@ -67,6 +67,7 @@ class _Strip:
 
     label: str
     generated: bool
+    counterparts: bool  # not those that hold most, but those named as the real ones
     pictures: Sequence[_Picture]
 
 
@@ -124,7 +125,6 @@ def _table(folder: Path, comparison: Comparison) -> Iterator[_TableRow]:
             continue
         channel, _, name = column.partition("/")
         label = comparison.columns.index(column)
-        sides: list[Side] = [comparison.real, *comparison.generated]
         yield _TableRow(
             key=f"class-{label}",
             name=name,
@@ -135,14 +135,23 @@ def _table(folder: Path, comparison: Comparison) -> Iterator[_TableRow]:
                 _Strip(
                     label=side.label,
                     generated=i > 0,
-                    pictures=[
-                        overlays.picture(exhibit, label)
-                        for exhibit in side.exhibits.get(column, ())
-                    ],
+                    counterparts=counterparts,
+                    pictures=[overlays.picture(exhibit, label) for exhibit in held],
                 )
-                for i, side in enumerate(sides)
+                for i, side, counterparts, held in _held(comparison, column)
             ],
         )
+
+
+def _held(
+    comparison: Comparison, column: str
+) -> Iterator[tuple[int, Side, bool, Sequence[Exhibit]]]:
+    """The images of a class: the number of the side, the side, whether counterparts, images."""
+    yield 0, comparison.real, False, comparison.real.exhibits.get(column, ())
+    for i, side in enumerate(comparison.generated):
+        if side.counterparts.get(column):
+            yield i + 1, side, True, side.counterparts[column]
+        yield i + 1, side, False, side.exhibits.get(column, ())
 
 
 class _Overlays:

@@ -99,7 +99,9 @@ def delta(row: ClassRow) -> str:
         return "new" if row.generated_area > 0 else "–"
     if change > 9.995:
         return f"×{_digits(change + 1)}"
-    return f"{'−' if change < 0 else '+'}{abs(100 * change):.0f} %"
+    rounded = f"{abs(100 * change):.0f}"
+    sign = "" if rounded == "0" else "−" if change < 0 else "+"
+    return f"{sign}{rounded} %"
 
 
 def corrected(fsd: Fsd) -> str:

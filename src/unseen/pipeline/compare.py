@@ -101,6 +101,7 @@ def compare(
                 fsd=fsd,
                 classes=tuple(sorted(rows, key=_gravest_first)),
                 power=_power(rows),
+                counterparts=_counterparts(real, side),
                 second_segmenter=opinion,
             )
         )
@@ -271,6 +272,33 @@ def _exhibits(side: Areas) -> dict[str, tuple[Exhibit, ...]]:
     return exhibits
 
 
+def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[Exhibit, ...]]:
+    """The images of this side named as the real exhibits; none unless the sides are pairs."""
+    if not _are_pairs(real, side):
+        return {}
+    row = {name: i for i, name in enumerate(side.names)}
+    fraction = side.fraction
+    return {
+        column: tuple(
+            Exhibit(
+                name=one.name,
+                fraction=float(fraction[row[one.name], side.columns.index(column)]),
+            )
+            for one in held
+        )
+        for column, held in _exhibits(real).items()
+    }
+
+
+def _are_pairs(real: Areas, side: Areas) -> bool:
+    """Whether two different sets have the same image names, and not by counting alone."""
+    return (
+        set(real.names) == set(side.names)
+        and not _fingerprints(real) & _fingerprints(side)
+        and not _drawn_by_index(real)
+    )
+
+
 def _orderings(
     real: Areas,
     areas: Sequence[Areas],
@@ -352,7 +380,7 @@ def _caveats(
                 f"{common} images are on both sides, which makes the differences look smaller "
                 f"than they are{where}."
             )
-        elif common == len(real) == len(areas) and not _drawn_by_index(real):
+        elif _are_pairs(real, areas):
             yield (
                 f"All {common} image names occur on both sides. If these are pairs, such as "
                 "photographs and their reconstructions, they are not the independent samples "

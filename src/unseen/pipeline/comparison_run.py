@@ -18,12 +18,12 @@ from jaxtyping import Integer, UInt8
 from unseen.errors import RecordError, SpecError
 from unseen.images import ImageSource, Preparation, batches, open_images
 from unseen.pipeline.compare import compare
-from unseen.pipeline.exhibits import keep_exhibits
+from unseen.pipeline.exhibits import keep_side
 from unseen.pipeline.segment import Segmentation, default_segmenter, segment
 from unseen.pipeline.tally import read_tally
 from unseen.records.areas import Areas
 from unseen.records.areas_file import read_areas
-from unseen.records.comparison import Comparison, Side, write_comparison
+from unseen.records.comparison import Comparison, write_comparison
 from unseen.segmenters import Precision, Segmenter, checked_label_maps, load_segmenter
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
@@ -144,24 +144,14 @@ class _Run:
     def keep_pictures(self, comparison: Comparison) -> Comparison:
         """The record with the pictures of its exhibits, where the sides are images."""
         inputs = self.inputs if self.task.generated else [self.inputs[0], self.inputs[0]]
-        sides: list[Side] = [comparison.real, *comparison.generated]
-        keys = ["real", *(f"generated-{i + 1}" for i in range(len(sides) - 1))]
-        kept = []
-        for key, one, side in zip(keys, inputs, sides, strict=True):
+        keys = ["real", *(f"generated-{i + 1}" for i in range(len(inputs) - 1))]
+        for key, one in zip(keys, inputs, strict=True):
             self._clear(key)
             if one.source is None or self.segmenter is None:
-                kept.append(side.exhibits)
                 continue
             picture = _Pictures(self.task, one.source, self.segmenter)
-            kept.append(keep_exhibits(self.task.out, key, side.exhibits, picture))
-        return dataclasses.replace(
-            comparison,
-            real=dataclasses.replace(comparison.real, exhibits=kept[0]),
-            generated=tuple(
-                dataclasses.replace(side, exhibits=exhibits)
-                for side, exhibits in zip(comparison.generated, kept[1:], strict=True)
-            ),
-        )
+            comparison = keep_side(self.task.out, key, comparison, picture)
+        return comparison
 
     def _load(self, name: str) -> Segmenter:
         return load_segmenter(name, device=self.task.device, precision=self.task.precision)

@@ -4,7 +4,7 @@ Files are numbered, never named after images, whose names are anyone's.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from unseen.provenance import write_aside
-from unseen.records.comparison import Exhibit
+from unseen.records.comparison import Comparison, Exhibit
 
 _SMALL = 128  # pixels; below, artefacts of JPEG would show and PNG costs little
 _JPEG_QUALITY = 92
+
+Exhibits = Mapping[str, tuple[Exhibit, ...]]  # column → images
 
 # names of images → the same images as they were segmented, each with its label map
 Show = Callable[
@@ -24,31 +26,47 @@ Show = Callable[
 ]
 
 
-def keep_exhibits(
-    folder: Path, side: str, exhibits: Mapping[str, tuple[Exhibit, ...]], show: Show
-) -> dict[str, tuple[Exhibit, ...]]:
-    """Write each exhibited image once; return the exhibits with their paths.
+def keep_side(folder: Path, key: str, comparison: Comparison, show: Show) -> Comparison:
+    """Write each exhibited image of one side once; return the record with their paths.
 
     Args:
-        folder: of the record; the files go to its `pictures/SIDE/`.
-        side: "real", "generated-1", …
-        exhibits: column → images, as the comparison of areas names them.
+        folder: of the record; the files go to its `pictures/KEY/`.
+        key: which side: "real", "generated-1", …
+        comparison: the record, whose exhibits name images.
         show: gives the pictures of the images named.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
-    names = list(dict.fromkeys(one.name for held in exhibits.values() for one in held))
-    paths = dict(_write(folder, side, show(names)))
-    return {
-        column: tuple(
-            dataclasses.replace(one, image=paths[one.name][0], label_map=paths[one.name][1])
-            if one.name in paths
-            else one
-            for one in held
+    if key == "real":
+        (exhibits,) = _keep(folder, key, [comparison.real.exhibits], show)
+        return dataclasses.replace(
+            comparison, real=dataclasses.replace(comparison.real, exhibits=exhibits)
         )
-        for column, held in exhibits.items()
-    }
+    sides = list(comparison.generated)
+    i = int(key.removeprefix("generated-")) - 1
+    exhibits, counterparts = _keep(folder, key, [sides[i].exhibits, sides[i].counterparts], show)
+    sides[i] = dataclasses.replace(sides[i], exhibits=exhibits, counterparts=counterparts)
+    return dataclasses.replace(comparison, generated=tuple(sides))
+
+
+def _keep(folder: Path, key: str, groups: Sequence[Exhibits], show: Show) -> list[Exhibits]:
+    names = dict.fromkeys(
+        one.name for exhibits in groups for held in exhibits.values() for one in held
+    )
+    paths = dict(_write(folder, key, show(list(names))))
+    return [
+        {
+            column: tuple(
+                dataclasses.replace(one, image=paths[one.name][0], label_map=paths[one.name][1])
+                if one.name in paths
+                else one
+                for one in held
+            )
+            for column, held in exhibits.items()
+        }
+        for exhibits in groups
+    ]
 
 
 def _write(

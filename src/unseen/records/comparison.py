@@ -127,6 +127,8 @@ class GeneratedSide(Side):
     fsd: Fsd
     classes: tuple[ClassRow, ...]  # gravest verdict first, then the largest real area
     power: tuple[Power, ...]
+    # where both sides have the same image names: the images named as the real exhibits of a class
+    counterparts: Mapping[str, tuple[Exhibit, ...]] = dataclasses.field(default_factory=dict)
     second_segmenter: SecondSegmenter | None = None
 
     def counts(self) -> dict[Verdict, int]:
@@ -260,7 +262,10 @@ def _build(kind: type[_T], value: Any, where: str) -> _T:
     arguments = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name not in value:
-            if field.default is dataclasses.MISSING:
+            if (
+                field.default is dataclasses.MISSING
+                and field.default_factory is dataclasses.MISSING
+            ):
                 raise _MismatchError(f"{where} has no {field.name}")
             continue
         arguments[field.name] = _convert(
