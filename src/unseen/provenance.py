@@ -18,6 +18,7 @@ from typing import Any
 from unseen.errors import StorageError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing a file
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def package_version() -> str:
@@ -67,31 +68,34 @@ def write_aside(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the folder cannot be made or written, or the disk is full.
     """
-    aside: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
         )
-        os.close(handle)
-        aside = Path(name)
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    os.close(handle)
+    aside = Path(name)
+    try:
         aside.chmod(0o644)
         yield aside
         aside.replace(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
-                f"the disk is full while writing {path}; free some space and run the same "
-                "command again: what was finished is kept"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise StorageError(
-                f"{path} cannot be written ({error.strerror}); choose another place"
-            ) from error
+        if error.errno in (*_FULL, errno.EACCES, errno.EROFS, errno.EISDIR):
+            raise _not_writable(path, error) from error
         raise
     finally:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
+
+
+def _not_writable(path: Path, error: OSError) -> StorageError:
+    if error.errno in _FULL:
+        return StorageError(
+            f"the disk is full while writing {path}; free some space and run the same command "
+            "again: what was finished is kept"
+        )
+    return StorageError(f"{path} cannot be written ({error.strerror}); choose another place")
 
 
 def write_text(path: Path, text: str) -> None:
