@@ -1,0 +1,189 @@
+"""The churchyard's segmenter: a small network, shipped trained, that labels every pixel.
+
+A U-Net of three scales. It works on 2 × 2 blocks of pixels as channels (pixel unshuffle), so no
+convolution runs at full resolution and thin things are still there to be seen.
+Sources: Ronneberger, Fischer and Brox, MICCAI 2015 (U-Net); Shi et al., CVPR 2016 (pixel shuffle).
+"""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from jaxtyping import Float, Integer, UInt8
+from torch import nn
+
+from unseen.churchyard.classes import CLASS_NAMES
+from unseen.errors import CheckpointError, SegmenterError
+from unseen.provenance import sha256_of_file
+from unseen.registry import Spec
+from unseen.segmenters.protocol import Precision
+
+WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
+RESOLUTION = 64
+MULTIPLE = 8  # sides must be: the block of 2, then two halvings
+WIDTHS = (40, 64, 96)
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions with batch norm beside the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, width, h, w) → the same shape."""
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(x + self.norm2(self.conv2(y)))
+
+
+def _step(width_in: int, width_out: int, stride: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width_in, width_out, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(width_out),
+        nn.ReLU(),
+    )
+
+
+class SegmenterNetwork(nn.Module):
+    """Images in [−1, 1] to logits of every class at every pixel."""
+
+    def __init__(self, classes: int = len(CLASS_NAMES), widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.stem = _step(12, fine, 1, 3)
+        self.fine_in = Block(fine)
+        self.down1 = _step(fine, middle, 2, 3)
+        self.middle_in = Block(middle)
+        self.down2 = _step(middle, coarse, 2, 3)
+        self.coarse = Block(coarse)
+        self.up2 = _step(coarse, middle, 1, 1)
+        self.middle_out = Block(middle)
+        self.up1 = _step(middle, fine, 1, 1)
+        self.fine_out = Block(fine)
+        self.head = nn.Conv2d(fine, classes * 4, 1)
+
+    def forward(self, images: Float[torch.Tensor, "n 3 h w"]) -> Float[torch.Tensor, "n k h w"]:
+        """Logits in fp32, also where the rest runs in bf16: near ties are decided there."""
+        blocks = nn.functional.pixel_unshuffle(images, 2)  # (n, 12, h/2, w/2)
+        fine = self.fine_in(self.stem(blocks))
+        middle = self.middle_in(self.down1(fine))
+        coarse = self.coarse(self.down2(middle))
+        middle = self.middle_out(middle + _double(self.up2(coarse)))
+        fine = self.fine_out(fine + _double(self.up1(middle)))
+        with torch.autocast(fine.device.type, enabled=False):
+            logits = self.head(fine.float())
+        return nn.functional.pixel_shuffle(logits, 2)
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def network_input(images: UInt8[torch.Tensor, "n 3 h w"]) -> Float[torch.Tensor, "n 3 h w"]:
+    """8-bit images as the network takes them, −1 to 1."""
+    return images.float() / 127.5 - 1
+
+
+class ChurchyardSegmenter:
+    """The trained network behind the protocol of all segmenters."""
+
+    def __init__(
+        self,
+        network: SegmenterNetwork,
+        *,
+        device: torch.device,
+        precision: Precision,
+        provenance: Mapping[str, Any],
+    ) -> None:
+        self._network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._device = device
+        self._precision = precision
+        self.channels: Mapping[str, tuple[str, ...]] = {"object": CLASS_NAMES}
+        self.resolution = RESOLUTION
+        self.provenance = provenance
+
+    def label_maps(
+        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    ) -> Integer[np.ndarray, "n h w"]:
+        """The likeliest class of every pixel.
+
+        Raises:
+            SegmenterError: another channel, or sides that are no multiples of 8.
+        """
+        if channel not in self.channels:
+            raise SegmenterError(
+                f"the churchyard's segmenter has no channel {channel!r}; use object"
+            )
+        height, width = images.shape[2:]
+        if height % MULTIPLE or width % MULTIPLE:
+            raise SegmenterError(
+                f"images of {width}×{height} do not fit the churchyard's segmenter; "
+                f"give sides that are multiples of {MULTIPLE}"
+            )
+        autocast: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if self._precision == "bf16":
+            autocast = torch.autocast(self._device.type, torch.bfloat16)
+        with torch.inference_mode(), autocast:
+            batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device)
+            batch = network_input(batch).contiguous(memory_format=torch.channels_last)
+            labels = self._network(batch).argmax(1).to(torch.uint8)
+        return cast("np.ndarray", labels.cpu().numpy())
+
+
+def load_network(path: Path) -> SegmenterNetwork:
+    """The network of a weights file.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or of another network or label set.
+    """
+    network = SegmenterNetwork()
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            classes = (file.metadata() or {}).get("classes", "")
+        state = safetensors.torch.load_file(path)
+        if classes.split(",") != list(CLASS_NAMES):
+            raise CheckpointError(
+                f"{path} labels other classes than the churchyard has; train it again: "
+                "unseen churchyard train segmenter"
+            )
+        network.load_state_dict(state)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} holds no churchyard segmenter; give a file written by "
+            "`unseen churchyard train segmenter`"
+        ) from error
+    return network
+
+
+def save_network(network: nn.Module, path: Path) -> None:
+    """Write weights and class names to a path that `write_aside` gave."""
+    state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
+    safetensors.torch.save_file(state, path, metadata={"classes": ",".join(CLASS_NAMES)})
+
+
+def load_churchyard(spec: Spec, *, device: str, precision: Precision) -> ChurchyardSegmenter:
+    """`churchyard`, or `churchyard:FILE` for weights of one's own.
+
+    Raises:
+        CheckpointError: the weights cannot be used.
+    """
+    spec.check_options()
+    path = Path(spec.argument) if spec.argument else WEIGHTS
+    network = load_network(path)
+    provenance = {
+        "segmenter": "churchyard",
+        "weights_sha256": sha256_of_file(path),
+        "precision": precision,
+    }
+    return ChurchyardSegmenter(
+        network, device=torch.device(device), precision=precision, provenance=provenance
+    )
