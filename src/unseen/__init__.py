@@ -10,6 +10,7 @@ from typing import Any
 _PUBLIC: dict[str, str] = {
     "Areas": "unseen.records",
     "FunctionGenerator": "unseen.generators.custom",
+    "Sampling": "unseen.pipeline.sample",
     "check_comparable": "unseen.records",
     "compare": "unseen.pipeline.compare",
     "concatenate": "unseen.records",
@@ -20,6 +21,7 @@ _PUBLIC: dict[str, str] = {
     "read_comparison": "unseen.records.comparison",
     "read_tally": "unseen.pipeline.tally",
     "report": "unseen.pages",
+    "sample": "unseen.pipeline.sample",
     "segment": "unseen.pipeline.segment",
     "write_areas": "unseen.records",
 }
