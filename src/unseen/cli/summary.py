@@ -58,7 +58,7 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     fsd = side.fsd
     yield (
         f"  FSD       {corrected(fsd)} corrected, 95 % interval "
-        f"{value_interval(fsd.interval)}; p {p_equals(fsd.p_value)} of no difference"
+        f"{value_interval(fsd.interval)}; p {p_equals(fsd)} of no difference"
     )
     yield (
         f"            {number(fsd.value)} plug-in as published, where samples of this size without "

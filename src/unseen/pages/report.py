@@ -37,6 +37,7 @@ _FILTERS = (
     "below_zero",
     "corrected",
     "delta",
+    "fsd_p_value",
     "number",
     "p_value",
     "percent",
@@ -247,7 +248,6 @@ def _render(comparison: Comparison, rows: Sequence[_TableRow]) -> str:
         colours=words.VERDICT_COLOURS,
         falls=[words.largest_falls(comparison, side) for side in comparison.generated],
         fsd_sentence=words.fsd_sentence,
-        p_equals=words.p_equals,
         css=markupsafe.Markup(_asset(environment, "report.css")),
         script=markupsafe.Markup(_asset(environment, "report.js")),
     )

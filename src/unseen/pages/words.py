@@ -124,16 +124,22 @@ def fsd_sentence(fsd: Fsd) -> str:
         )
     if low is not None and low <= 0:
         return (
-            f"The sides differ (p {p_equals(fsd.p_value)}), but this sample cannot say by how "
+            f"The sides differ (p {p_equals(fsd)}), but this sample cannot say by how "
             "much: the interval reaches zero."
         )
-    return f"The sides differ (p {p_equals(fsd.p_value)})."
+    return f"The sides differ (p {p_equals(fsd)})."
 
 
-def p_equals(p: float) -> str:
-    """A p-value with its relation: "= 0.01", "< 0.001"."""
-    text = p_value(p)
-    return text if text.startswith("<") else f"= {text}"
+def fsd_p_value(fsd: Fsd) -> str:
+    """The p-value of the distance; the smallest that so many permutations can give is a bound."""
+    least = fsd.p_value <= 1.001 / (1 + fsd.permutations)
+    return f"≤ {p_value(fsd.p_value)}" if least else p_value(fsd.p_value)
+
+
+def p_equals(fsd: Fsd) -> str:
+    """The p-value with its relation: "= 0.01", "≤ 0.005"."""
+    text = fsd_p_value(fsd)
+    return f"= {text}" if text[0].isdigit() else text
 
 
 def largest_falls(comparison: Comparison, side: GeneratedSide, count: int = 5) -> list[ClassRow]:

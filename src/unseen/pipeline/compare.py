@@ -147,6 +147,7 @@ def _measure(
         covariance_term=inference.plug_in.covariance_term,
         floor=inference.floor,
         p_value=inference.p_value,
+        permutations=inference.permutations,
         corrected=inference.corrected,
         interval=_interval(inference.interval),
         estimator=inference.estimator,

@@ -59,6 +59,7 @@ class Fsd:
     covariance_term: float
     floor: float  # what the plug-in would be on average, had both sides one distribution
     p_value: float  # of "one distribution", by permutation
+    permutations: int  # behind floor and p_value, which is at least 1 / (1 + permutations)
     corrected: float  # without the plug-in's sampling bias
     interval: Interval  # 95 % of the corrected value
     estimator: str  # the name of the correction
