@@ -2,6 +2,7 @@
 
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +10,12 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from unseen.errors import CheckpointError, DownloadError, SegmenterError  # noqa: E402
+from unseen.errors import (  # noqa: E402
+    CheckpointError,
+    DownloadError,
+    MissingExtraError,
+    SegmenterError,
+)
 from unseen.segmenters import checked_label_maps, load_segmenter  # noqa: E402
 from unseen.segmenters import hf as hf_module  # noqa: E402
 
@@ -209,6 +215,14 @@ def test_torchvision_is_not_imported(tmp_path, images, monkeypatch):
     segmenter = load_segmenter(f"hf:{save(segformer, tmp_path / 'model')}")
     assert type(segmenter._processor).__name__.endswith("Pil")
     checked_label_maps(segmenter, images)
+
+
+def test_a_transformers_without_pillow_processors_says_what_to_do(monkeypatch, tmp_path):
+    early = types.ModuleType("transformers")
+    early.__version__ = "5.0.0"
+    monkeypatch.setitem(sys.modules, "transformers", early)
+    with pytest.raises(MissingExtraError, match="whose processors run on Pillow"):
+        load_segmenter(f"hf:{tmp_path}")
 
 
 def test_a_model_that_does_not_segment_is_refused(tmp_path):

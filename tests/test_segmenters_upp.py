@@ -336,6 +336,31 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     )
 
 
+class Wants:
+    """A pickle of it asks to call a function while loading."""
+
+    def __reduce__(self):
+        return (print, ("run while loading",))
+
+
+def test_a_checkpoint_that_asks_to_run_code_is_not_loaded(tmp_path, capsys):
+    folder = write_folder(tmp_path / "upp")
+    torch.save({"conv1.weight": Wants()}, folder / "encoder_epoch_40.pth")
+    with pytest.raises(CheckpointError, match="asks to run code while loading"):
+        load_segmenter(f"upp:{folder}")
+    assert "run while loading" not in capsys.readouterr().out
+
+
+def test_a_labels_file_of_another_layout_is_named(tmp_path):
+    folder = write_folder(tmp_path / "upp")
+    (folder / "labels.json").write_text(json.dumps({**LABELS, "object_part": {"boat": ["-"]}}))
+    with pytest.raises(CheckpointError, match="object_part names 'boat', which is no object"):
+        load_segmenter(f"upp:{folder}")
+    (folder / "labels.json").write_text(json.dumps({"object": ["-", "sky"]}))
+    with pytest.raises(CheckpointError, match="has no list 'part'; needed is the authors' labels"):
+        load_segmenter(f"upp:{folder}")
+
+
 def test_an_unknown_channel_lists_the_channels(tmp_path, images):
     segmenter = load_segmenter(write_folder(tmp_path / "upp"))
     with pytest.raises(SegmenterError, match="no channel 'scene'; it has: object, material, part"):

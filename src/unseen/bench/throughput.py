@@ -25,8 +25,7 @@ from unseen.images import ImageSource, Preparation, open_images, subset
 from unseen.nn.unified_parsing import Sizes, UnifiedParsing
 from unseen.pipeline.segment import segment
 from unseen.provenance import package_version
-from unseen.registry import parse_spec
-from unseen.segmenters import Segmenter, load_segmenter
+from unseen.segmenters import Segmenter, load_segmenter, segmenter_spec
 from unseen.segmenters.upp import (
     UnifiedParsingSegmenter,
     Vocabulary,
@@ -170,14 +169,14 @@ def _ways(
     task: Throughput, source: ImageSource, indices: Sequence[int]
 ) -> tuple[Plain, dict[str, Segmenter]]:
     """The plain way, and the segmenter in every precision."""
-    spec = parse_spec(task.segmenter) if not Path(task.segmenter).is_dir() else None
+    spec = segmenter_spec(task.segmenter)
     if task.random_weights:
-        if spec is None or spec.name != "upp":
+        if spec.name != "upp":
             raise SpecError(f"{task.segmenter!r}: random weights are for upp alone")
         sample = next(iter(_plain_batches(source, indices[:8], UnifiedParsingSegmenter.resolution)))
         network, vocabulary = random_network(sample, task.seed)
         provenance = {"spec": task.segmenter, "family": "upp", "random_weights": task.seed}
-    elif spec is not None and spec.name == "upp":
+    elif spec.name == "upp":
         network, vocabulary, provenance = published_network(spec)
     else:
         fast = {

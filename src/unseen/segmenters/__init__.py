@@ -1,7 +1,12 @@
 """Segmenters: images in, one integer class per pixel out."""
 
 from unseen.segmenters.checks import checked_label_maps, class_names
-from unseen.segmenters.loading import check_segmenter, load_segmenter, resolve_device
+from unseen.segmenters.loading import (
+    check_segmenter,
+    load_segmenter,
+    resolve_device,
+    segmenter_spec,
+)
 from unseen.segmenters.protocol import Precision, Segmenter
 
 __all__ = [
@@ -12,4 +17,5 @@ __all__ = [
     "class_names",
     "load_segmenter",
     "resolve_device",
+    "segmenter_spec",
 ]

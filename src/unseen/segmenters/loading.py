@@ -36,7 +36,7 @@ def load_segmenter(text: str | Path, *, device: str = "cpu", precision: str = "f
     """
     if precision not in ("fp32", "bf16"):
         raise SpecError(f"precision {precision!r} is not known; known: fp32, bf16")
-    spec = _spec_of(str(text))
+    spec = segmenter_spec(str(text))
     factory = plugin("segmenters", spec)
     segmenter = factory(spec, device=resolve_device(device), precision=precision)
     return check_segmenter(segmenter, spec.text)
@@ -102,8 +102,12 @@ def _refuse(segmenter: Any, name: str, fault: str) -> NoReturn:
     )
 
 
-def _spec_of(text: str) -> Spec:
-    """The spec that `text` is, or that the folder at the path `text` stands for."""
+def segmenter_spec(text: str) -> Spec:
+    """The spec that `text` is, or that the folder at the path `text` stands for.
+
+    Raises:
+        SpecError: it is neither.
+    """
     folder = Path(text)
     known = plugin_names("segmenters")
     if text.partition(":")[0].partition("?")[0] in known:
