@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import save_file
 from scipy.signal import convolve2d, correlate2d
 
+import unseen
 from unseen.errors import CheckpointError, SampleError, SpecError
+from unseen.generators import Generator
 from unseen.generators.stylegan2 import Architecture, StyleGAN2, load_stylegan2
 from unseen.generators.styles import MappingNetwork
-from unseen.registry import parse_spec
+from unseen.registry import parse_spec, plugin_names
 
 WIDTHS = (5, 4, 3)  # 16×16, about 2,000 parameters; unequal so that a swapped axis shows
 
@@ -348,6 +350,14 @@ def test_drawing_changes_no_tensor_of_the_network(write_toy: Any) -> None:
     generator(generator.latents(range(2)))
     for key, tensor in generator.network.state_dict().items():
         assert torch.equal(tensor, before[key]), key
+
+
+def test_it_is_found_by_name_and_by_spec(write_toy: Any) -> None:
+    spec = f"stylegan2:{write_toy(toy())}?psi=0.5"
+    generator = unseen.load_generator(spec)
+    assert isinstance(generator, Generator)
+    assert {"stylegan", "stylegan2", "stylegan3"} <= set(plugin_names("generators"))
+    assert generator(generator.latents([0])).shape == (1, 3, 16, 16)
 
 
 def test_the_record_says_what_decides_images(write_toy: Any) -> None:

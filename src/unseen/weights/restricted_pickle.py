@@ -5,8 +5,8 @@ Here a small machine of its own walks the opcodes. It holds no reference to any 
 of the file: a global is only a pair of names, looked up in a fixed table of inert stand-ins, and
 anything outside that table is refused. Nothing is imported, called or set on behalf of the file.
 Left out: Python pickles in general, and state dicts (`weights_only` reads those).
-Source: the opcodes as documented in the standard library's `pickletools`; the layout of
-`torch_utils.persistence` version 6 and of `dnnlib.tflib.network` versions 2 to 4.
+Source: the opcodes as documented in the standard library's `pickletools`; the layouts of
+`torch_utils.persistence` (version 6) and of `dnnlib.tflib.network`, whose objects the files hold.
 """
 
 import collections
@@ -841,7 +841,7 @@ def read_pickled_networks(path: Path) -> dict[str, Any]:
     """Read a network pickle of NVIDIA's without running or importing any of its code.
 
     Args:
-        path: a `.pkl` of stylegan2-ada-pytorch or stylegan3, or a TensorFlow one of ProGAN,
+        path: a `.pkl` of stylegan2-ada-pytorch or stylegan3, or a TensorFlow one of
             StyleGAN or StyleGAN2, or such an object saved with torch.save.
 
     Returns:
