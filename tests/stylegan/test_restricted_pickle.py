@@ -451,6 +451,14 @@ def test_what_is_refused_is_named(tmp_path: Path) -> None:
         read_pickled_networks(path)
 
 
+def test_a_name_from_the_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "attack.pkl"
+    path.write_bytes(b"\x80\x04" + text("os\n\x1b[2J") + text("system") + b"\x93.")
+    with pytest.raises(CheckpointError, match=r"\(os\?\?\[2J\.system\)") as refusal:
+        read_pickled_networks(path)
+    assert str(refusal.value).isprintable()
+
+
 def test_a_zip_whose_storage_is_compressed_or_missing_is_refused(
     write_network: Any, tmp_path: Path
 ) -> None:

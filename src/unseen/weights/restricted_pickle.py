@@ -495,6 +495,8 @@ class _Machine:
                 return self._pop()
             if name in _CONSTANTS:
                 self._stack.append(argument)
+            elif name in _FRESH:
+                self._stack.append(_FRESH[name]())
             elif name in _STEPS:
                 _STEPS[name](self, argument)
             else:
@@ -538,36 +540,8 @@ class _Machine:
         del argument
         self._stack.append(self._top())
 
-    def _none(self, argument: object) -> None:
-        del argument
-        self._stack.append(None)
-
-    def _true(self, argument: object) -> None:
-        del argument
-        self._stack.append(True)
-
-    def _false(self, argument: object) -> None:
-        del argument
-        self._stack.append(False)
-
     def _buffer(self, argument: Any) -> None:
         self._stack.append(bytes(argument))
-
-    def _empty_list(self, argument: object) -> None:
-        del argument
-        self._stack.append([])
-
-    def _empty_tuple(self, argument: object) -> None:
-        del argument
-        self._stack.append(())
-
-    def _empty_dict(self, argument: object) -> None:
-        del argument
-        self._stack.append({})
-
-    def _empty_set(self, argument: object) -> None:
-        del argument
-        self._stack.append(set())
 
     def _list(self, argument: object) -> None:
         del argument
@@ -707,6 +681,15 @@ _BYTES_OPCODES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
 _CONSTANTS = frozenset(
     (*_NUMBER_OPCODES, *_REAL_OPCODES, *_STRING_OPCODES, *_UNICODE_OPCODES, *_BYTES_OPCODES)
 )
+_FRESH: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": set,
+}
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": _Machine._ignore,
     "FRAME": _Machine._ignore,
@@ -714,14 +697,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "POP": _Machine._drop,
     "POP_MARK": _Machine._drop_to_mark,
     "DUP": _Machine._duplicate,
-    "NONE": _Machine._none,
-    "NEWTRUE": _Machine._true,
-    "NEWFALSE": _Machine._false,
     "BYTEARRAY8": _Machine._buffer,
-    "EMPTY_LIST": _Machine._empty_list,
-    "EMPTY_TUPLE": _Machine._empty_tuple,
-    "EMPTY_DICT": _Machine._empty_dict,
-    "EMPTY_SET": _Machine._empty_set,
     "LIST": _Machine._list,
     "TUPLE": _Machine._tuple,
     "TUPLE1": lambda machine, _: machine._tuple_of(1),
@@ -837,6 +813,11 @@ def _read_pickle(file: BinaryIO) -> Any:
         return _Machine(_DATA_NAMES).run(mapped)
 
 
+def _printable(message: str) -> str:
+    # Names come from the file: they must not steer the terminal or break the line.
+    return "".join(character if character.isprintable() else "?" for character in message)
+
+
 def read_pickled_networks(path: Path) -> dict[str, Any]:
     """Read a network pickle of NVIDIA's without running or importing any of its code.
 
@@ -863,12 +844,12 @@ def read_pickled_networks(path: Path) -> dict[str, Any]:
                 found = _read_pickle(file)
     except _RefusedError as refused:
         raise CheckpointError(
-            f"{path} {refused}; only tensors and settings are read from a pickle: if you trust "
-            "the file, export its state dict to .safetensors with its own code"
+            f"{path} {_printable(str(refused))}; only tensors and settings are read from a pickle: "
+            "if you trust the file, export its state dict to .safetensors with its own code"
         ) from None
     except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{path} is no sound pickle ({str(error)[:120]}); download it again"
+            f"{path} is no sound pickle ({_printable(str(error))[:120]}); download it again"
         ) from None
     except OSError as error:
         raise CheckpointError(
