@@ -56,7 +56,7 @@ def command(
     presence_threshold: Annotated[
         float,
         typer.Option(
-            min=0.0, max=0.99, help="A class is present from this fraction of the image on."
+            min=1e-6, max=0.99, help="A class is present from this fraction of the image on."
         ),
     ] = 0.005,
     match_resolution: Annotated[

@@ -72,7 +72,7 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     yield from _table(wrong[:_MOST_ROWS])
     if len(wrong) > _MOST_ROWS:
         yield f"            … and {len(wrong) - _MOST_ROWS} more on the page"
-    falls = [row for row in largest_falls(comparison, side) if row not in wrong]
+    falls = largest_falls(comparison, side)
     if falls:
         listed = ", ".join(f"{row.name} {delta(row)}" for row in falls)
         text = f"{listed} in mean area; not shown to be more than chance"

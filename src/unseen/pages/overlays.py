@@ -21,6 +21,8 @@ _EXPECTED = {
     "building": "#c98b5e",
     "house": "#b5703c",
     "wall": "#b9a58c",
+    "roof": "#9c4a2f",
+    "gravestone": "#93a1ad",
     "tree": "#2f8f46",
     "palm": "#66a61e",
     "plant": "#53c06a",

@@ -143,12 +143,13 @@ def p_equals(fsd: Fsd) -> str:
 
 
 def largest_falls(comparison: Comparison, side: GeneratedSide, count: int = 5) -> list[ClassRow]:
-    """Classes of at least 0.5 % mean area that lost most of it, whatever the verdict."""
+    """Classes of at least 0.5 % mean area that lost most of it and are not called under for it."""
     fell = [
         row
         for row in side.classes
         if row.real_area >= 0.005
         and (row.relative_delta or 0.0) <= -0.25
+        and row.verdict not in ("omitted", "under")
         and not is_nothing(comparison, row)
     ]
     return sorted(fell, key=lambda row: row.relative_delta or 0.0)[:count]

@@ -391,11 +391,12 @@ def _caveats(
         untested = [row.name for row in side.named("untested") if row.real_presence > 0]
         if untested:
             listed = ", ".join(untested[:6]) + (", …" if len(untested) > 6 else "")
-            occur = "class occurs" if len(untested) == 1 else "classes occur"
+            many = len(untested) > 1
             yield (
-                f"{len(untested)} real {occur} in fewer than {_LEAST_TESTED} images of both sides "
-                f"together, too few to test ({listed}){where}. Without a verdict they are not "
-                "cleared: see their numbers and images."
+                f"{len(untested)} real {'classes occur' if many else 'class occurs'} in fewer than "
+                f"{_LEAST_TESTED} images of both sides together, too few to test "
+                f"({listed}){where}. Without a verdict {'they are' if many else 'it is'} not "
+                f"cleared: see {'their' if many else 'its'} numbers and images."
             )
 
 

@@ -117,7 +117,6 @@ class _Run:
                 f"{areas} is areas already, which a second segmenter cannot see; name the images "
                 "of every side"
             )
-        self.halves: tuple[list[int], list[int]] | None = None
 
     def compare(self) -> Comparison:
         """The record, without pictures."""
