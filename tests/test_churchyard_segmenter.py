@@ -34,29 +34,24 @@ from unseen.errors import CheckpointError, SegmenterError
 from unseen.provenance import sha256_of_file
 from unseen.registry import parse_spec
 
-shipped = pytest.mark.skipif(not WEIGHTS.exists(), reason="weights are not in this checkout")
 
-
-@shipped
 def test_the_shipped_weights_reach_what_their_card_says() -> None:
     card = WEIGHTS.with_suffix(".md").read_text(encoding="utf-8")
     stated = float(re.search(r"\| \*\*mean\*\* \| \*\*([0-9.]+)\*\*", card).group(1))  # type: ignore[union-attr]
     segmenter = load_churchyard(parse_spec("churchyard"), device="cpu", precision="fp32")
-    # Rare classes are raised, so that 60 scenes hold all of them.
+    # Rare classes are raised, so that 60 scenes hold all of them; that cannot make them harder.
     world = World(seed=77, least_frequency=0.3)
     scores = intersection_over_union(measure(segmenter, world, 60))
     # 60 scenes hold a few hundred pixels of a small class: its IoU wanders by about 0.1, the mean
     # of 22 classes by about 0.02.
-    assert abs(np.nanmean(scores) - stated) < 0.06
+    assert np.nanmean(scores) > stated - 0.06
 
 
-@shipped
 def test_the_card_names_the_file_by_its_digest() -> None:
     card = WEIGHTS.with_suffix(".md").read_text(encoding="utf-8")
     assert sha256_of_file(WEIGHTS) in card
 
 
-@shipped
 def test_bf16_labels_fewer_than_half_a_percent_of_pixels_otherwise() -> None:
     spec = parse_spec("churchyard")
     pictures = np.stack([World(seed=78).scene(k).picture for k in range(16)])

@@ -168,6 +168,7 @@ def save_network(network: nn.Module, path: Path) -> None:
     """Write weights and class names to a path that `write_aside` gave."""
     state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     safetensors.torch.save_file(state, path, metadata={"classes": ",".join(CLASS_NAMES)})
+    path.chmod(0o644)  # safetensors leaves a file that only its owner may read
 
 
 def load_churchyard(spec: Spec, *, device: str, precision: Precision) -> ChurchyardSegmenter:
