@@ -9,7 +9,7 @@ import typer
 
 from unseen.cli.gate import Gate
 from unseen.cli.progress import progress_bar
-from unseen.cli.summary import summary
+from unseen.cli.summary import printable, summary
 from unseen.errors import SpecError
 from unseen.pages import report
 from unseen.pipeline.comparison_run import ComparisonRun, run_comparison
@@ -145,6 +145,6 @@ def command(
         typer.echo(f"Page: {page}")
     status, reasons = gate.judge(comparison)
     for line in reasons:
-        typer.echo(line, err=True)
+        typer.echo(printable(line), err=True)
     if status:
         raise typer.Exit(status)

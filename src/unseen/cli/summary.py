@@ -24,7 +24,12 @@ _WIDTH = 100
 
 def summary(comparison: Comparison) -> str:
     """FSD with interval and floor, verdict counts, the classes that are wrong, the caveats."""
-    return "\n".join(_lines(comparison))
+    return "\n".join(printable(line) for text in _lines(comparison) for line in text.split("\n"))
+
+
+def printable(line: str) -> str:
+    """The line with nothing that steers a terminal: names of classes and files are anyone's."""
+    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
