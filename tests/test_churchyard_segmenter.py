@@ -81,6 +81,16 @@ def test_a_training_of_two_steps_writes_weights_that_load_and_a_card(tmp_path: P
     assert sum(line.startswith("| ") for line in card.splitlines()) == len(CLASS_NAMES) + 3
 
 
+def test_a_training_may_begin_with_the_weights_of_another() -> None:
+    stage = SegmenterStage(steps=1, scenes=1, weight_scenes=1, start=WEIGHTS)
+    learner = stage.begin(torch.device("cpu"), {})
+    shipped = load_network(WEIGHTS).state_dict()
+    assert all(torch.equal(shipped[k], v) for k, v in learner.network.state_dict().items())
+    fresh = SegmenterStage(steps=1, scenes=1, weight_scenes=1)
+    assert stage.identity()["start"] == sha256_of_file(WEIGHTS)
+    assert fresh.identity()["start"] is None
+
+
 def test_a_label_map_depends_on_its_image_alone() -> None:
     torch.manual_seed(0)
     network = SegmenterNetwork()

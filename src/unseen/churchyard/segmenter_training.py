@@ -248,6 +248,8 @@ class SegmenterStage:
     average_decay: float = 0.995
     precision: str = "bf16"
     weight_scenes: int = 200  # that decide the classes' weights
+    largest_weight: float = 3.0  # of a rare class in the loss; more finds more, and more wrongly
+    start: Path | None = None  # weights to begin with; None: fresh ones
     validation_scenes: int = 100
 
     @property
@@ -259,6 +261,7 @@ class SegmenterStage:
         """Settings, renderer and architecture."""
         return {
             **dataclasses.asdict(self),
+            "start": None if self.start is None else sha256_of_file(self.start),
             "renderer": RENDERER_VERSION,
             "classes": list(CLASS_NAMES),
             "widths": list(WIDTHS),
@@ -272,8 +275,9 @@ class SegmenterStage:
         arithmetic = Arithmetic(
             precision="bf16" if self.precision == "bf16" else "fp32", channels_last=True
         )
-        network = arithmetic.place(SegmenterNetwork(), device)
-        weights = class_weights(world, self.weight_scenes).to(device)
+        network = SegmenterNetwork() if self.start is None else load_network(self.start)
+        arithmetic.place(network, device)
+        weights = class_weights(world, self.weight_scenes, self.largest_weight).to(device)
 
         def losses(
             network: torch.nn.Module, index: int, generator: torch.Generator
@@ -322,14 +326,14 @@ class SegmenterStage:
         return {"mean_iou": float(np.nanmean(scores)), "least_iou": float(np.nanmin(scores))}
 
 
-def class_weights(world: World, scenes: int) -> Float[torch.Tensor, " k"]:
-    """Square root of the inverse share of pixels, between 0.5 and 3 times the median class's."""
+def class_weights(world: World, scenes: int, largest: float) -> Float[torch.Tensor, " k"]:
+    """Square root of the inverse share of pixels, from 0.5 to `largest` times the median's."""
     counts = np.ones(len(CLASS_NAMES))
     for index in range(scenes):
         label_map = world.scene(index).label_map
         counts += np.bincount(label_map.reshape(-1), minlength=len(CLASS_NAMES))
     weights = np.sqrt(np.median(counts) / counts)
-    return torch.tensor(np.clip(weights, 0.5, 3.0), dtype=torch.float32)
+    return torch.tensor(np.clip(weights, 0.5, largest), dtype=torch.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -406,8 +410,14 @@ def model_card(task: SegmenterTraining) -> str:
     newline = "\n"
     command = (
         f"unseen churchyard train segmenter --steps {stage.steps} "
-        f"--batch-size {stage.batch_size} --scenes {stage.scenes} --seed {task.seed}"
+        f"--batch-size {stage.batch_size} --scenes {stage.scenes} --seed {task.seed} "
+        f"--learning-rate {stage.learning_rate:g} --largest-weight {stage.largest_weight:g}"
     )
+    if stage.start is not None:
+        command += f" --start {stage.start.name}"
+        started = f", after weights of SHA-256 `{sha256_of_file(stage.start)}`"
+    else:
+        started = ""
     return f"""# Model card: the churchyard's segmenter
 
 Labels every pixel of a churchyard scene as one of {len(CLASS_NAMES)} classes. A U-Net of three
@@ -421,7 +431,7 @@ calibration runs and of the demo; it knows nothing of photographs.
   {stage.least_frequency:.0%} of scenes. No generator's output. Every scene is recoloured, relit,
   blurred, squeezed as JPEG does, noised and mirrored at random.
 - Training: {stage.steps:,} steps of {stage.batch_size}, AdamW at {stage.learning_rate:g} (one
-  cycle), {stage.precision} autocast, moving average of weights ({stage.average_decay}).
+  cycle), {stage.precision} autocast, moving average of weights ({stage.average_decay}){started}.
 - Precision: bf16 and fp32 label {differing:.2%} of pixels differently.
 
 ## Measured

@@ -24,6 +24,16 @@ def command(
     batch_size: Annotated[int, typer.Option(help="Scenes a batch.", min=1)] = _STAGE.batch_size,
     scenes: Annotated[int, typer.Option(help="Different scenes.", min=1)] = _STAGE.scenes,
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 1,
+    learning_rate: Annotated[
+        float, typer.Option(help="AdamW's peak, of one cycle.")
+    ] = _STAGE.learning_rate,
+    largest_weight: Annotated[
+        float, typer.Option(help="Of a rare class in the loss.")
+    ] = _STAGE.largest_weight,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Weights to begin with. Default: fresh ones.", show_default=False),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     test_scenes: Annotated[
         int, typer.Option(help="Scenes that the model card measures.", min=1)
@@ -33,7 +43,14 @@ def command(
     task = SegmenterTraining(
         folder=out,
         out=out / "segmenter.safetensors",
-        stage=SegmenterStage(steps=steps, batch_size=batch_size, scenes=scenes),
+        stage=SegmenterStage(
+            steps=steps,
+            batch_size=batch_size,
+            scenes=scenes,
+            learning_rate=learning_rate,
+            largest_weight=largest_weight,
+            start=start,
+        ),
         seed=seed,
         device=device,
         test_scenes=test_scenes,
