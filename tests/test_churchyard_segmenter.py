@@ -91,6 +91,16 @@ def test_a_training_may_begin_with_the_weights_of_another() -> None:
     assert fresh.identity()["start"] is None
 
 
+def test_what_training_prefers_is_taken_out_of_the_logits_again() -> None:
+    stage = SegmenterStage(weight_scenes=1)
+    world = World(seed=segmenter_training.TRAINING_SEED, least_frequency=stage.least_frequency)
+    weights = segmenter_training.class_weights(world, 1, stage.largest_weight)
+    factors = (segmenter_training.prior_correction(stage).exp() * weights).tolist()
+    assert factors[INDEX["car"]] == pytest.approx(1)  # as frequent in training as in the world
+    # 0.62 % of scenes hold a horse, and 12 % of those trained on
+    assert factors[INDEX["horse"]] == pytest.approx(0.0062 / 0.12, rel=1e-5)
+
+
 def test_a_label_map_depends_on_its_image_alone() -> None:
     torch.manual_seed(0)
     network = SegmenterNetwork()

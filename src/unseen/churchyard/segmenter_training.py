@@ -5,6 +5,7 @@ different seeds. Every batch is recoloured, blurred, noised and squeezed at rand
 do not hang on the renderer's own crispness.
 """
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -326,6 +327,22 @@ class SegmenterStage:
         return {"mean_iou": float(np.nanmean(scores)), "least_iou": float(np.nanmin(scores))}
 
 
+def prior_correction(stage: SegmenterStage) -> Float[torch.Tensor, " k"]:
+    """What is added to the logits so that they answer for the world as it is.
+
+    Training weights rare classes up and shows them more often. The network's posterior holds both
+    as factors, and their logarithms are taken out again: without that, horses are found in 4 % of
+    scenes instead of in 0.5 %.
+    """
+    world = World(seed=TRAINING_SEED, least_frequency=stage.least_frequency)
+    weights = class_weights(world, stage.weight_scenes, stage.largest_weight)
+    shown = [
+        min(1.0, FREQUENCY.get(name, 1.0) / max(stage.least_frequency, FREQUENCY.get(name, 1.0)))
+        for name in CLASS_NAMES
+    ]
+    return torch.tensor(shown).log() - weights.log()
+
+
 def class_weights(world: World, scenes: int, largest: float) -> Float[torch.Tensor, " k"]:
     """Square root of the inverse share of pixels, from 0.5 to `largest` times the median's."""
     counts = np.ones(len(CLASS_NAMES))
@@ -380,6 +397,12 @@ def train_segmenter(
 
 def write_weights(network: torch.nn.Module, task: SegmenterTraining) -> None:
     """Weights, and the card with what they measure on the test world."""
+    network = copy.deepcopy(network)
+    assert isinstance(network, SegmenterNetwork)
+    assert network.head.bias is not None
+    with torch.no_grad():
+        # Pixel shuffle takes four channels of the head a class.
+        network.head.bias += prior_correction(task.stage).repeat_interleave(4).to(task.device)
     with write_aside(task.out) as aside:
         save_network(network.cpu(), aside)
     write_text(task.out.with_suffix(".md"), model_card(task))
@@ -432,6 +455,7 @@ calibration runs and of the demo; it knows nothing of photographs.
   blurred, squeezed as JPEG does, noised and mirrored at random.
 - Training: {stage.steps:,} steps of {stage.batch_size}, AdamW at {stage.learning_rate:g} (one
   cycle), {stage.precision} autocast, moving average of weights ({stage.average_decay}){started}.
+  Afterwards the head's biases take out the weights of the loss and the raised frequencies.
 - Precision: bf16 and fp32 label {differing:.2%} of pixels differently.
 
 ## Measured
