@@ -134,7 +134,9 @@ def _start_run(tmp_path, source):
     script.write_text(
         textwrap.dedent(
             f"""
+            import signal
             from unseen.images import Preparation, batches, open_images
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
             source = open_images({str(source._folder)!r})
             for batch in batches(source, list(range(40)) * 10_000, Preparation(8), batch_size=4,
                                  workers=2):
