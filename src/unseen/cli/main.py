@@ -23,6 +23,7 @@ from unseen.errors import UnseenError
 # name → (module, one line of help), in the order of the help page. The module defines either
 # `command`, a function whose parameters are the command's, or `app`, a typer.Typer of several.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("unseen.cli.demo", "See the method at work on the built-in world."),
     "sample": ("unseen.cli.sample", "Draw images of a generator, by index."),
     "segment": ("unseen.cli.segment", "Measure how much of every image each class covers."),
     "compare": ("unseen.cli.compare", "Compare generated images with real ones, class by class."),
