@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen.errors import CheckpointError
-from unseen.generators.network import resolve_device
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -33,9 +32,9 @@ from unseen.generators.styles import (
     fill,
     read_saved,
     sampling_of,
+    style_generator,
     unit_second_moment,
 )
-from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
 
 _FUSED_FROM = 128  # side from which NVIDIA's code fuses upsampling and convolution
@@ -241,19 +240,14 @@ def load_stylegan(
         )
     network = network_from_variables(saved)
     network.set_noise(sampling.noise)
-    return StyleGenerator(
-        network=network,
-        latent_size=network.mapping.latents,
-        resolution=network.resolution,
-        provenance={
-            "spec": spec.text,
-            "family": "stylegan",
-            "weights_sha256": sha256_of_file(path),
-            "precision": precision,
-        },
-        device=resolve_device(device),
+    return style_generator(
+        network,
+        network.resolution,
+        sampling,
+        spec=spec,
+        path=path,
+        device=device,
         precision=precision,
-        sampling=sampling,
     )
 
 

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen.errors import CheckpointError
-from unseen.generators.network import resolve_device
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -36,8 +35,8 @@ from unseen.generators.styles import (
     read_saved,
     sampling_of,
     shaped,
+    style_generator,
 )
-from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
 
 Architecture = Literal["skip", "resnet", "orig"]
@@ -310,19 +309,14 @@ def load_stylegan2(
         saved = saved_from_tensorflow(saved)
     network = network_from_saved(saved)
     network.set_noise(sampling.noise)
-    return StyleGenerator(
-        network=network,
-        latent_size=network.mapping.latents,
-        resolution=network.resolution,
-        provenance={
-            "spec": spec.text,
-            "family": "stylegan2",
-            "weights_sha256": sha256_of_file(path),
-            "precision": precision,
-        },
-        device=resolve_device(device),
+    return style_generator(
+        network,
+        network.resolution,
+        sampling,
+        spec=spec,
+        path=path,
+        device=device,
         precision=precision,
-        sampling=sampling,
     )
 
 

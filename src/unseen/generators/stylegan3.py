@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen.errors import CheckpointError
-from unseen.generators.network import resolve_device
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import downsample, upsample
 from unseen.generators.styles import (
@@ -34,8 +33,8 @@ from unseen.generators.styles import (
     read_saved,
     sampling_of,
     shaped,
+    style_generator,
 )
-from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
 
 _CLAMP = 256.0  # NVIDIA's default, for a state dict, which does not say
@@ -258,19 +257,14 @@ def load_stylegan3(
     if not isinstance(saved, SavedStyleGAN):
         raise CheckpointError(f"{path} is a TensorFlow pickle; StyleGAN3 was never one")
     network = network_from_saved(saved)
-    return StyleGenerator(
-        network=network,
-        latent_size=network.mapping.latents,
-        resolution=network.resolution,
-        provenance={
-            "spec": spec.text,
-            "family": "stylegan3",
-            "weights_sha256": sha256_of_file(path),
-            "precision": precision,
-        },
-        device=resolve_device(device),
+    return style_generator(
+        network,
+        network.resolution,
+        sampling,
+        spec=spec,
+        path=path,
+        device=device,
         precision=precision,
-        sampling=sampling,
     )
 
 

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen.errors import CheckpointError, SampleError, SpecError
-from unseen.generators.network import LayeredGenerator
+from unseen.generators.network import LayeredGenerator, resolve_device
+from unseen.generators.protocol import Precision
+from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
 from unseen.weights import read_checkpoint
 from unseen.weights.restricted_pickle import (
@@ -257,6 +259,35 @@ class StyleGenerator(LayeredGenerator):
             hot = np.eye(self._classes, dtype=np.float32)[np.asarray(wanted, int) % self._classes]
             rows = np.concatenate([rows, hot.reshape(len(wanted), -1)], axis=1)
         return torch.from_numpy(rows).to(self.device)
+
+
+def style_generator(
+    network: nn.Sequential,
+    resolution: int,
+    sampling: Sampling,
+    *,
+    spec: Spec,
+    path: Path,
+    device: str,
+    precision: Precision,
+) -> StyleGenerator:
+    """The generator of a network that was read from `path`."""
+    mapping = network.get_submodule("mapping")
+    assert isinstance(mapping, MappingNetwork)
+    return StyleGenerator(
+        network=network,
+        latent_size=mapping.latents,
+        resolution=resolution,
+        provenance={
+            "spec": spec.text,
+            "family": spec.name,
+            "weights_sha256": sha256_of_file(path),
+            "precision": precision,
+        },
+        device=resolve_device(device),
+        precision=precision,
+        sampling=sampling,
+    )
 
 
 def check_sampling(sampling: Sampling, classes: int, source: str) -> None:
