@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from PIL import Image
+from tests.worlds import CHURCH_SHARES
 
 from unseen.errors import CheckpointError, SegmenterError
 from unseen.segmenters import checked_label_maps, load_segmenter
@@ -139,19 +140,6 @@ def test_bf16_is_refused_because_the_file_fixes_the_precision(tmp_path):
         load_segmenter(f"onnx:{tmp_path}", precision="bf16")
 
 
-# what an independent script found (photo squeezed to 512 × 512): class → (real, reconstructed)
-SHARES = {
-    "person": (0.0350, 0.0068),
-    "car": (0.0123, 0.0000),
-    "sidewalk": (0.0283, 0.0143),
-    "plant": (0.0089, 0.0035),
-    "sky": (0.2480, 0.2591),
-    "tree": (0.0607, 0.0655),
-    "building": (0.4533, 0.3609),
-    "wall": (0.0588, 0.1291),
-}
-
-
 @pytest.mark.real
 def test_the_churches_have_the_mean_shares_that_an_independent_script_found(real_inputs):
     segmenter = load_segmenter(f"onnx:{real_inputs / 'ade20k-32'}?threads=2")
@@ -164,6 +152,6 @@ def test_the_churches_have_the_mean_shares_that_an_independent_script_found(real
             image = np.asarray(Image.open(file).convert("RGB")).transpose(2, 0, 1)
             maps = checked_label_maps(segmenter, np.ascontiguousarray(image)[None])
             counts += np.bincount(maps.ravel(), minlength=len(classes)) / maps.size
-        for name, expected in SHARES.items():
+        for name, expected in CHURCH_SHARES.items():
             share = counts[classes.index(name)] / len(files)
             assert share == pytest.approx(expected[side], abs=0.002), (folder, name)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tests.worlds import areas
+from tests.worlds import CHURCH_SHARES, areas
 
 import unseen
 from unseen.cli.main import run as unseen_command
@@ -278,17 +278,7 @@ def test_the_published_reconstructions_lack_persons_and_cars(real_inputs, tmp_pa
         )
     )
     rows = {row.name: row for row in comparison.generated[0].classes}
-    expected = {
-        "person": (0.0350, 0.0068),
-        "car": (0.0123, 0.0000),
-        "sidewalk": (0.0283, 0.0143),
-        "plant": (0.0089, 0.0035),
-        "sky": (0.2480, 0.2591),
-        "tree": (0.0607, 0.0655),
-        "building": (0.4533, 0.3609),
-        "wall": (0.0588, 0.1291),
-    }
-    for name, (real, generated) in expected.items():
+    for name, (real, generated) in CHURCH_SHARES.items():
         assert rows[name].real_area == pytest.approx(real, abs=0.002), name
         assert rows[name].generated_area == pytest.approx(generated, abs=0.002), name
     page = unseen.report(tmp_path, comparison).read_text(encoding="utf-8")

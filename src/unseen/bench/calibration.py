@@ -23,6 +23,7 @@ from unseen.errors import SampleError, SpecError
 from unseen.images import ImageSource, open_images, subset
 from unseen.pipeline.segment import default_segmenter, segment
 from unseen.provenance import sha256_of_parts, write_text
+from unseen.records.areas import class_name
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.statistics import compare_classes
 
@@ -171,7 +172,7 @@ def filtered_pool(
     say(f"segmented {count} images")
     present = {}
     for name in task.classes:
-        columns = [k for k, c in enumerate(areas.columns) if c.partition("/")[2] == name]
+        columns = [k for k, c in enumerate(areas.columns) if class_name(c) == name]
         if not columns:
             raise SampleError(
                 f"the segmenter has no class {name!r}; `unseen list` shows how to ask"
@@ -228,7 +229,7 @@ def _null_cell(task: Calibration, pool: Pool, count: int) -> Cell:
 def _planted_cell(
     task: Calibration, pool: Pool, name: str, presence: float, removal: float, count: int
 ) -> Cell:
-    column = next(k for k, c in enumerate(pool.columns) if c.partition("/")[2] == name)
+    column = next(k for k, c in enumerate(pool.columns) if class_name(c) == name)
     key = (task.seed, count, round(presence * 1e6), round(removal * 1e6), column)
     rng = np.random.default_rng(key)
     detected = omitted = alarms = 0

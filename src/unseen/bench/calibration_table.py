@@ -39,14 +39,15 @@ def pooled(cells: Sequence[Cell]) -> list[Cell]:
     for cell in cells:
         key = (cell.presence, -cell.removal, cell.count)
         known = sums.get(key)
-        alarms = None if cell.false_alarms is None else cell.false_alarms
         if known is not None:
             cell = dataclasses.replace(
                 cell,
                 repetitions=cell.repetitions + known.repetitions,
                 detected=cell.detected + known.detected,
                 omitted=cell.omitted + known.omitted,
-                false_alarms=None if alarms is None else alarms + (known.false_alarms or 0),
+                false_alarms=None
+                if cell.false_alarms is None
+                else cell.false_alarms + (known.false_alarms or 0),
             )
         sums[key] = dataclasses.replace(cell, class_name="")
     return [sums[key] for key in sorted(sums)]

@@ -16,6 +16,7 @@ from unseen.pages.words import (
     times,
     value_interval,
 )
+from unseen.records.areas import class_name
 from unseen.records.comparison import ClassRow, Comparison, GeneratedSide
 
 _MOST_ROWS = 12  # classes listed a side; the rest is on the page
@@ -49,7 +50,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         worse, better = ordering.named("regressed"), ordering.named("improved")
         yield f"{new} minus {previous}: {said}; {len(worse)} regressed, {len(better)} improved"
         for row in [*worse, *better][:_MOST_ROWS]:
-            name = row.column.partition("/")[2]
+            name = class_name(row.column)
             yield (
                 f"  {row.verdict:<10} {name:<16} {row.statistic} {percent(row.previous)} → "
                 f"{percent(row.new)} (real {percent(row.real)})"

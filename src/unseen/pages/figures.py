@@ -20,6 +20,7 @@ from unseen.pages.words import (
     value_interval,
 )
 from unseen.provenance import write_aside
+from unseen.records.areas import class_name
 from unseen.records.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide, Verdict
 
 _CLIP = 1.15  # relative change; longer bars end here and carry their value, as in the paper
@@ -76,7 +77,7 @@ def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
         _draw_areas(axes[0], comparison, columns, theme)
         for i, side in enumerate(sides):
             _draw_changes(axes[i + 1], side, columns, theme, alone=len(sides) == 1)
-        labels = [column.partition("/")[2] for column in columns]
+        labels = [class_name(column) for column in columns]
         axes[-1].set_xticks(range(len(columns)), [_plain(text, _LONGEST_NAME) for text in labels])
         for label in axes[-1].get_xticklabels():
             label.set(rotation=_ROTATION, ha="right", rotation_mode="anchor", fontsize=8.5)
@@ -116,7 +117,7 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
     ) as (figure, axes):
         for axis, side in zip(axes, sides, strict=True):
             _draw_ratios(axis, side, columns, theme)
-        labels = [column.partition("/")[2] for column in columns]
+        labels = [class_name(column) for column in columns]
         axes[0].set_yticks(
             range(len(columns)), [_plain(text, _LONGEST_NAME) for text in labels], fontsize=9
         )

@@ -20,6 +20,7 @@ from unseen.pages import words
 from unseen.pages.figures import DARK, draw_histogram, draw_intervals
 from unseen.pages.overlays import class_colour, class_overlay, labels_overlay, largest_classes
 from unseen.provenance import canonical_json, write_aside, write_text
+from unseen.records.areas import class_name
 from unseen.records.comparison import (
     VERDICTS,
     ClassRow,
@@ -160,7 +161,7 @@ class _Overlays:
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
         self._folder = folder
-        self._names = [column.partition("/")[2] for column in columns]
+        self._names = [class_name(column) for column in columns]
         self._seen: dict[str, tuple[str, Sequence[tuple[str, str, str]]]] = {}
 
     def picture(self, exhibit: Exhibit, label: int) -> _Picture:

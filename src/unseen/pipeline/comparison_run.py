@@ -19,7 +19,7 @@ from unseen.errors import RecordError, SpecError
 from unseen.images import ImageSource, Preparation, batches, open_images
 from unseen.pipeline.compare import compare
 from unseen.pipeline.exhibits import keep_side
-from unseen.pipeline.segment import Segmentation, default_segmenter, segment
+from unseen.pipeline.segment import Progress, Segmentation, default_segmenter, segment
 from unseen.pipeline.tally import read_tally
 from unseen.records.areas import Areas
 from unseen.records.areas_file import read_areas
@@ -27,7 +27,6 @@ from unseen.records.comparison import Comparison, write_comparison
 from unseen.segmenters import Precision, Segmenter, checked_label_maps, load_segmenter
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
-Progress = Callable[[int, int], None]
 Watch = Callable[[str], AbstractContextManager[Progress | None]]  # title → progress of one side
 
 _KEPT = re.compile(r"\d{5}(-labels)?\.(png|jpg)")  # files that an earlier run here kept

@@ -13,6 +13,11 @@ from jaxtyping import Float64, UInt32
 from unseen.errors import RecordError
 
 
+def class_name(column: str) -> str:
+    """The class of a column: "person" of "object/person"."""
+    return column.partition("/")[2]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Areas:
     """How much of each image every class covers.

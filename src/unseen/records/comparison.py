@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from unseen.errors import RecordError
 from unseen.provenance import write_json
+from unseen.records.areas import class_name
 
 SCHEMA_VERSION = 1
 
@@ -93,7 +94,7 @@ class ClassRow:
     @property
     def name(self) -> str:
         """The class without its channel."""
-        return self.column.partition("/")[2]
+        return class_name(self.column)
 
     @property
     def relative_delta(self) -> float | None:
