@@ -40,7 +40,7 @@ class GeneratorTraining:
     without: str = ""  # as in the source's spec: `car,fence`
     images: int = 400_000  # scenes shown, none of them twice
     seed: int = 0  # of weights and latents
-    widths: tuple[int, ...] = (128, 128, 128, 64, 48, 24)  # latent, 4×4, 8×8, …, 64×64
+    widths: tuple[int, ...] = (128, 128, 128, 64, 32, 16)  # latent, 4×4, 8×8, …, 64×64
     discriminator_widths: tuple[int, ...] = (128, 128, 64, 32, 16)  # 4×4, 8×8, …, 64×64
     batch_size: int = 32
     learning_rate: float = 1.5e-3

@@ -100,13 +100,14 @@ class AdversarialLearner:
         return {"generator": self.generator, "discriminator": self.discriminator}
 
     def step(self, index: int, generator: torch.Generator) -> Mapping[str, float | Tensor]:
-        """One update of the discriminator, then one of the generator."""
+        """One update of the discriminator, then one of the generator, on the same latents."""
         real = self._real(index)
-        latents = torch.randn(2, len(real), self._stage.widths[0], generator=generator).to(
-            self._device
-        )
-        losses = self._step_discriminator(real, latents[0], index % self._stage.r1_every == 0)
-        losses |= self._step_generator(latents[1])
+        latents = torch.randn(len(real), self._stage.widths[0], generator=generator)
+        with self._stage.arithmetic.autocast(self._device):
+            generated = self.generator(latents.to(self._device))
+        penalise = index % self._stage.r1_every == 0
+        losses = self._step_discriminator(real, generated.detach(), penalise)
+        losses |= self._step_generator(generated)
         self.average.update(self.generator)
         self._next_step = index + 1
         return losses
@@ -118,12 +119,13 @@ class AdversarialLearner:
         return self._stage.arithmetic.images(images, self._device)
 
     def _step_discriminator(
-        self, real: Float[Tensor, "n 3 h w"], latents: Float[Tensor, "n z"], penalise: bool
+        self,
+        real: Float[Tensor, "n 3 h w"],
+        generated: Float[Tensor, "n 3 h w"],
+        penalise: bool,
     ) -> dict[str, Tensor]:
         stage = self._stage
         with stage.arithmetic.autocast(self._device):
-            with torch.no_grad():
-                generated = self.generator(latents)
             # Groups of the minibatch deviation are of consecutive images: the halves do not mix.
             scores = self.discriminator(torch.cat([real.to(generated.dtype), generated])).float()
         real_score, generated_score = scores.flatten().chunk(2)
@@ -146,10 +148,10 @@ class AdversarialLearner:
             "generated_score": generated_score.detach().mean(),
         }
 
-    def _step_generator(self, latents: Float[Tensor, "n z"]) -> dict[str, Tensor]:
+    def _step_generator(self, generated: Float[Tensor, "n 3 h w"]) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
         with self._stage.arithmetic.autocast(self._device):
-            scores = self.discriminator(self.generator(latents))
+            scores = self.discriminator(generated)
         loss = functional.softplus(-scores.float()).mean()
         self._optimizers["generator"].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
