@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from unseen.churchyard.generator import GeneratorTraining, train_generator
+from unseen.churchyard.generator_training import GeneratorTraining, train_generator
 from unseen.cli.progress import progress_bar
 from unseen.training import TrainingProgress
 

@@ -164,13 +164,28 @@ def load_progan(
                 f"{spec.text!r}: {argument} is neither a file nor a published name; "
                 f"published: {', '.join(PUBLISHED)}"
             )
+    return open_progan(path, spec.text, device=device, precision=precision)
+
+
+def open_progan(path: Path, spec: str, *, device: str, precision: Precision) -> LayeredGenerator:
+    """The generator in a file of one of the three formats.
+
+    Args:
+        path: the file.
+        spec: what the user wrote, for the record.
+        device: cpu, cuda, cuda:N or auto.
+        precision: fp32 or bf16.
+
+    Raises:
+        CheckpointError: the file is unreadable or holds no ProGAN.
+    """
     network = network_from_state_dict(read_progan(path), path.name)
     return LayeredGenerator(
         network=network,
         latent_size=network.widths[0],
         resolution=network.resolution,
         provenance={
-            "spec": spec.text,
+            "spec": spec,
             "family": "progan",
             "weights_sha256": sha256_of_file(path),
             "precision": precision,

@@ -99,6 +99,11 @@ class AdversarialLearner:
     def _networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator}
 
+    @property
+    def images_shown(self) -> int:
+        """Real images that the discriminator has been shown."""
+        return self._next_step * self._stage.batch_size
+
     def step(self, index: int, generator: torch.Generator) -> Mapping[str, float | Tensor]:
         """One update of the discriminator, then one of the generator, on the same latents."""
         real = self._real(index)
@@ -164,9 +169,7 @@ class AdversarialLearner:
         if self._stage.inspect is None:
             return {}
         with evaluating(self.average.network):
-            return self._stage.inspect(
-                self.average.network, self._next_step * self._stage.batch_size
-            )
+            return self._stage.inspect(self.average.network, self.images_shown)
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimisers, moving average."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.churchyard.generator import GeneratorTraining, train_generator
+from unseen.churchyard.generator_training import GeneratorTraining, train_generator
 from unseen.cli.main import run
 from unseen.errors import CheckpointError, SpecError
 from unseen.generators import load_generator

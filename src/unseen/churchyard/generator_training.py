@@ -59,6 +59,21 @@ class GeneratorTraining:
         resolution = 4 * 2 ** (len(self.widths) - 2)
         return f"churchyard?seed={TRAINING_WORLD}&resolution={resolution}{without}"
 
+    @property
+    def command(self) -> str:
+        """What a shell is told to make the same weights."""
+        default = GeneratorTraining(folder=self.folder)
+        options = ("without", "learning_rate", "r1_gamma", "average_decay", "precision")
+        told = [
+            f" --{name.replace('_', '-')} {getattr(self, name)}"
+            for name in options
+            if getattr(self, name) != getattr(default, name)
+        ]
+        return (
+            f"unseen churchyard train generator --images {self.images} --seed {self.seed}"
+            f"{''.join(told)} --out FOLDER"
+        )
+
 
 def train_generator(
     task: GeneratorTraining,
@@ -118,10 +133,14 @@ def train_generator(
     path = task.folder / "generator.safetensors"
     write_generator(learner.average.network, path)
     settings = {k: v for k, v in dataclasses.asdict(task).items() if k not in ("folder", "workers")}
-    write_json(
-        task.folder / "generator.json",
-        {"version": package_version(), "source": task.source, **settings},
-    )
+    made = {
+        "version": package_version(),
+        "source": task.source,
+        **settings,
+        "images": learner.images_shown,
+        "command": dataclasses.replace(task, images=learner.images_shown).command,
+    }
+    write_json(task.folder / "generator.json", made)
     return path
 
 
