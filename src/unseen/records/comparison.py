@@ -8,16 +8,15 @@ attributes here, under the same names. A number that is not defined, or not boun
 import dataclasses
 import importlib.resources
 import json
-import math
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from unseen.errors import RecordError
 from unseen.provenance import write_json
 from unseen.records.areas import class_name
+from unseen.records.json_form import MismatchError, build, plain
 
 SCHEMA_VERSION = 1
 
@@ -193,9 +192,9 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
     """The record as plain JSON values; numbers that are not finite become null."""
-    plain = _plain(dataclasses.asdict(comparison))
-    assert isinstance(plain, dict)
-    return plain
+    value = plain(dataclasses.asdict(comparison))
+    assert isinstance(value, dict)
+    return value
 
 
 def read_comparison(path: Path) -> Comparison:
@@ -237,8 +236,8 @@ def from_json(value: Any, origin: str = "the record") -> Comparison:
             f"wrote it ({value.get('package_version', 'unknown')})"
         )
     try:
-        return _build(Comparison, value, "comparison")
-    except _MismatchError as error:
+        return build(Comparison, value, "comparison")
+    except MismatchError as error:
         raise RecordError(f"{origin} is no whole comparison: {error}") from error
 
 
@@ -247,77 +246,3 @@ def json_schema() -> dict[str, Any]:
     text = importlib.resources.files("unseen.records").joinpath("comparison.schema.json")
     schema: dict[str, Any] = json.loads(text.read_text(encoding="utf-8"))
     return schema
-
-
-class _MismatchError(Exception):
-    """A JSON value of another type than the dataclass says; the message gives its path."""
-
-
-_T = TypeVar("_T")
-
-
-def _build(kind: type[_T], value: Any, where: str) -> _T:
-    """A dataclass from a JSON object; fields that it does not know are left out."""
-    if not isinstance(value, dict):
-        raise _MismatchError(f"{where} is not an object")
-    hints = typing.get_type_hints(kind)
-    arguments = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.name not in value:
-            if (
-                field.default is dataclasses.MISSING
-                and field.default_factory is dataclasses.MISSING
-            ):
-                raise _MismatchError(f"{where} has no {field.name}")
-            continue
-        arguments[field.name] = _convert(
-            hints[field.name], value[field.name], f"{where}.{field.name}"
-        )
-    return kind(**arguments)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in inner:
-            return None
-        (hint,) = [one for one in inner if one is not type(None)]
-        return _convert(hint, value, where)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise _MismatchError(f"{where} is not a list")
-        if inner[-1] is Ellipsis:
-            inner = (inner[0],) * len(value)
-        if len(inner) != len(value):
-            raise _MismatchError(f"{where} has {len(value)} entries, not {len(inner)}")
-        return tuple(
-            _convert(one, entry, f"{where}[{i}]")
-            for i, (one, entry) in enumerate(zip(inner, value, strict=True))
-        )
-    if origin is Literal:
-        if value not in inner:
-            raise _MismatchError(f"{where} is {value!r}, not one of {', '.join(inner)}")
-        return value
-    if origin is Mapping:
-        if not isinstance(value, dict):
-            raise _MismatchError(f"{where} is not an object")
-        return {key: _convert(inner[1], entry, f"{where}.{key}") for key, entry in value.items()}
-    if hint is Any:
-        return value
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise _MismatchError(f"{where} is {value!r}, not of type {hint.__name__}")
-    return float(value) if hint is float else value
-
-
-def _plain(value: Any) -> Any:
-    """Tuples to lists, numbers that JSON cannot say to None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
