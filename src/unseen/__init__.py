@@ -19,6 +19,7 @@ _PUBLIC: dict[str, str] = {
     "open_images": "unseen.images",
     "read_areas": "unseen.records",
     "read_comparison": "unseen.records.comparison",
+    "read_evidence": "unseen.records.evidence",
     "read_tally": "unseen.pipeline.tally",
     "report": "unseen.pages",
     "sample": "unseen.pipeline.sample",

@@ -6,17 +6,14 @@ attributes here, under the same names. A number that is not defined, or not boun
 """
 
 import dataclasses
-import importlib.resources
-import json
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from unseen.errors import RecordError
 from unseen.provenance import write_json
 from unseen.records.areas import class_name
-from unseen.records.json_form import MismatchError, build, plain
+from unseen.records.json_form import RecordFile, shipped_schema, to_plain
 
 SCHEMA_VERSION = 1
 
@@ -192,9 +189,12 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
     """The record as plain JSON values; numbers that are not finite become null."""
-    value = plain(dataclasses.asdict(comparison))
-    assert isinstance(value, dict)
-    return value
+    return to_plain(comparison)
+
+
+_FORM = RecordFile(
+    Comparison, "comparison", "comparison.json", "unseen compare", schema_version=SCHEMA_VERSION
+)
 
 
 def read_comparison(path: Path) -> Comparison:
@@ -203,18 +203,7 @@ def read_comparison(path: Path) -> Comparison:
     Raises:
         RecordError: there is none, it is no comparison, or of another schema version.
     """
-    if path.is_dir():
-        path = path / "comparison.json"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(
-            f"{path} cannot be read ({error.strerror}); name a comparison.json, or the folder "
-            "that `unseen compare --out` wrote"
-        ) from error
-    except ValueError as error:
-        raise RecordError(f"{path} is not JSON; name a comparison.json") from error
-    return from_json(value, str(path))
+    return _FORM.read(path)
 
 
 def from_json(value: Any, origin: str = "the record") -> Comparison:
@@ -227,22 +216,9 @@ def from_json(value: Any, origin: str = "the record") -> Comparison:
     Raises:
         RecordError: it is no comparison, or of another schema version.
     """
-    if not isinstance(value, dict) or "schema_version" not in value:
-        raise RecordError(f"{origin} is no comparison: it has no schema_version")
-    if value["schema_version"] != SCHEMA_VERSION:
-        raise RecordError(
-            f"{origin} has schema version {value['schema_version']!r}, this unseen reads "
-            f"{SCHEMA_VERSION}; write it again with `unseen compare`, or install the unseen that "
-            f"wrote it ({value.get('package_version', 'unknown')})"
-        )
-    try:
-        return build(Comparison, value, "comparison")
-    except MismatchError as error:
-        raise RecordError(f"{origin} is no whole comparison: {error}") from error
+    return _FORM.parse(value, origin)
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the record, as shipped in the package."""
-    text = importlib.resources.files("unseen.records").joinpath("comparison.schema.json")
-    schema: dict[str, Any] = json.loads(text.read_text(encoding="utf-8"))
-    return schema
+    return shipped_schema("comparison.schema.json")

@@ -5,11 +5,16 @@ that a record of a later package of the same schema version is read.
 """
 
 import dataclasses
+import importlib.resources
+import json
 import math
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from unseen.errors import RecordError
 
 
 class MismatchError(Exception):
@@ -17,6 +22,69 @@ class MismatchError(Exception):
 
 
 _T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordFile(typing.Generic[_T]):
+    """A kind of record that is one JSON file, of one schema version."""
+
+    kind: type[_T]  # a dataclass with `schema_version` and `package_version`
+    what: str  # how messages call it, e.g. "comparison"
+    file: str  # its usual name, e.g. "comparison.json"
+    command: str  # what writes it, e.g. "unseen compare"
+    schema_version: int
+
+    def read(self, path: Path) -> _T:
+        """Read the file, or the one in the folder `path`.
+
+        Raises:
+            RecordError: there is none, it is no such record, or of another schema version.
+        """
+        if path.is_dir():
+            path = path / self.file
+        article = "an" if self.file[0] in "aeiou" else "a"
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RecordError(
+                f"{path} cannot be read ({error.strerror}); name {article} {self.file}, or the "
+                f"folder that `{self.command} --out` wrote"
+            ) from error
+        except ValueError as error:
+            raise RecordError(f"{path} is not JSON; name {article} {self.file}") from error
+        return self.parse(value, str(path))
+
+    def parse(self, value: Any, origin: str) -> _T:
+        """The record of what json.loads returned; messages call it `origin`.
+
+        Raises:
+            RecordError: it is no such record, or of another schema version.
+        """
+        if not isinstance(value, dict) or "schema_version" not in value:
+            raise RecordError(f"{origin} is no {self.what}: it has no schema_version")
+        if value["schema_version"] != self.schema_version:
+            raise RecordError(
+                f"{origin} has schema version {value['schema_version']!r}, this unseen reads "
+                f"{self.schema_version}; write it again with `{self.command}`, or install the "
+                f"unseen that wrote it ({value.get('package_version', 'unknown')})"
+            )
+        try:
+            return build(self.kind, value, self.what)
+        except MismatchError as error:
+            raise RecordError(f"{origin} is no whole {self.what}: {error}") from error
+
+
+def to_plain(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON values; numbers that are not finite become null."""
+    value: dict[str, Any] = plain(dataclasses.asdict(record))
+    return value
+
+
+def shipped_schema(file: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a record, as shipped in the package."""
+    text = importlib.resources.files("unseen.records").joinpath(file).read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
 def build(kind: type[_T], value: Any, where: str) -> _T:
