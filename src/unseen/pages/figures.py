@@ -231,10 +231,11 @@ def _draw_changes(
     axis.set_xlim(-0.7, len(columns) - 0.3)
     axis.set_yticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "+0.5", "+1"], fontsize=8.5)
     axis.grid(axis="y", linewidth=0.7)
-    what = "relative change\n(gen − real) / real"
-    axis.set_ylabel(
-        what if alone else f"{_plain(_short(side.label))}\n(gen − real) / real", fontsize=9
-    )
+    axis.set_ylabel("relative change\n(gen − real) / real", fontsize=9)
+    if not alone:
+        axis.set_title(  # above the values of clipped bars
+            _plain(_short(side.label)), loc="right", fontsize=9, pad=12
+        )
     import matplotlib.patches
 
     handles = [

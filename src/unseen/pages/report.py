@@ -42,6 +42,7 @@ _FILTERS = (
     "number",
     "p_value",
     "percent",
+    "points",
     "ratio_interval",
     "times",
     "value_interval",

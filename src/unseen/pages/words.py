@@ -104,6 +104,13 @@ def delta(row: ClassRow) -> str:
     return f"{sign}{rounded} %"
 
 
+def points(fraction: float | None) -> str:
+    """A difference of two shares, in signed percentage points."""
+    if fraction is None:
+        return "–"
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
 def corrected(fsd: Fsd) -> str:
     """The corrected FSD; an estimate below zero, which chance gives, is shown as zero."""
     return number(max(0.0, fsd.corrected))

@@ -355,49 +355,57 @@ def _caveats(
     generated: Sequence[Areas],
     sides: Sequence[GeneratedSide],
 ) -> Iterator[str]:
+    """What a reader must know; what is true of some sides only names them."""
+    told: dict[str, list[str]] = {}
     for areas, side in zip(generated, sides, strict=True):
-        where = f" ({side.label})" if len(sides) > 1 else ""
-        least = min(len(real), len(areas))
-        pooled = (real.pixels.sum(axis=0, dtype=np.int64) > 0) | (
-            areas.pixels.sum(axis=0, dtype=np.int64) > 0
+        for caveat in _side_caveats(real, areas, side):
+            told.setdefault(caveat, []).append(side.label)
+    for caveat, labels in told.items():
+        yield caveat if len(labels) == len(sides) else f"{', '.join(labels)}: {caveat}"
+
+
+def _side_caveats(real: Areas, areas: Areas, side: GeneratedSide) -> Iterator[str]:
+    least = min(len(real), len(areas))
+    pooled = (real.pixels.sum(axis=0, dtype=np.int64) > 0) | (
+        areas.pixels.sum(axis=0, dtype=np.int64) > 0
+    )
+    occurring = int(pooled.sum())
+    if least < _IMAGES_A_CLASS * occurring:
+        rank = f" (its rank is {least - 1} at most)" if least <= occurring else ""
+        yield (
+            f"{least} images on a side are too few for a covariance of the {occurring} classes "
+            f"that occur{rank}: much of the plug-in FSD is sampling bias, as its floor of "
+            f"{side.fsd.floor:.3g} shows. Read the FSD only against that floor, and the class "
+            "table first."
         )
-        occurring = int(pooled.sum())
-        if least < _IMAGES_A_CLASS * occurring:
-            rank = f" (its rank is {least - 1} at most)" if least <= occurring else ""
-            yield (
-                f"{least} images on a side are too few for a covariance of the {occurring} classes "
-                f"that occur{rank}: much of the plug-in FSD is sampling bias, as its floor of "
-                f"{side.fsd.floor:.3g} shows. Read the FSD only against that floor, and the class "
-                f"table first{where}."
-            )
-        elif least < _SMALL_SAMPLE:
-            yield (
-                f"{least} images on a side is a small sample: published FSDs use 10,000, and the "
-                f"plug-in value is biased upwards by about its floor{where}."
-            )
-        common = len(set(real.names) & set(areas.names))
-        if common and _fingerprints(real) & _fingerprints(areas):
-            yield (
-                f"{common} images are on both sides, which makes the differences look smaller "
-                f"than they are{where}."
-            )
-        elif _are_pairs(real, areas):
-            yield (
-                f"All {common} image names occur on both sides. If these are pairs, such as "
-                "photographs and their reconstructions, they are not the independent samples "
-                "that the intervals assume; for pairs the intervals are usually too "
-                f"wide{where}."
-            )
-        untested = [row.name for row in side.named("untested") if row.real_presence > 0]
-        if untested:
-            listed = ", ".join(untested[:6]) + (", …" if len(untested) > 6 else "")
-            many = len(untested) > 1
-            yield (
-                f"{len(untested)} real {'classes occur' if many else 'class occurs'} in fewer than "
-                f"{_LEAST_TESTED} images of both sides together, too few to test "
-                f"({listed}){where}. Without a verdict {'they are' if many else 'it is'} not "
-                f"cleared: see {'their' if many else 'its'} numbers and images."
-            )
+    elif least < _SMALL_SAMPLE:
+        yield (
+            f"{least} images on a side is a small sample: published FSDs use 10,000, and the "
+            "plug-in value is biased upwards by about its floor."
+        )
+    common = len(set(real.names) & set(areas.names))
+    if common and _fingerprints(real) & _fingerprints(areas):
+        yield (
+            f"{common} images are on both sides, which makes the differences look smaller "
+            "than they are."
+        )
+    elif _are_pairs(real, areas):
+        yield (
+            f"All {common} image names occur on both sides. If these are pairs, such as "
+            "photographs and their reconstructions, they are not the independent samples "
+            "that the intervals assume; for pairs the intervals are usually too "
+            "wide."
+        )
+    untested = [row.name for row in side.named("untested") if row.real_presence > 0]
+    if untested:
+        listed = ", ".join(untested[:6]) + (", …" if len(untested) > 6 else "")
+        many = len(untested) > 1
+        yield (
+            f"{len(untested)} real {'classes occur' if many else 'class occurs'} in fewer than "
+            f"{_LEAST_TESTED} images of both sides together, too few to test "
+            f"({listed}). Without a verdict {'they are' if many else 'it is'} not "
+            f"cleared: see {'their' if many else 'its'} numbers and images."
+        )
 
 
 def _fingerprints(areas: Areas) -> set[Any]:
