@@ -15,6 +15,7 @@ _PUBLIC: dict[str, str] = {
     "compare": "unseen.pipeline.compare",
     "concatenate": "unseen.records",
     "load_generator": "unseen.generators",
+    "load_inverter": "unseen.inversion.checkpoints",
     "load_segmenter": "unseen.segmenters",
     "open_images": "unseen.images",
     "read_areas": "unseen.records",

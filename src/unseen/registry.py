@@ -92,7 +92,7 @@ def plugin(kind: str, spec: Spec) -> Callable[..., Any]:
     """The factory that a plug-in registered; importing it imports nothing else.
 
     Args:
-        kind: "images", "segmenters" or "generators".
+        kind: "images", "segmenters", "generators" or "inverters".
         spec: what the user asked for.
 
     Raises:

@@ -1,0 +1,108 @@
+"""The inverters that the authors of the paper released: `ganseeing:FILE`, `ganseeing:church`.
+
+Their tensors are `resnet.*` (the tail's) and `invN.*` (layer N's), perhaps behind `model.`.
+Source: the files' own tensor names; Bau et al., ICCV 2019.
+"""
+
+import re
+from pathlib import Path
+
+import torch
+
+from unseen import weights
+from unseen.errors import CheckpointError, SpecError
+from unseen.generators import Generator
+from unseen.inversion.checkpoints import fill_inverter
+from unseen.inversion.inverter import Inverter
+from unseen.inversion.layers import split_generator
+from unseen.inversion.networks import Architecture
+from unseen.provenance import sha256_of_file
+from unseen.registry import Spec
+
+PUBLISHED = ("church", "bedroom")  # `ganseeing:NAME` is the entry `inverter-NAME` of unseen.weights
+_LAYER = re.compile(r"inv(\d+)\.")
+
+
+def load_ganseeing(spec: Spec, generator: Generator) -> Inverter:
+    """`ganseeing:FILE`, or `ganseeing:NAME` for a published one, for the generator it inverts.
+
+    Which generator a file was trained for is not recorded in it; only the shapes can be checked.
+
+    Raises:
+        SpecError: no argument, or neither a file nor a published name.
+        CheckpointError: the file is unreadable, or does not fit the generator.
+        GeneratorError: the generator cannot be split.
+        DownloadError: the published file cannot be fetched.
+    """
+    spec.check_options()
+    argument = spec.require_argument("file")
+    if argument in PUBLISHED:
+        path = weights.fetch(f"inverter-{argument}")
+    else:
+        path = Path(argument).expanduser()
+        if not path.is_file():
+            raise SpecError(
+                f"{spec.text!r}: {argument} is neither a file nor a published name; "
+                f"published: {', '.join(PUBLISHED)}"
+            )
+    return read_ganseeing(path, generator, spec.text)
+
+
+def read_ganseeing(path: Path, generator: Generator, text: str) -> Inverter:
+    """An inverter from the release's layout.
+
+    Args:
+        path: a torch or safetensors file of `resnet.*` and `invN.*`.
+        generator: shapes and names of its first N layers are taken from it.
+        text: what provenance calls the inverter.
+
+    Raises:
+        CheckpointError: the file is unreadable, is no such inverter, or does not fit.
+        GeneratorError: the generator cannot be split.
+    """
+    state = {
+        name.removeprefix("model."): value for name, value in weights.read_checkpoint(path).items()
+    }
+    numbers = {int(match[1]) for name in state if (match := _LAYER.match(name))}
+    if not numbers or not any(name.startswith("resnet.") for name in state):
+        found = ", ".join(sorted(state)[:3])
+        raise CheckpointError(
+            f"{path} is no released inverter: found {found}; needed are resnet.* and inv1.*, "
+            "inv2.* and so on"
+        )
+    count = max(numbers)
+    if count >= len(generator.layer_names):
+        raise CheckpointError(
+            f"{path} inverts {count} layers and a tail; the generator has "
+            f"{len(generator.layer_names)} layers in all: load the one it was trained for"
+        )
+    split = split_generator(generator, generator.layer_names[count - 1])
+    provenance = {
+        "spec": text,
+        "preset": "ganseeing",
+        "weights_sha256": sha256_of_file(path),
+        "generator": dict(generator.provenance),
+    }
+    with torch.device("meta"):
+        inverter = Inverter(split.shapes, Architecture(family="iccv2019"), provenance)
+    names = {_renamed(name): name for name in state}
+    fill_inverter(
+        inverter,
+        {ours: state[theirs] for ours, theirs in names.items()},
+        str(path),
+        called=lambda ours: names.get(ours) or _released(ours),
+    )
+    return inverter
+
+
+def _renamed(name: str) -> str:
+    """`resnet.conv1.weight` → `tail.conv1.weight`; `inv4.…` → `layers.3.…`."""
+    if match := _LAYER.match(name):
+        return f"layers.{int(match[1]) - 1}.{name[match.end() :]}"
+    return re.sub(r"^resnet\.", "tail.", name)
+
+
+def _released(name: str) -> str:
+    """The other way round."""
+    name = re.sub(r"^layers\.(\d+)\.", lambda match: f"inv{int(match[1]) + 1}.", name)
+    return re.sub(r"^tail\.", "resnet.", name)
