@@ -83,6 +83,11 @@ def parse_spec(text: str) -> Spec:
     return Spec(text, name, argument or None, dict(pairs))
 
 
+def spec_name(text: str) -> str:
+    """What stands where a spec has its plug-in's name; any text has something there."""
+    return text.partition("?")[0].partition(":")[0]
+
+
 def plugin_names(kind: str) -> list[str]:
     """The names registered under the entry-point group `unseen.<kind>`, sorted."""
     return sorted({entry.name for entry in importlib.metadata.entry_points(group=f"unseen.{kind}")})
@@ -155,16 +160,35 @@ def call_user_factory(
             raise SpecError(
                 f"{spec.text!r} has the option {key!r}, which {attribute} does not take"
             )
+    for name in _needed(factory):
+        if name not in taken:
+            raise SpecError(
+                f"{spec.text!r}: {attribute} needs {name}; write {spec.name}:{spec.argument}"
+                f"?{name}=VALUE"
+            )
     return factory(**taken), frozenset(taken)
 
 
 def _accepted(factory: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
     """Those of the given keyword arguments that the factory takes."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except ValueError:  # a built-in without a signature
-        return {}
+    parameters = _parameters(factory)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return given
     names = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     return {key: value for key, value in given.items() if key in names}
+
+
+def _needed(factory: Callable[..., Any]) -> list[str]:
+    """Parameters without a default."""
+    return [
+        p.name
+        for p in _parameters(factory)
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+
+
+def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(factory).parameters.values())
+    except ValueError:  # a built-in without a signature
+        return []

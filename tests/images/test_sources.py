@@ -417,8 +417,8 @@ def test_a_factory_may_return_names_or_a_whole_source(module, tmp_path):
     ("text", "error", "message"),
     [
         ("make = 3", SpecError, "has no function 'make'"),
-        ("import nonsense_module", SpecError, "my_images cannot be imported"),
-        ("def make(seed): return []", SpecError, "does not fit its options .*'seed'"),
+        ("import nonsense_module", ImageError, "my_images needs 'nonsense_module', which is miss"),
+        ("def make(seed): return []", SpecError, r"make needs seed; write .*:make\?seed=VALUE"),
         ("def make(): return iter([])", ImageError, "which has no length"),
         ("def make(): return []", ImageError, "returned no images"),
         (
@@ -455,7 +455,7 @@ def test_unusable_items_are_named(module):
 
 
 def test_a_factory_is_named_in_full():
-    with pytest.raises(SpecError, match="names no factory; write python:module:factory"):
+    with pytest.raises(SpecError, match="names no factory; write python:MODULE:FACTORY"):
         open_images("python:my_images")
     with pytest.raises(SpecError, match="unknown option"):
         open_images("folder:x?y=1")

@@ -6,21 +6,17 @@ images each time; the options of the spec are its keyword arguments, as text.
 """
 
 import hashlib
-import importlib
-import inspect
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from unseen.errors import ImageError, SpecError
+from unseen.errors import ImageError
 from unseen.images.decode import check_size, rgb_array
 from unseen.images.naming import check_text
-from unseen.registry import Spec
+from unseen.registry import Spec, call_user_factory
 
 
 class PythonSource:
@@ -28,10 +24,10 @@ class PythonSource:
 
     endless = False
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, items: Any) -> None:
         self.spec = spec.text
         self._parsed = spec
-        self._items = _call_factory(spec)
+        self._items = items
         try:
             count = len(self._items)
         except TypeError as error:
@@ -87,7 +83,7 @@ class PythonSource:
         return digest.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (PythonSource, (self._parsed,))
+        return (open_python, (self._parsed,))  # a worker makes its own
 
 
 def open_python(spec: Spec) -> Any:
@@ -95,29 +91,7 @@ def open_python(spec: Spec) -> Any:
 
     A factory that returns a whole image source (with `read` and `fingerprint`) is used as it is.
     """
-    items = _call_factory(spec)
+    items, _ = call_user_factory(spec, {}, what="images", error=ImageError)
     if hasattr(items, "read") and hasattr(items, "fingerprint"):
         return items
-    return PythonSource(spec)
-
-
-def _call_factory(spec: Spec) -> Any:
-    """Import and call the user's function; modules of the working directory are found too."""
-    module_name, _, attribute = spec.require_argument("module:factory").partition(":")
-    if not attribute:
-        raise SpecError(f"{spec.text!r} names no factory; write python:module:factory")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SpecError(f"{spec.text!r}: {module_name} cannot be imported ({error})") from error
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise SpecError(f"{spec.text!r}: {module_name} has no function {attribute!r}")
-    try:
-        inspect.signature(factory).bind(**spec.options)
-    except TypeError as error:
-        raise SpecError(f"{spec.text!r}: {attribute} does not fit its options ({error})") from error
-    return factory(**spec.options)
+    return PythonSource(spec, items)

@@ -6,7 +6,7 @@ from typing import Any
 
 from unseen.errors import ImageError, SpecError
 from unseen.images.protocol import ImageSource
-from unseen.registry import Spec, parse_spec, plugin, plugin_names
+from unseen.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 
 
 def open_images(text_or_path: str | Path) -> ImageSource:
@@ -36,8 +36,7 @@ def open_images(text_or_path: str | Path) -> ImageSource:
 
 def _spec_of(text: str) -> Spec | None:
     """The spec, where the text begins with a known plug-in's name."""
-    name = text.partition("?")[0].partition(":")[0]
-    return parse_spec(text) if name in plugin_names("images") else None
+    return parse_spec(text) if spec_name(text) in plugin_names("images") else None
 
 
 def _open(kind: str, path: Path) -> ImageSource:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from unseen.errors import SegmenterError, SpecError
-from unseen.registry import Spec, parse_spec, plugin, plugin_names
+from unseen.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 from unseen.segmenters.protocol import Segmenter
 
 # what a folder holds → the plug-in that reads it, in the order they are tried
@@ -110,7 +110,7 @@ def segmenter_spec(text: str) -> Spec:
     """
     folder = Path(text)
     known = plugin_names("segmenters")
-    if text.partition(":")[0].partition("?")[0] in known:
+    if spec_name(text) in known:
         return parse_spec(text)
     if folder.is_dir():
         for files, name in _FOLDER_MARKS:
