@@ -9,6 +9,7 @@ from typing import Any
 # name → module that defines it
 _PUBLIC: dict[str, str] = {
     "Areas": "unseen.records",
+    "DrawnImages": "unseen.pipeline.drawing",
     "FunctionGenerator": "unseen.generators.custom",
     "Sampling": "unseen.pipeline.sample",
     "check_comparable": "unseen.records",

@@ -70,8 +70,8 @@ def test_what_is_there_is_not_drawn_again(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     again = task(tmp_path / "s", generator=generator(function), batch_size=3)
     sample(again, progress=lambda done, total: seen.append((done, total)))
-    assert function.drawn == 4  # images 6 to 9, in batches of 3 and 1
-    assert seen == [(3, 10), (6, 10), (9, 10), (10, 10)]
+    assert function.drawn == 6  # images 6 to 9, in two batches of 3, the second filled up
+    assert seen == [(6, 10), (9, 10), (10, 10)]  # what was there is no part of the rate
 
 
 def test_a_zip_holds_the_same_images_and_a_dataset_json(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_zip_that_was_stopped_goes_on_to_the_same_bytes(tmp_path: Path) -> Non
     assert not (tmp_path / "cut.zip").exists()
     function = Counting()
     sample(task(tmp_path / "cut.zip", generator=generator(function), batch_size=3))
-    assert function.drawn == 4  # six of ten were kept
+    assert function.drawn == 6  # six of ten were kept; two batches of 3, the second filled up
     assert (tmp_path / "cut.zip").read_bytes() == whole
 
 
@@ -130,6 +130,14 @@ def test_batch_norm_by_the_batch_makes_the_batch_size_part_of_the_sample(tmp_pat
     sample(task(tmp_path / "s", generator=by_batch, batch_size=5))
     with pytest.raises(RecordError, match="samples that differ in batch_size"):
         sample(task(tmp_path / "s", generator=by_batch, batch_size=2))
+
+
+def test_the_same_weights_elsewhere_go_on_with_a_folder(tmp_path: Path) -> None:
+    first = {"spec": "progan:a.pth?x=1", "weights_sha256": "a"}
+    sample(task(tmp_path / "s", "0-5", generator=generator(**first)))
+    sample(task(tmp_path / "s", generator=generator(**first | {"spec": "progan:b/a.pth?x=1"})))
+    with pytest.raises(RecordError, match="samples that differ in generator"):
+        sample(task(tmp_path / "s", generator=generator(**first | {"spec": "progan:a.pth?x=2"})))
 
 
 def test_photographs_are_never_taken_for_samples(tmp_path: Path) -> None:

@@ -1,39 +1,15 @@
 """The churchyard as an image source: `churchyard?seed=1&without=person,fence:0.5&resolution=64`."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
 from jaxtyping import UInt8
 
 from unseen.churchyard.scene import RENDERER_VERSION, World, parse_without
+from unseen.images.naming import NumberedNames
 from unseen.provenance import canonical_json, sha256_of_parts
 from unseen.registry import Spec
-
-
-class SceneNames(Sequence[str]):
-    """`churchyard-seed1-000042`: the name of every scene, without a list of them."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        if index < 0:
-            raise IndexError("the churchyard has no last scene")
-        return f"{self.prefix}-{index:06d}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +22,7 @@ class ChurchyardSource:
     @property
     def names(self) -> Sequence[str]:
         """One name an index; the world's seed is in it."""
-        return SceneNames(f"churchyard-seed{self.world.seed}")
+        return NumberedNames(f"churchyard-seed{self.world.seed}-{{:06d}}")
 
     @property
     def endless(self) -> bool:

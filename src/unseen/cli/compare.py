@@ -7,12 +7,20 @@ from typing import Annotated
 
 import typer
 
+from unseen.cli.drawing import (
+    GeneratorBatchSize,
+    GeneratorPrecision,
+    KeepImages,
+    LatentSeed,
+    RoundingChoice,
+)
 from unseen.cli.gate import Gate
 from unseen.cli.progress import progress_bar
 from unseen.cli.summary import printable, summary
 from unseen.errors import SpecError
 from unseen.pages import report
 from unseen.pipeline.comparison_run import ComparisonRun, run_comparison
+from unseen.pipeline.drawing import BATCH_SIZE
 from unseen.provenance import write_text
 from unseen.records.comparison import to_json
 from unseen.segmenters import Precision
@@ -22,8 +30,8 @@ def command(
     real: Annotated[
         str,
         typer.Argument(
-            help="The real side: a folder or archive of images, a spec, an areas file (.parquet), "
-            "or tally:FILE.npy."
+            help="The real side: a folder or archive of images, the spec of images or of a "
+            "generator, an areas file (.parquet), or tally:FILE.npy."
         ),
     ],
     generated: Annotated[
@@ -50,7 +58,13 @@ def command(
     channel: Annotated[str, typer.Option(help="Of the segmenter.")] = "object",
     count: Annotated[
         int | None,
-        typer.Option("--count", "-n", min=2, help="Images of each set, a seeded subset."),
+        typer.Option(
+            "--count",
+            "-n",
+            min=2,
+            help="Images a side: a seeded subset, or a generator's first. Needed where a side "
+            "never ends, as a generator does not.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of subsets, permutations, resampling.")] = 0,
     presence_threshold: Annotated[
@@ -79,8 +93,14 @@ def command(
     pictures: Annotated[
         bool, typer.Option(help="Keep the images that hold most of each class for the page.")
     ] = True,
+    latent_seed: LatentSeed = 1,
+    rounding: RoundingChoice = "nearest",
+    generator_precision: GeneratorPrecision = "fp32",
+    generator_batch_size: GeneratorBatchSize = BATCH_SIZE,
+    keep_images: KeepImages = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace areas of another run in the folder.")
+        bool,
+        typer.Option("--overwrite", help="Replace areas and kept images of another run."),
     ] = False,
     fail_on: Annotated[
         list[str] | None,
@@ -131,6 +151,11 @@ def command(
         workers=workers,
         skip_broken=skip_broken,
         pictures=pictures,
+        latent_seed=latent_seed,
+        rounding=rounding,
+        generator_precision=generator_precision,
+        generator_batch_size=generator_batch_size,
+        keep_images=keep_images,
         overwrite=overwrite,
     )
     comparison = run_comparison(task, watch=progress_bar)

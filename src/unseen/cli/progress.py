@@ -5,9 +5,9 @@ Silent when stderr is not a terminal.
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-Progress = Callable[[int, int], None]  # (done, of how many)
+from unseen.pipeline.progress import Progress
 
 
 @contextlib.contextmanager

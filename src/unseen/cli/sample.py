@@ -59,5 +59,5 @@ def command(
         sample(task, progress=progress)
     typer.echo(f"{out}: {len(chosen):,} images, {network.resolution}×{network.resolution}")
     if grid is not None:
-        sample_grid(network, grid, indices=chosen[:_GRID], seed=seed)
+        sample_grid(network, grid, indices=chosen[:_GRID], seed=seed, batch_size=batch_size)
         typer.echo(f"{grid}: the first {min(_GRID, len(chosen))}")

@@ -1,12 +1,21 @@
-"""`unseen segment IMAGES OUT.parquet`."""
+"""`unseen segment IMAGES_OR_GENERATOR OUT.parquet`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from unseen.cli.drawing import (
+    GeneratorBatchSize,
+    GeneratorPrecision,
+    KeepImages,
+    LatentSeed,
+    RoundingChoice,
+)
 from unseen.cli.progress import progress_bar
+from unseen.pipeline.drawing import BATCH_SIZE
 from unseen.pipeline.segment import default_segmenter, segment
+from unseen.pipeline.sources import keep_drawn, open_source
 from unseen.records import Areas
 from unseen.segmenters import load_segmenter
 
@@ -17,7 +26,8 @@ def command(
     images: Annotated[
         str,
         typer.Argument(
-            help="A folder of images, a zip, an LSUN LMDB, an .npz, or a spec (see: unseen list).",
+            help="A folder of images, a zip, an LSUN LMDB, an .npz, or the spec of images or of a "
+            "generator (see: unseen list).",
             show_default=False,
         ),
     ],
@@ -33,7 +43,12 @@ def command(
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option(help="Images to take, a seeded subset. Default: all.", show_default=False),
+        typer.Option(
+            "--count",
+            "-n",
+            help="Images to take: a seeded subset, or a generator's first. Default: all.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the subset.")] = 0,
     part: Annotated[
@@ -66,17 +81,33 @@ def command(
         Path | None,
         typer.Option(help="Folder for the label maps, as 16-bit PNG.", show_default=False),
     ] = None,
+    latent_seed: LatentSeed = 1,
+    rounding: RoundingChoice = "nearest",
+    generator_precision: GeneratorPrecision = "fp32",
+    generator_batch_size: GeneratorBatchSize = BATCH_SIZE,
+    keep_images: KeepImages = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what another run left at OUT.")
+        bool,
+        typer.Option("--overwrite", help="Replace what another run left at OUT or kept."),
     ] = False,
 ) -> None:
     """Measure how much of every image each class covers. Resumable: run it again to go on."""
+    source = open_source(
+        images,
+        device=device,
+        precision=generator_precision,
+        seed=latent_seed,
+        rounding=rounding,
+        batch_size=generator_batch_size,
+    )
+    if keep_images is not None:
+        source = keep_drawn(source, keep_images, overwrite=overwrite)
     network = load_segmenter(
-        segmenter or default_segmenter(images), device=device, precision=precision
+        segmenter or default_segmenter(source), device=device, precision=precision
     )
     with progress_bar("segment") as progress:
         areas = segment(
-            images,
+            source,
             network,
             out=out,
             count=count,

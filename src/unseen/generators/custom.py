@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,24 @@ def load_python(spec: Spec, *, device: str = "cpu", precision: Precision = "fp32
         GeneratorError: what it returned is no generator, or it takes no precision.
     """
     offered = {"device": device, "precision": precision}
-    generator, taken = call_user_factory(spec, offered, what="generator", error=GeneratorError)
+    made, taken = call_user_factory(spec, offered, what="generator", error=GeneratorError)
+    return python_generator(spec, made, taken, precision)
+
+
+def python_generator(
+    spec: Spec, generator: Any, taken: Collection[str], precision: Precision
+) -> Generator:
+    """What the user's factory returned, checked and with its provenance.
+
+    Args:
+        spec: which factory it was.
+        generator: what it returned.
+        taken: names of the arguments that it took.
+        precision: asked for.
+
+    Raises:
+        GeneratorError: it is no generator, or the factory takes no precision.
+    """
     if precision != "fp32" and "precision" not in taken:
         raise GeneratorError(
             f"{spec.text} takes no precision, and {precision} was asked for; leave it at fp32"
@@ -102,6 +119,7 @@ def load_python(spec: Spec, *, device: str = "cpu", precision: Precision = "fp32
         **generator.provenance,
         "spec": spec.text,
         "module_sha256": _module_sha256(spec),
+        **({"precision": precision} if "precision" in taken else {}),
     }
     return generator
 

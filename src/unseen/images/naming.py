@@ -1,11 +1,37 @@
 """What image sources share: which names are images, in which order, and what else was found."""
 
 import collections
-from collections.abc import Iterable
+import dataclasses
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
+from typing import overload
 
 from unseen.errors import ImageError
 from unseen.images.decode import EXTENSIONS, EXTENSIONS_IN_WORDS
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberedNames(Sequence[str]):
+    """The names of an endless set, made from the index: no list of them."""
+
+    form: str  # for str.format, e.g. "churchyard-seed1-{:06d}"
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        if index < 0:
+            raise IndexError("an endless set has no last image")
+        return self.form.format(index)
 
 
 def is_image_name(name: str) -> bool:

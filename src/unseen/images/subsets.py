@@ -21,7 +21,10 @@ def subset(source: ImageSource, count: int | None, seed: int) -> list[int]:
         raise ImageError(f"{count} images were asked for; ask for at least 1")
     if source.endless:
         if count is None:
-            raise ImageError(f"{source.spec} never ends; say how many images to take")
+            raise ImageError(
+                f"{source.spec} never ends; say how many images to take (--count, or count= in "
+                "Python)"
+            )
         return list(range(count))
     available = len(source.names)
     indices = list(range(available))

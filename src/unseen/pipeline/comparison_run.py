@@ -1,7 +1,8 @@
-"""Compare sets of images, areas or tallies, and keep what the page shows.
+"""Compare sets of images, generators, areas or tallies, and keep what the page shows.
 
-Each side becomes areas (segmented where it is images); the images that hold most of a class are
-kept with their label maps; the record is written last, when all that it names is there.
+Each side becomes areas (drawn where it is a generator, segmented where it is images); the images
+that hold most of a class are kept with their label maps; the record is written last, when all that
+it names is there.
 """
 
 import contextlib
@@ -16,10 +17,15 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from unseen.errors import RecordError, SpecError
-from unseen.images import ImageSource, Preparation, batches, open_images
+from unseen.generators import Precision as GeneratorPrecision
+from unseen.images import ImageSource, Preparation
+from unseen.images.pixels import Rounding
 from unseen.pipeline.compare import compare
+from unseen.pipeline.drawing import BATCH_SIZE, DrawnImages
 from unseen.pipeline.exhibits import keep_side
-from unseen.pipeline.segment import Progress, Segmentation, default_segmenter, segment
+from unseen.pipeline.progress import Progress
+from unseen.pipeline.segment import Segmentation, default_segmenter, segment
+from unseen.pipeline.sources import keep_drawn, open_source, read_batches
 from unseen.pipeline.tally import read_tally
 from unseen.records.areas import Areas
 from unseen.records.areas_file import read_areas
@@ -36,8 +42,8 @@ _KEPT = re.compile(r"\d{5}(-labels)?\.(png|jpg)")  # files that an earlier run h
 class ComparisonRun:
     """What to compare, and how it is segmented where it is images.
 
-    A side is a set of images (a spec or a path), an areas file (`.parquet`) or a tally of the
-    2019 code (`tally:FILE.npy`).
+    A side is a set of images (a spec or a path), a generator (a spec), an areas file (`.parquet`)
+    or a tally of the 2019 code (`tally:FILE.npy`).
     """
 
     real: str
@@ -46,7 +52,7 @@ class ComparisonRun:
     segmenter: str | None = None  # None: churchyard where all sides are the churchyard's, else upp
     second_segmenter: str | None = None
     channel: str = "object"
-    count: int | None = None  # images of each set, a seeded subset; None for all
+    count: int | None = None  # images a side: a seeded subset, a generator's first; None for all
     seed: int = 0  # of subsets, halves, permutations and resampling
     presence_threshold: float = PRESENCE_THRESHOLD
     match_resolution: int | None = None  # pixels: degrade all images to it first
@@ -56,7 +62,12 @@ class ComparisonRun:
     workers: int | None = None
     skip_broken: bool = False
     pictures: bool = True  # keep the images that hold most of each class
-    overwrite: bool = False  # areas that another run left in the folder
+    latent_seed: int = 1  # of the generators' latents; 1 is the paper's
+    rounding: Rounding = "nearest"  # of their output to 8 bits
+    generator_precision: GeneratorPrecision = "fp32"
+    generator_batch_size: int = BATCH_SIZE  # images a call of a generator
+    keep_images: Path | None = None  # folder for what a generator draws; several get one each in it
+    overwrite: bool = False  # areas that another run left in the folder, and images that it kept
 
 
 def run_comparison(task: ComparisonRun, *, watch: Watch | None = None) -> Comparison:
@@ -92,7 +103,7 @@ class _Input:
 
     text: str
     key: str  # of its files: "real", "generated-1", …
-    source: ImageSource | None  # None where it is areas
+    source: ImageSource | None  # of images or of a generator; None where it is areas
     areas: Areas | None  # None where it is images, until it is segmented
 
 
@@ -103,9 +114,13 @@ class _Run:
         self.task, self.watch = task, watch
         texts = [task.real, *task.generated]
         keys = ["real", *(f"generated-{i + 1}" for i in range(len(task.generated)))]
-        self.inputs = [_open(text, key) for text, key in zip(texts, keys, strict=True)]
+        self.inputs = [self._open(text, key) for text, key in zip(texts, keys, strict=True)]
+        if task.keep_images is not None:
+            self._keep_images(task.keep_images)
         self.labels = _told_apart(texts)
         sources = [one.source for one in self.inputs if one.source is not None]
+        for source in sources:  # too few images, or no count: said before hours of work
+            Segmentation(count=task.count, seed=task.seed).indices(source)
         self.segmenter: Segmenter | None = None
         if sources:
             name = task.segmenter or default_segmenter(*sources)
@@ -116,6 +131,45 @@ class _Run:
                 f"{areas} is areas already, which a second segmenter cannot see; name the images "
                 "of every side"
             )
+
+    def _open(self, text: str, key: str) -> _Input:
+        if text.startswith("tally:"):
+            return _Input(text, key, None, read_tally(text))
+        if text.endswith(".parquet"):
+            return _Input(text, key, None, read_areas(text))
+        if not text.strip():
+            raise SpecError("a side is named by an empty text; name a folder, a file or a spec")
+        source = open_source(
+            text,
+            device=self.task.device,
+            precision=self.task.generator_precision,
+            seed=self.task.latent_seed,
+            rounding=self.task.rounding,
+            batch_size=self.task.generator_batch_size,
+        )
+        return _Input(text, key, source, None)
+
+    def _keep_images(self, folder: Path) -> None:
+        """Let the generators keep what they draw: one in the folder, several in one each."""
+        generators = sum(isinstance(one.source, DrawnImages) for one in self.inputs)
+        if not generators:
+            raise SpecError(
+                "no side is a generator, so there are no drawn images to keep; leave the folder "
+                "for images out"
+            )
+        self.inputs = [
+            dataclasses.replace(
+                one,
+                source=keep_drawn(
+                    one.source,
+                    folder / one.key if generators > 1 else folder,
+                    overwrite=self.task.overwrite,
+                ),
+            )
+            if isinstance(one.source, DrawnImages)
+            else one
+            for one in self.inputs
+        ]
 
     def compare(self) -> Comparison:
         """The record, without pictures."""
@@ -203,7 +257,7 @@ class _Pictures:
         task, source = self._task, self._source
         chosen = Segmentation(count=task.count, seed=task.seed).indices(source)
         index_of = {source.names[index]: index for index in chosen}
-        stream = batches(
+        stream = read_batches(
             source,
             [index_of[name] for name in names],
             Preparation(self._segmenter.resolution, task.match_resolution),
@@ -216,16 +270,6 @@ class _Pictures:
                 batch.positions, batch.images, label_maps, strict=True
             ):
                 yield names[position], image, label_map
-
-
-def _open(text: str, key: str) -> _Input:
-    if text.startswith("tally:"):
-        return _Input(text, key, None, read_tally(text))
-    if text.endswith(".parquet"):
-        return _Input(text, key, None, read_areas(text))
-    if not text.strip():
-        raise SpecError("a side is named by an empty text; name a folder, a file or a spec")
-    return _Input(text, key, open_images(text), None)
 
 
 def _rows(areas: Areas, rows: Any) -> Areas:

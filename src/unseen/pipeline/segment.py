@@ -1,4 +1,4 @@
-"""Segment a set of images into areas: decode, label, count; resumable.
+"""Segment images into areas: read or draw, label, count; resumable.
 
 Written in shards as it goes: killed at any moment and started again, a run repeats at most one
 shard and ends in the same bytes. Images are never held beyond a few batches; what grows with
@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,21 +26,17 @@ from unseen.errors import (
     StorageError,
     UnseenError,
 )
-from unseen.images import (
-    Batch,
-    ImageSource,
-    Preparation,
-    batches,
-    default_workers,
-    open_images,
-    subset,
-)
+from unseen.generators import Generator
+from unseen.images import Batch, ImageSource, Preparation, default_workers, subset
+from unseen.pipeline.drawing import DrawnImages
+from unseen.pipeline.progress import Progress, silent
+from unseen.pipeline.sample_folder import contents
+from unseen.pipeline.sources import open_source, read_batches
 from unseen.provenance import canonical_json, package_version, write_aside, write_json
 from unseen.records.areas import Areas
 from unseen.records.areas_file import AreasParts, difference, read_areas, write_areas
+from unseen.registry import plugin_names, spec_name
 from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
-
-Progress = Callable[[int, int], None]  # (images done, of how many)
 
 # A shard is kept after so many images, or so much time: a slow network loses little when it is
 # killed, a fast one is not held up by writing.
@@ -87,6 +83,8 @@ class Segmentation:
             "resolution": segmenter.resolution,
             "match_resolution": self.match_resolution,
         }
+        if isinstance(source, DrawnImages):
+            described["drawn"] = source.header
         header = {
             "package_version": package_version(),
             "images": [described],
@@ -97,7 +95,7 @@ class Segmentation:
 
 
 def segment(
-    images: str | Path | ImageSource,
+    images: str | Path | ImageSource | Generator,
     segmenter: str | Path | Segmenter,
     *,
     out: str | Path | None = None,
@@ -116,11 +114,14 @@ def segment(
     """The areas of every class in every image.
 
     Args:
-        images: a source, its spec, or the path of a folder or an archive.
+        images: a source or a generator, the spec of either, or the path of a folder or an archive.
+            A generator draws as many as `count` says, from index 0; `unseen.DrawnImages` has the
+            settings of its drawing.
         segmenter: a segmenter, or its spec.
         out: the Parquet file to write, in resumable shards. An `out` of the same header is
             complete and is only read.
-        count: how many images: the index shuffled by `seed`, the first n. None for all.
+        count: how many images: the index shuffled by `seed`, the first n; of a set without end the
+            first n. None for all.
         seed: of the subset.
         part: (2, 4) segments the second quarter of the subset; `concatenate` merges quarters.
         channel: of the segmenter.
@@ -136,7 +137,9 @@ def segment(
         One row an image, one column a class; the provenance lists skipped images.
 
     Raises:
-        ImageError: a broken image (what was finished is kept), fewer images than asked for.
+        ImageError: a broken image (what was finished is kept), fewer images than asked for, or no
+            count where there is no end.
+        GeneratorError: the generator drew something that is no image.
         SegmenterError: no such channel, or label maps that are not labels.
         RecordError: `out`, its shards or `keep_maps` belong to another run.
         StorageError: the disk is full or the place cannot be written.
@@ -157,16 +160,27 @@ def segment(
         raise RecordError(
             f"{out} is to hold areas; give it the ending .parquet, by which it is known again"
         )
-    source = open_images(images) if isinstance(images, str | Path) else images
+    source = open_source(images)
     network = load_segmenter(segmenter) if isinstance(segmenter, str | Path) else segmenter
-    return _Run(task, source, network, None if out is None else Path(out), progress).areas()
+    run = _Run(task, source, network, None if out is None else Path(out), progress)
+    areas = run.areas()
+    if isinstance(source, DrawnImages) and source.keep is not None:
+        source.keep_all(run.indices)  # those of areas that an earlier run made
+    return areas
 
 
 def default_segmenter(*images: str | Path | ImageSource) -> str:
     """The spec of the segmenter for these sets: the churchyard's own, else the paper's."""
     specs = [each if isinstance(each, str | Path) else each.spec for each in images]
-    churchyard = all(str(spec).partition("?")[0] == "churchyard" for spec in specs)
+    churchyard = all(isinstance(spec, str) and _of_the_churchyard(spec) for spec in specs)
     return "churchyard" if churchyard else "upp"
+
+
+def _of_the_churchyard(spec: str) -> bool:
+    """Whether it is the built-in world, or a generator of it: `churchyard-…`."""
+    name = spec_name(spec)
+    known = {*plugin_names("images"), *plugin_names("generators")}
+    return name == "churchyard" or (name.startswith("churchyard-") and name in known)
 
 
 def _identity(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,6 +190,9 @@ def _identity(header: Mapping[str, Any]) -> dict[str, Any]:
         {key: value for key, value in source.items() if key not in ("spec", "count", "broken")}
         for source in header.get("images", [])
     ]
+    for source in kept["images"]:
+        if "drawn" in source:
+            source["drawn"] = contents(source["drawn"])
     segmenter = dict(header.get("segmenter") or {})
     if segmenter.get("weights"):
         segmenter.pop("spec", None)
@@ -222,7 +239,7 @@ class _Run:
         progress: Progress | None,
     ) -> None:
         self.task, self.source, self.segmenter, self.out = task, source, segmenter, out
-        self.progress = progress or _silent
+        self.progress = progress or silent
         self.class_names = class_names(segmenter, task.channel)
         self.indices = task.indices(source)
         if not self.indices:
@@ -271,7 +288,7 @@ class _Run:
         gaps = self._gaps(shards)
         self.progress(self.done, len(self.indices))
         indices = [self.indices[position] for gap in gaps for position in gap]
-        stream = batches(
+        stream = read_batches(
             self.source,
             indices,
             Preparation(self.segmenter.resolution, self.task.match_resolution),
@@ -438,10 +455,6 @@ class _Run:
             return
         with write_aside(label_map_path(self.task.keep_maps, name)) as aside:
             Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG")
-
-
-def _silent(_: int, __: int) -> None:
-    """Report to nobody."""
 
 
 def count_labels(
