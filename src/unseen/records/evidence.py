@@ -120,7 +120,8 @@ class Picture:
     lost: float | None  # area of its instances that the primary method lost, fraction of the image
     vanished: int  # instances
     vanished_area: float | None  # of the instances that vanished, fraction of the image
-    rank: int | None  # among the photographs, 1 lost most; None: a control, or it failed
+    weighted_loss: float | None  # lost, every class weighted by its lost_share
+    rank: int | None  # of the photographs by weighted_loss, 1 most; None: a control, or it failed
     typicality: Typicality | None  # by the primary method; None: no controls, or a control itself
 
 
@@ -149,7 +150,7 @@ class Instance:
     contrast: float  # against the ring around it, 0 to 1
     fates: tuple[Fate, ...]  # a method each, those that did not fail
     controls: tuple[str, ...]  # ids of the matched controls, nearest first
-    rank: int | None  # among the photographs' instances, 1 retained least of the most area
+    rank: int | None  # of the photographs' instances by their part of weighted_loss, 1 most
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,7 +185,8 @@ class ClassEvidence:
     vanished: int  # of the instances
     area: float  # of the instances, mean fraction of all photographs
     lost: float | None  # the part of it that the primary method lost
-    rank: int  # 1 retained least; see docs/evidence.md
+    lost_share: float | None  # lost / area: of all pixels of its instances, those that were lost
+    rank: int  # 1: largest lost_share among the classes in enough photographs; then the others
     retention: tuple[ClassRetention, ...]  # a method each
     p_value: float | None  # of "retained as well as the matched controls", primary method
     p_holm: float | None

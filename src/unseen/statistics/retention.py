@@ -1,0 +1,481 @@
+"""What retained and lost instances say of a class: matched controls, test, interval, verdict.
+
+The retention of a class's instances in photographs is compared with that of *control regions*:
+instances of any class in the generator's own images, inverted by the same optimiser, matched on
+area, perimeter ratio and contrast. Instances of one image are not independent, so images, never
+instances, are permuted and resampled. Arrays alone; definitions and a simulation are in
+docs/evidence.md.
+
+Source of the studentised permutation test: Chung and Romano, Annals of Statistics 41, 2013.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import scipy.optimize
+import scipy.stats
+from jaxtyping import Float64, Int64
+
+from unseen.errors import SampleError
+
+Verdict = Literal["cannot draw", "can draw", "undecided", "untested"]
+
+_LEVEL = 0.95  # of intervals
+_FORBIDDEN = 1e6  # cost of a pair outside of the calipers: more than all others together
+_BLOCK = 1000  # exchanges held in memory at once
+_NOTHING = 1e-12  # variance that is rounding
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judging:
+    """The numbers that decide; docs/evidence.md says why these."""
+
+    area_factor: float = 1.5  # a control's area is at most so many times larger or smaller
+    perimeter_factor: float = 1.3  # the same of its perimeter ratio
+    contrast_within: float = 0.1  # its contrast differs by so much at most
+    controls_per_instance: int = 4  # matched at most
+    least_images: int = 5  # photographs, and generated images, that a test needs
+    half: float = 0.5  # share of the control's mean retention between "cannot" and "can draw"
+    significance: float = 0.05  # after Holm
+    permutations: int = 9999
+    resamples: int = 1999  # of intervals
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Instances:
+    """Instances of one kind, in arrays.
+
+    Attributes:
+        images: number of the image that each lies in.
+        area: fraction of its image.
+        perimeter_ratio: as `instances.perimeter_ratio`.
+        contrast: as `instances.contrast`.
+        retention: a method each → share retained; NaN where the method failed on the image.
+    """
+
+    images: Int64[np.ndarray, " n"]
+    area: Float64[np.ndarray, " n"]
+    perimeter_ratio: Float64[np.ndarray, " n"]
+    contrast: Float64[np.ndarray, " n"]
+    retention: Mapping[str, Float64[np.ndarray, " n"]]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeanRetention:
+    """A mean with its 95 % interval; None where there is nothing to take it of."""
+
+    mean: float | None
+    interval: tuple[float, float] | None  # None: fewer than two images
+    instances: int
+    images: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MethodRetention:
+    """One class under one method."""
+
+    photographs: MeanRetention  # all instances
+    matched: MeanRetention  # those with matched controls
+    controls: MeanRetention  # the controls, each weighted by one over how many its instance has
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassJudgement:
+    """One class of the photographs.
+
+    Attributes:
+        verdict: see `judge_classes`; None without controls.
+        reason: one sentence that says why.
+        by_method: in the order of the methods.
+        controls: for every instance the rows of its matched controls, nearest first.
+        p_value: one-sided, of "retained as well as the matched controls"; None where not tested.
+        p_holm: adjusted over the classes tested.
+        range_method: the method in range(G) that retained it, where the verdict is "can draw".
+    """
+
+    verdict: Verdict | None
+    reason: str
+    by_method: Mapping[str, MethodRetention]
+    controls: Sequence[Sequence[int]]
+    p_value: float | None = None
+    p_holm: float | None = None
+    range_method: str | None = None
+
+
+def match_controls(
+    instances: Instances, controls: Instances, judging: Judging = Judging()
+) -> list[list[int]]:
+    """Controls for every instance: within all three calipers, each control used once.
+
+    In rounds of one control an instance, each round the assignment with the most pairs, and of
+    those the least sum of distances (Euclidean, in units of the calipers).
+
+    Args:
+        instances: of one class, in photographs.
+        controls: of any class, in the generator's own images.
+        judging: the calipers, and the number of rounds.
+
+    Returns:
+        Rows of `controls` for every instance, nearest first.
+    """
+    # (n, m, 3)
+    apart = _covariates(instances, judging)[:, None] - _covariates(controls, judging)
+    distance = np.sqrt((apart**2).sum(axis=2))
+    distance[(np.abs(apart) > 1).any(axis=2)] = _FORBIDDEN
+    found: list[list[int]] = [[] for _ in range(len(instances))]
+    free = np.arange(len(controls))
+    for _ in range(judging.controls_per_instance):
+        if len(free) == 0 or len(instances) == 0:
+            break
+        rows, columns = scipy.optimize.linear_sum_assignment(distance[:, free])
+        allowed = distance[rows, free[columns]] < _FORBIDDEN
+        if not allowed.any():
+            break
+        for row, column in zip(rows[allowed], columns[allowed], strict=True):
+            found[row].append(int(free[column]))
+        free = np.delete(free, columns[allowed])
+    return [sorted(rows, key=near.__getitem__) for rows, near in zip(found, distance, strict=True)]
+
+
+def _covariates(instances: Instances, judging: Judging) -> Float64[np.ndarray, "n 3"]:
+    """What is matched, in units of the calipers."""
+    return np.stack(
+        [
+            np.log(instances.area) / math.log(judging.area_factor),
+            np.log(instances.perimeter_ratio) / math.log(judging.perimeter_factor),
+            instances.contrast / judging.contrast_within,
+        ],
+        axis=1,
+    )
+
+
+def mean_retention(
+    values: Float64[np.ndarray, " n"],
+    images: Int64[np.ndarray, " n"],
+    weights: Float64[np.ndarray, " n"] | None = None,
+    *,
+    resamples: int = 1999,
+    seed: int = 0,
+) -> MeanRetention:
+    """The weighted mean, with a 95 % interval by resampling images with all their instances.
+
+    Args:
+        values: of each instance, 0 to 1.
+        images: the image of each.
+        weights: of each; 1 unless given.
+        resamples: bootstrap draws.
+        seed: of the draws.
+    """
+    if len(values) == 0:
+        return MeanRetention(mean=None, interval=None, instances=0, images=0)
+    sums, sizes = _by_image(values, images, weights)
+    count = len(sums)
+    mean = float(sums.sum() / sizes.sum())
+    interval = None
+    if count > 1:
+        # Percentiles of the bootstrap are too narrow for few images: too small by the factor
+        # √((n − 1) / n), and normal where t is right. Hesterberg's expansion asks for percentiles
+        # as far out as makes the two equal (American Statistician 69, 2015, section 5.3).
+        t = scipy.stats.t.ppf(0.5 + _LEVEL / 2, count - 1)
+        tail = scipy.stats.norm.cdf(-t * math.sqrt(count / (count - 1)))
+        drawn = np.random.default_rng(seed).multinomial(
+            count, np.full(count, 1 / count), size=resamples
+        )
+        means = (drawn @ sums) / (drawn @ sizes)
+        low, high = np.quantile(means, [tail, 1 - tail])
+        interval = (float(low), float(high))
+    return MeanRetention(mean=mean, interval=interval, instances=len(values), images=count)
+
+
+def permutation_p_value(
+    photographs: tuple[Float64[np.ndarray, " a"], Int64[np.ndarray, " a"]],
+    controls: tuple[Float64[np.ndarray, " b"], Int64[np.ndarray, " b"], Float64[np.ndarray, " b"]],
+    *,
+    permutations: int = 9999,
+    seed: int = 0,
+) -> float:
+    """One-sided p-value of "photographs retain as much as the controls".
+
+    Whole images change sides. The statistic is the difference of the weighted means over its
+    standard error, which allows for images that hold many instances.
+
+    Args:
+        photographs: retention and image of every instance.
+        controls: retention, image and weight of every control.
+        permutations: random exchanges.
+        seed: of the exchanges.
+
+    Returns:
+        (1 + exchanges with a statistic at least as low) / (1 + exchanges).
+
+    Raises:
+        SampleError: fewer than two images on a side.
+    """
+    sums_a, sizes_a = _by_image(photographs[0], photographs[1], None)
+    sums_b, sizes_b = _by_image(*controls)
+    n, m = len(sums_a), len(sums_b)
+    if min(n, m) < 2:
+        raise SampleError(
+            f"{n} photographs and {m} images of the generator hold instances; a test of their "
+            "retention needs at least 2 of each"
+        )
+    sums, sizes = np.concatenate([sums_a, sums_b]), np.concatenate([sizes_a, sizes_b])
+    observed = np.concatenate([np.ones((1, n)), np.zeros((1, m))], axis=1)
+    limit = _studentised(sums, sizes, observed)[0] + 1e-9  # ties that rounding parts
+    random = np.random.default_rng(seed)
+    reached = 0
+    for done in range(0, permutations, _BLOCK):
+        rows = min(_BLOCK, permutations - done)
+        order = random.random((rows, n + m)).argsort(axis=1)
+        first = np.zeros((rows, n + m))
+        np.put_along_axis(first, order[:, :n], 1, axis=1)
+        reached += int((_studentised(sums, sizes, first) <= limit).sum())
+    return (1 + reached) / (1 + permutations)
+
+
+def _studentised(
+    sums: Float64[np.ndarray, " n"],
+    sizes: Float64[np.ndarray, " n"],
+    first: Float64[np.ndarray, "p n"],
+) -> Float64[np.ndarray, " p"]:
+    """Difference of two ratio means over its standard error, for every choice of the first side."""
+    difference = np.zeros(len(first))
+    variance = np.full(len(first), _NOTHING)
+    for sign, side in ((1, first), (-1, 1 - first)):
+        total = side @ sizes
+        mean = (side @ sums) / total
+        squares = side @ sums**2 - 2 * mean * (side @ (sums * sizes)) + mean**2 * (side @ sizes**2)
+        count = side.sum(axis=1)
+        difference += sign * mean
+        variance += np.maximum(squares, 0) / total**2 * count / (count - 1)
+    statistic: Float64[np.ndarray, " p"] = difference / np.sqrt(variance)
+    return statistic
+
+
+def _by_image(
+    values: Float64[np.ndarray, " n"],
+    images: Int64[np.ndarray, " n"],
+    weights: Float64[np.ndarray, " n"] | None,
+) -> tuple[Float64[np.ndarray, " c"], Float64[np.ndarray, " c"]]:
+    """Weighted sum of the values, and sum of the weights, of every image."""
+    weights = np.ones(len(values)) if weights is None else weights
+    _, number = np.unique(images, return_inverse=True)
+    return (
+        np.bincount(number, weights * values).astype(np.float64),
+        np.bincount(number, weights).astype(np.float64),
+    )
+
+
+def judge_classes(
+    photographs: Mapping[str, Instances],
+    controls: Instances | None,
+    *,
+    primary: str,
+    range_methods: Sequence[str] = (),
+    judging: Judging = Judging(),
+) -> dict[str, ClassJudgement]:
+    """A verdict for every class that photographs hold.
+
+    The first that holds:
+
+    - *untested*: its instances lie in fewer than `least_images` photographs.
+    - *undecided*: matched instances, or their controls, lie in fewer than `least_images` images,
+      or fewer than half of the instances have a control.
+    - *cannot draw*: the primary method retains significantly less of it than of its controls
+      (Holm over the classes tested), and on average under half of what it retains of these; and
+      no method in range(G) retains it.
+    - *can draw*: a method whose reconstructions lie in range(G) retains it: the lower end of the
+      95 % interval of its mean is at least half of the control's mean under the primary method;
+      and the primary method retains at least that half, too.
+    - *undecided*.
+
+    Args:
+        photographs: class → its instances; retention by every method.
+        controls: instances of any class in the generator's own images; None: no verdicts.
+        primary: the method that verdicts are about (f).
+        range_methods: those whose reconstructions are images G(z) (d, e).
+        judging: the numbers that decide.
+
+    Returns:
+        The same classes.
+    """
+    judged = {
+        name: _measure(instances, controls, primary, judging)
+        for name, instances in photographs.items()
+    }
+    tested = [name for name, one in judged.items() if one.p_value is not None]
+    adjusted = holm(np.array([judged[name].p_value for name in tested], np.float64))
+    for name, p_holm in zip(tested, adjusted, strict=True):
+        one = dataclasses.replace(judged[name], p_holm=float(p_holm))
+        judged[name] = _decide(one, primary, range_methods, judging)
+    return judged
+
+
+def holm(p_values: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
+    """p-values adjusted so that the chance of any false alarm among k tests is kept (Holm)."""
+    order = np.argsort(p_values)
+    scaled = p_values[order] * np.arange(len(p_values), 0, -1)
+    answer = np.empty_like(p_values)
+    answer[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+    return answer
+
+
+def _measure(
+    instances: Instances, controls: Instances | None, primary: str, judging: Judging
+) -> ClassJudgement:
+    """Means, matches, and the p-value where there is enough to test; else the verdict."""
+    whole = ~np.isnan(instances.retention[primary])
+    matches: list[list[int]] = [[] for _ in range(len(instances))]
+    if controls is not None:
+        usable = np.flatnonzero(~np.isnan(controls.retention[primary]))
+        found = match_controls(_take(instances, whole), _take(controls, usable), judging)
+        for i, chosen in zip(np.flatnonzero(whole), found, strict=True):
+            matches[i] = [int(usable[j]) for j in chosen]
+    by_method = {
+        method: _method_retention(method, instances, controls, matches, judging)
+        for method in instances.retention
+    }
+    judged = ClassJudgement(verdict=None, reason="", by_method=by_method, controls=matches)
+    here = by_method[primary]
+    if controls is None:
+        return dataclasses.replace(judged, reason="without controls no verdict is possible")
+    if here.photographs.images < judging.least_images:
+        images = here.photographs.images
+        return dataclasses.replace(
+            judged,
+            verdict="untested",
+            reason=f"{_count(images, 'photograph')} hold{'s' if images == 1 else ''} it; a test "
+            f"needs {judging.least_images}",
+        )
+    if 2 * here.matched.instances < here.photographs.instances:
+        return dataclasses.replace(
+            judged,
+            verdict="undecided",
+            reason=f"only {here.matched.instances} of {here.photographs.instances} instances "
+            "have a control of like area, perimeter ratio and contrast",
+        )
+    if min(here.matched.images, here.controls.images) < judging.least_images:
+        return dataclasses.replace(
+            judged,
+            verdict="undecided",
+            reason=f"too few matched controls: {_count(here.controls.images, 'generated image')} "
+            f"for {_count(here.matched.images, 'photograph')}; {judging.least_images} of each are "
+            "needed",
+        )
+    rows, weights = _weighted(matches)
+    assert controls is not None
+    has = np.array([bool(one) for one in matches])
+    p_value = permutation_p_value(
+        (instances.retention[primary][has], instances.images[has]),
+        (controls.retention[primary][rows], controls.images[rows], weights),
+        permutations=judging.permutations,
+        seed=judging.seed,
+    )
+    return dataclasses.replace(judged, verdict="undecided", p_value=p_value)
+
+
+def _method_retention(
+    method: str,
+    instances: Instances,
+    controls: Instances | None,
+    matches: Sequence[Sequence[int]],
+    judging: Judging,
+) -> MethodRetention:
+    """Means of one method over all instances, the matched ones, and their controls."""
+    values = instances.retention[method]
+
+    def mean(chosen: np.ndarray) -> MeanRetention:
+        chosen = chosen & ~np.isnan(values)
+        return mean_retention(
+            values[chosen],
+            instances.images[chosen],
+            resamples=judging.resamples,
+            seed=judging.seed,
+        )
+
+    beside = mean_retention(np.zeros(0), np.zeros(0, np.int64))
+    if controls is not None:
+        rows, weights = _weighted(matches)
+        kept = ~np.isnan(controls.retention[method][rows])
+        beside = mean_retention(
+            controls.retention[method][rows][kept],
+            controls.images[rows][kept],
+            weights[kept],
+            resamples=judging.resamples,
+            seed=judging.seed,
+        )
+    return MethodRetention(
+        photographs=mean(np.ones(len(instances), bool)),
+        matched=mean(np.array([bool(one) for one in matches], bool)),
+        controls=beside,
+    )
+
+
+def _weighted(
+    matches: Sequence[Sequence[int]],
+) -> tuple[Int64[np.ndarray, " b"], Float64[np.ndarray, " b"]]:
+    """The matched controls, each with one over the number that its instance has."""
+    rows = np.array([j for one in matches for j in one], np.int64)
+    return rows, np.array([1 / len(one) for one in matches for _ in one], np.float64)
+
+
+def _decide(
+    judged: ClassJudgement, primary: str, range_methods: Sequence[str], judging: Judging
+) -> ClassJudgement:
+    """The verdict of a class that was tested."""
+    here = judged.by_method[primary]
+    assert judged.p_holm is not None
+    assert here.matched.mean is not None
+    assert here.controls.mean is not None
+    limit = judging.half * here.controls.mean
+    drawn = [
+        method
+        for method in range_methods
+        if (found := judged.by_method[method].photographs).interval is not None
+        and found.interval[0] >= limit
+    ]
+    said = f"{_percent(here.matched.mean)} retained, {_percent(here.controls.mean)} of its controls"
+    if judged.p_holm < judging.significance and here.matched.mean < limit:
+        if drawn:
+            return dataclasses.replace(
+                judged,
+                reason=f"{said}, and yet {drawn[0]}, which lies in range(G), retains it",
+            )
+        return dataclasses.replace(judged, verdict="cannot draw", reason=said)
+    if drawn and here.matched.mean >= limit:
+        found = judged.by_method[drawn[0]].photographs
+        assert found.mean is not None
+        return dataclasses.replace(
+            judged,
+            verdict="can draw",
+            range_method=drawn[0],
+            reason=f"{drawn[0]}, which lies in range(G), retains {_percent(found.mean)}",
+        )
+    if here.matched.mean < limit:
+        return dataclasses.replace(judged, reason=f"{said}; not shown to be more than chance")
+    return dataclasses.replace(judged, reason=f"{said}; no method in range(G) retains it")
+
+
+def _take(instances: Instances, rows: np.ndarray) -> Instances:
+    return Instances(
+        instances.images[rows],
+        instances.area[rows],
+        instances.perimeter_ratio[rows],
+        instances.contrast[rows],
+        {method: values[rows] for method, values in instances.retention.items()},
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
