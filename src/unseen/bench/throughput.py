@@ -7,11 +7,8 @@ the same images, turn by turn, so that what else the machine does meets both.
 """
 
 import dataclasses
-import os
-import statistics
-import time
+import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name that everyone reads
 
+from unseen.bench.turns import HEADINGS, Timed, cells, machine, markdown, take_turns
 from unseen.errors import SpecError
 from unseen.images import ImageSource, Preparation, open_images, subset
 from unseen.nn.unified_parsing import Sizes, UnifiedParsing
@@ -54,14 +52,9 @@ class Throughput:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measured(Timed):
     """One way's speed and how its labels agree with the plain loop's."""
 
-    way: str  # "plain", "fp32", "bf16"
-    images_per_second: float  # median over rounds, wall clock
-    cpu_seconds_per_image: float  # median over rounds, this process, all threads
-    ratio: float | None = None  # to the plain loop: median over pairs of turns, wall clock
-    cpu_ratio: float | None = None  # the same in CPU seconds: what a busy machine distorts less
     differing: float | None = None  # share of pixels whose label is another
     widest_margin: float | None = None  # largest lead of the plain winner at such a pixel, logits
 
@@ -83,65 +76,37 @@ def measure(task: Throughput, say: Callable[[str], None] = lambda _: None) -> di
     source = open_images(task.images)
     indices = subset(source, task.count, task.seed)
     plain, fast = _ways(task, source, indices)
-    wall: dict[str, list[float]] = {way: [] for way in ("plain", *fast)}
-    cpu: dict[str, list[float]] = {way: [] for way in wall}
-    for turn in range(task.rounds + 1):
-        for way in wall:
-            started, used = time.perf_counter(), time.process_time()
-            if way == "plain":
-                plain_loop(source, indices, fast[task.precisions[0]], plain)
-            else:
-                segment(source, fast[way], count=task.count, seed=task.seed, workers=task.workers)
-            seconds = (time.perf_counter() - started) / task.count
-            used = (time.process_time() - used) / task.count
-            say(f"{'warm-up' if turn == 0 else f'turn {turn}'}: {way} {1 / seconds:.3g} images/s")
-            if turn > 0:
-                wall[way].append(seconds)
-                cpu[way].append(used)
+    ways: dict[str, Callable[[], object]] = {
+        "plain": lambda: plain_loop(source, indices, fast[task.precisions[0]], plain)
+    }
+    for way, segmenter in fast.items():
+        ways[way] = functools.partial(
+            segment, source, segmenter, count=task.count, seed=task.seed, workers=task.workers
+        )
+    timed = take_turns(ways, images=task.count, rounds=task.rounds, say=say)
     agreement = _agreement(source, indices, plain, fast)
     measured = [
-        Measured(
-            way=way,
-            images_per_second=1 / statistics.median(wall[way]),
-            cpu_seconds_per_image=statistics.median(cpu[way]),
-            ratio=_paired(wall["plain"], wall[way]) if way != "plain" else None,
-            cpu_ratio=_paired(cpu["plain"], cpu[way]) if way != "plain" else None,
-            **agreement.get(way, {}),
-        )
-        for way in wall
+        Measured(**{**dataclasses.asdict(each), **agreement.get(each.way, {})}) for each in timed
     ]
     return {
         "task": {**dataclasses.asdict(task), "precisions": list(task.precisions)},
         "package_version": package_version(),
-        "machine": {
-            "processor": _processor(),
-            "threads": torch.get_num_threads(),
-            "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-            "torch": torch.__version__,
-        },
+        "machine": machine(),
         "measured": [dataclasses.asdict(each) for each in measured],
     }
 
 
 def table(result: dict[str, Any]) -> str:
     """The measurements as a table in Markdown."""
-    lines = [
-        "| way | images/s | CPU s/image | × plain | × plain, CPU | labels that differ "
-        "| widest margin there |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for each in result["measured"]:
-        cells = [
-            each["way"],
-            f"{each['images_per_second']:.3g}",
-            f"{each['cpu_seconds_per_image']:.3g}",
-            "" if each["ratio"] is None else f"{each['ratio']:.2f}",
-            "" if each["cpu_ratio"] is None else f"{each['cpu_ratio']:.2f}",
+    rows = [
+        [
+            *cells(each),
             "" if each["differing"] is None else f"{100 * each['differing']:.3g} %",
             "" if each["widest_margin"] is None else f"{each['widest_margin']:.2g}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        for each in result["measured"]
+    ]
+    return markdown([*HEADINGS, "labels that differ", "widest margin there"], rows)
 
 
 def plain_loop(
@@ -288,18 +253,3 @@ def _agreement(
         }
         for way in fast
     }
-
-
-def _paired(plain: Sequence[float], other: Sequence[float]) -> float:
-    """Median over pairs of turns of how many times faster the other is."""
-    return statistics.median(a / b for a, b in zip(plain, other, strict=True))
-
-
-def _processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} threads" if names else f"{os.cpu_count()} threads"

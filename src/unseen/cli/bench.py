@@ -77,6 +77,42 @@ def throughput(
 
 
 @app.command()
+def sampling(
+    generator: Annotated[
+        str | None,
+        typer.Argument(
+            help="Spec of the generator. Default: the shapes of the published ProGAN at 256×256, "
+            "with random weights.",
+            show_default=False,
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Images a turn.", min=1)] = 8,
+    rounds: Annotated[
+        int, typer.Option(help="Turns of each way, after one to warm up.", min=1)
+    ] = 3,
+    batch_size: Annotated[int, typer.Option(help="Images a call of the generator.", min=1)] = 8,
+    seed: Annotated[int, typer.Option(help="Of latents, and of random weights.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure images a second that a generator draws against a plain loop in the same run."""
+    import json
+
+    from unseen.bench.sampling import SamplingSpeed, measure, table
+
+    task = SamplingSpeed(
+        generator=generator,
+        count=count,
+        rounds=rounds,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+    )
+    result = measure(task, say=lambda line: typer.echo(line, err=True))
+    typer.echo(json.dumps(result, indent=1) if json_ else table(result))
+
+
+@app.command()
 def calibration(
     out: Annotated[Path, typer.Argument(help="Folder of areas and tables; continued if there.")],
     images: Annotated[

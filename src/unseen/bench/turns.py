@@ -1,0 +1,106 @@
+"""Ways of doing the same work, timed turn by turn, so that a busy machine meets them all alike."""
+
+import dataclasses
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timed:
+    """One way's speed, and how it compares with the first way's."""
+
+    way: str
+    images_per_second: float  # median over rounds, wall clock
+    cpu_seconds_per_image: float  # median over rounds, this process, all threads
+    ratio: float | None = None  # to the first way: median over pairs of turns, wall clock
+    cpu_ratio: float | None = None  # the same in CPU seconds: what a busy machine distorts less
+
+
+def take_turns(
+    ways: Mapping[str, Callable[[], object]],
+    *,
+    images: int,
+    rounds: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Timed]:
+    """Time every way once a round, after a round to warm up.
+
+    Args:
+        ways: name → does the work once; the first is the baseline.
+        images: that the work takes, each time.
+        rounds: that count.
+        say: told of every turn.
+    """
+    wall: dict[str, list[float]] = {way: [] for way in ways}
+    cpu: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds + 1):
+        for way, work in ways.items():
+            started, used = time.perf_counter(), time.process_time()
+            work()
+            seconds = (time.perf_counter() - started) / images
+            used = (time.process_time() - used) / images
+            say(f"{'warm-up' if turn == 0 else f'turn {turn}'}: {way} {1 / seconds:.3g} images/s")
+            if turn > 0:
+                wall[way].append(seconds)
+                cpu[way].append(used)
+    baseline = next(iter(ways))
+    return [
+        Timed(
+            way=way,
+            images_per_second=1 / statistics.median(wall[way]),
+            cpu_seconds_per_image=statistics.median(cpu[way]),
+            ratio=None if way == baseline else _paired(wall[baseline], wall[way]),
+            cpu_ratio=None if way == baseline else _paired(cpu[baseline], cpu[way]),
+        )
+        for way in ways
+    ]
+
+
+def machine() -> dict[str, Any]:
+    """What a reader must know about where it was measured, as JSON."""
+    return {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "torch": torch.__version__,
+    }
+
+
+def cells(timed: Mapping[str, Any]) -> list[str]:
+    """What `HEADINGS` head, of one way as JSON."""
+    return [
+        timed["way"],
+        f"{timed['images_per_second']:.3g}",
+        f"{timed['cpu_seconds_per_image']:.3g}",
+        *("" if timed[key] is None else f"{timed[key]:.2f}" for key in ("ratio", "cpu_ratio")),
+    ]
+
+
+HEADINGS = ("way", "images/s", "CPU s/image", "× plain", "× plain, CPU")
+
+
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _paired(plain: Sequence[float], other: Sequence[float]) -> float:
+    """Median over pairs of turns of how many times faster the other is."""
+    return statistics.median(a / b for a, b in zip(plain, other, strict=True))
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} threads" if names else f"{os.cpu_count()} threads"
