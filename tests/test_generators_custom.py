@@ -1,13 +1,18 @@
 """Generators that users write: called as documented, checked, and refused with a reason."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import unseen
 from unseen.errors import GeneratorError, SpecError
 from unseen.generators import Generator, load_generator
+from unseen.pipeline.drawing import DrawnImages
+from unseen.pipeline.sources import open_source
 
 MODULE = """
 import torch
@@ -106,11 +111,58 @@ def test_a_function_cannot_be_split() -> None:
         generator.split("layer4")
 
 
+def documented(first_line: str) -> str:
+    """The example of docs/generators.md that begins with this line."""
+    page = (Path(__file__).parents[1] / "docs" / "generators.md").read_text(encoding="utf-8")
+    (code,) = [
+        code
+        for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        if code.startswith(first_line)
+    ]
+    return str(code)
+
+
+# PyTorch would rather have torch.export; TorchScript files are still what people have
+@pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated:DeprecationWarning")
+def test_the_documented_torchscript_file_is_drawn_and_segmented(module: str) -> None:
+    """The example as the page has it, on a traced network of the sizes that it names."""
+    network = nn.Sequential(
+        nn.Linear(128, 48), nn.Unflatten(1, (3, 4, 4)), nn.Upsample(scale_factor=16), nn.Tanh()
+    )
+    torch.jit.trace(network, torch.zeros(1, 128)).save("generator.pt")
+    Path(f"{module}_traced.py").write_text(documented("import torch, unseen\n\n\ndef make(device"))
+    spec = f"python:{module}_traced:make"
+    generator = load_generator(spec)
+    latents = generator.latents(range(5))
+    with torch.no_grad():
+        torch.testing.assert_close(generator(latents), network(latents))
+    other = Path("other.pt")
+    torch.jit.trace(network, torch.zeros(1, 128)).save(other)
+    assert load_generator(f"{spec}?file=other.pt").resolution == 64
+    areas = unseen.segment(spec, Halves(), count=5)
+    assert areas.names[4] == "00000004.png"
+    expected = (generator(latents).mean(dim=1) > 0).sum(dim=(1, 2))
+    np.testing.assert_allclose(areas.pixels[:, 1], expected, atol=40)  # of 4096: rounding to 8 bits
+
+
+class Halves:
+    """Labels what is darker and what is lighter than grey."""
+
+    channels = {"object": ("dark", "light")}  # noqa: RUF012
+    resolution = 64
+    provenance = {"spec": "halves"}  # noqa: RUF012
+
+    def label_maps(self, images: np.ndarray, channel: str = "object") -> np.ndarray:
+        return (images.mean(axis=1) > 127.5).astype(np.uint8)
+
+
 @pytest.mark.real
 def test_a_generator_from_the_package_index_draws_as_it_does_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("gan_face_generate", reason="pip install --no-deps gan-face-generate")
+    pytest.importorskip(
+        "gan_face_generate", reason="pip install --no-deps gan-face-generate==1.1.1"
+    )
     from gan_face_generate.models import Generator as Theirs
 
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs" / "examples"))
@@ -127,6 +179,9 @@ def test_a_generator_from_the_package_index_draws_as_it_does_by_itself(
     head, tail = generator.split("2")
     assert head(latents).shape == (8, 128, 16, 16)
     torch.testing.assert_close(tail(head(latents)), images)
+    side = open_source("python:faces:make")
+    assert isinstance(side, DrawnImages)
+    assert np.abs(side.read(7) - 127.5 * (images[7].numpy() + 1)).max() <= 0.51  # rounded to 8 bits
     # Faces on backgrounds of every brightness: a broken network draws one grey
     assert images.mean(dim=(1, 2, 3)).std() > 0.05
     assert images.std(dim=(2, 3)).mean() > 0.1
