@@ -15,6 +15,8 @@ _PUBLIC: dict[str, str] = {
     "check_comparable": "unseen.records",
     "compare": "unseen.pipeline.compare",
     "concatenate": "unseen.records",
+    "evidence": "unseen.pipeline.evidence",
+    "evidence_of_inversions": "unseen.pipeline.evidence",
     "load_generator": "unseen.generators",
     "load_inverter": "unseen.inversion.checkpoints",
     "load_segmenter": "unseen.segmenters",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
+from unseen.churchyard.classes import CLASS_NAMES
 from unseen.churchyard.scene import RENDERER_VERSION, World, parse_without
 from unseen.images.naming import NumberedNames
 from unseen.provenance import canonical_json, sha256_of_parts
@@ -28,6 +29,11 @@ class ChurchyardSource:
     def endless(self) -> bool:
         """True: any index is a scene."""
         return True
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the labels of `label_map` are called."""
+        return CLASS_NAMES
 
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
         """Picture `index`."""

@@ -3,6 +3,7 @@
 Plain text; the template escapes it.
 """
 
+from unseen.records.areas import nothing
 from unseen.records.comparison import ClassRow, Comparison, Fsd, GeneratedSide, Interval, Verdict
 
 # Okabe and Ito's palette, darkened for text on white where needed: told apart by colour-blind
@@ -35,14 +36,10 @@ VERDICT_MEANINGS: dict[Verdict, str] = {
     "untested": "seen in fewer than 10 images of both sides together",
 }
 
-# Class 0 is hidden in the paper's histogram because UPP calls it "none". Label sets without such a
-# class begin with a real one ("wall" in ADE20K), which must not be hidden: the name decides.
-_NOTHING = {"none", "other", "others", "background", "void", "unlabeled", "unlabelled", "unknown"}
-
 
 def is_nothing(comparison: Comparison, row: ClassRow) -> bool:
     """Whether the row is the label set's word for "no class"."""
-    return row.column == comparison.columns[0] and row.name.casefold() in _NOTHING
+    return row.column == nothing(comparison.columns)
 
 
 def occurs(row: ClassRow) -> bool:

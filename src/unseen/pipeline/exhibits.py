@@ -75,15 +75,38 @@ def _write(
     pictures: Iterable[tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]],
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     for i, (name, image, label_map) in enumerate(pictures):
-        suffix = "png" if max(image.shape[1:]) <= _SMALL else "jpg"
-        image_path = f"pictures/{side}/{i:05d}.{suffix}"
-        label_path = f"pictures/{side}/{i:05d}-labels.png"
-        with write_aside(folder / image_path) as aside:
-            picture = Image.fromarray(image.transpose(1, 2, 0))
-            if suffix == "png":
-                picture.save(aside)
-            else:
-                picture.save(aside, quality=_JPEG_QUALITY, subsampling=0)
-        with write_aside(folder / label_path) as aside:
-            Image.fromarray(label_map.astype(np.uint16)).save(aside)
-        yield name, (image_path, label_path)
+        stem = f"pictures/{side}/{i:05d}"
+        yield name, (write_picture(folder, stem, image), write_label_map(folder, stem, label_map))
+
+
+def write_picture(folder: Path, stem: str, image: UInt8[np.ndarray, "3 h w"]) -> str:
+    """Write a picture beside a record, as PNG where it is small, else as JPEG.
+
+    Args:
+        folder: of the record.
+        stem: its path below the folder, without the ending, with forward slashes.
+        image: 8-bit RGB.
+
+    Returns:
+        Its path below the folder.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    small = max(image.shape[1:]) <= _SMALL
+    path = f"{stem}.png" if small else f"{stem}.jpg"
+    with write_aside(folder / path) as aside:
+        picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+        if small:
+            picture.save(aside)
+        else:
+            picture.save(aside, quality=_JPEG_QUALITY, subsampling=0)
+    return path
+
+
+def write_label_map(folder: Path, stem: str, label_map: Integer[np.ndarray, "h w"]) -> str:
+    """Write a label map beside a record as 16-bit PNG, `STEM-labels.png` (see `write_picture`)."""
+    path = f"{stem}-labels.png"
+    with write_aside(folder / path) as aside:
+        Image.fromarray(label_map.astype(np.uint16)).save(aside)
+    return path

@@ -12,6 +12,16 @@ from jaxtyping import Float64, UInt32
 
 from unseen.errors import RecordError
 
+# Class 0 is hidden in the paper's histogram because UPP calls it "none". Label sets without such a
+# class begin with a real one ("wall" in ADE20K), which must not be hidden: the name decides.
+_NOTHING = {"none", "other", "others", "background", "void", "unlabeled", "unlabelled", "unknown"}
+
+
+def nothing(columns: Sequence[str]) -> str | None:
+    """The column that is the label set's word for "no class", if it has one."""
+    first = columns[0] if columns else ""
+    return first if class_name(first).casefold() in _NOTHING else None
+
 
 def class_name(column: str) -> str:
     """The class of a column: "person" of "object/person"."""
