@@ -11,6 +11,7 @@ _PUBLIC: dict[str, str] = {
     "Areas": "unseen.records",
     "DrawnImages": "unseen.pipeline.drawing",
     "FunctionGenerator": "unseen.generators.custom",
+    "InverterTraining": "unseen.inversion.training",
     "Sampling": "unseen.pipeline.sample",
     "check_comparable": "unseen.records",
     "compare": "unseen.pipeline.compare",
@@ -28,6 +29,7 @@ _PUBLIC: dict[str, str] = {
     "report": "unseen.pages",
     "sample": "unseen.pipeline.sample",
     "segment": "unseen.pipeline.segment",
+    "train_inverter": "unseen.inversion.training",
     "write_areas": "unseen.records",
 }
 

@@ -33,7 +33,7 @@ def inverter_of(generator: Generator, cut: str, architecture: Architecture) -> I
 
 
 SMALL = Architecture(width=4)
-RELEASED = Architecture(family="iccv2019")
+RELEASED = Architecture(family="iccv2019", width=8)  # a ResNet-18's is 64
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_released_file_that_does_not_fit_names_its_first_tensors(tmp_path: Pat
     spec = parse_spec(f"ganseeing:{tmp_path / 'church.pth'}")
     with pytest.raises(
         CheckpointError,
-        match=r"resnet\.layer5\.conv5\.weight has shape \(8, 512, 1, 1\) where \(6, 512, 1, 1\)",
+        match=r"resnet\.layer5\.conv5\.weight has shape \(8, 64, 1, 1\) where \(6, 64, 1, 1\)",
     ):
         load_ganseeing(spec, progan(widths=(8, 8, 6, 8)))
     with pytest.raises(CheckpointError, match="inverts 4 layers and a tail; the generator has 3"):

@@ -14,7 +14,7 @@ from unseen.inversion.inverter import Inverter
 from unseen.inversion.layers import split_generator
 from unseen.inversion.networks import Architecture, LatentInverter, LayerInverter, TailResNet
 
-RELEASED = Architecture(family="iccv2019")
+RELEASED = Architecture(family="iccv2019", width=8)  # a ResNet-18's is 64
 # what the tail is at the paper's size: 256×256 images, r4 of 512×8×8
 STAGES = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sample": ("unseen.cli.sample", "Draw images of a generator, by index."),
     "segment": ("unseen.cli.segment", "Measure how much of every image each class covers."),
     "compare": ("unseen.cli.compare", "Compare generated images with real ones, class by class."),
+    "train": ("unseen.cli.train", "Train an inverter of a generator, layer by layer."),
     "evidence": ("unseen.cli.evidence", "See what reconstructions of photographs no longer have."),
     "report": ("unseen.cli.report", "Draw the page again from the record, without any model."),
     "churchyard": ("unseen.cli.churchyard", "The built-in world: train its networks."),

@@ -83,8 +83,11 @@ def read_ganseeing(path: Path, generator: Generator, text: str) -> Inverter:
         "weights_sha256": sha256_of_file(path),
         "generator": dict(generator.provenance),
     }
+    first = state.get("resnet.conv1.weight")
+    width = 64 if first is None or first.ndim == 0 else len(first)
     with torch.device("meta"):
-        inverter = Inverter(split.shapes, Architecture(family="iccv2019"), provenance)
+        architecture = Architecture(family="iccv2019", width=width)
+        inverter = Inverter(split.shapes, architecture, provenance)
     names = {_renamed(name): name for name in state}
     fill_inverter(
         inverter,

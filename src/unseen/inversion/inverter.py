@@ -61,13 +61,23 @@ class Inverter(nn.Module):
     def estimates(self, images: Float[Tensor, "n 3 h w"]) -> dict[str, Tensor]:
         """Every layer's estimated features by the layer's name, from the cut to "z"."""
         features: Tensor = self.tail(images)
-        return {self.layer_names[-1]: features, **self.below(features, len(self.layers))}
+        names = self.layer_names
+        return {names[-1]: features, **invert_layers(tuple(self.layers), names, features)}
 
-    def below(self, features: Float[Tensor, "n ..."], number: int) -> dict[str, Tensor]:
-        """What e_number … e_1 make of the features of layer `number`, down to "z"."""
-        found = {}
-        names: Sequence[str] = ("z", *self.layer_names)
-        for index in reversed(range(number)):
-            features = self.layers[index](features)
-            found[names[index]] = features
-        return found
+
+def invert_layers(
+    inverters: Sequence[nn.Module], names: Sequence[str], features: Float[Tensor, "n ..."]
+) -> dict[str, Tensor]:
+    """What e_b … e_1 make of the features of layer b: those of every layer below, and "z".
+
+    Args:
+        inverters: e_1 … e_b.
+        names: of layers 1 … b; more are left alone.
+        features: of layer b.
+    """
+    below = ("z", *names)
+    found = {}
+    for index in reversed(range(len(inverters))):
+        features = inverters[index](features)
+        found[below[index]] = features
+    return found

@@ -29,8 +29,8 @@ class Architecture:
 
     family: Family = "residual"  # of the tail's inverter
     halfsize: bool | None = None  # iccv2019: pool with stride 1; None: as the sizes need
-    width: int = 32  # residual: channels at half the image's resolution, doubled with each halving
-    largest_width: int = 256  # residual
+    width: int | None = None  # channels of the first stage; None: a ResNet-18's 64, or 32
+    largest_width: int = 256  # residual: each halving doubles the width, up to this
     blocks: int = 2  # residual: a resolution before the cut's
     last_blocks: int = 4  # residual: at the cut's resolution
 
@@ -49,7 +49,18 @@ def tail_inverter(shapes: GeneratorShapes, architecture: Architecture) -> nn.Mod
             f"(c, h, h) that is not larger than the images' {shapes.resolution}"
         )
     if architecture.family == "iccv2019":
-        return TailResNet(shape[0], shapes.resolution, shape[1], halfsize=architecture.halfsize)
+        return TailResNet(
+            shape[0],
+            shapes.resolution,
+            shape[1],
+            halfsize=architecture.halfsize,
+            width=architecture.width or 64,
+        )
+    if architecture.halfsize is not None:
+        raise SpecError(
+            "halfsize is the iccv2019 architecture's and this one has no pooling; leave it out, or "
+            "choose the preset iccv2019"
+        )
     return ResidualTail(shape[0], shapes.resolution, shape[1], architecture)
 
 
@@ -174,13 +185,20 @@ class TailResNet(nn.Sequential):
         resolution: side of the images.
         size: side of r_n.
         halfsize: whether the pooling has stride 1; None: as the sizes need.
+        width: channels of the first stage; a ResNet-18's are 64.
 
     Raises:
         SpecError: `halfsize` cannot be had with these sizes.
     """
 
     def __init__(
-        self, outputs: int, resolution: int, size: int, *, halfsize: bool | None = None
+        self,
+        outputs: int,
+        resolution: int,
+        size: int,
+        *,
+        halfsize: bool | None = None,
+        width: int = 64,
     ) -> None:
         halvings = int(math.log2(resolution / size))
         order = ["maxpool", "conv1", "layer2", "layer3", "layer4"]
@@ -195,20 +213,21 @@ class TailResNet(nn.Sequential):
                 f"{size}×{size} at the cut leave {halvings} halvings; leave it out"
             )
         layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv1=nn.Conv2d(3, 64, 7, stride=stride["conv1"], padding=3, bias=False),
-            bn1=nn.BatchNorm2d(64),
+            conv1=nn.Conv2d(3, width, 7, stride=stride["conv1"], padding=3, bias=False),
+            bn1=nn.BatchNorm2d(width),
             relu=nn.ReLU(),
             maxpool=nn.MaxPool2d(3, stride=stride["maxpool"], padding=1),
         )
-        for number, (inputs, width) in enumerate(itertools.pairwise((64, 64, 128, 256, 512)), 1):
+        widths = (width, width, 2 * width, 4 * width, 8 * width)
+        for number, (inputs, channels) in enumerate(itertools.pairwise(widths), 1):
             step = stride.get(f"layer{number}", 1)
             layers[f"layer{number}"] = nn.Sequential(
-                BasicBlock(inputs, width, step), BasicBlock(width, width, 1)
+                BasicBlock(inputs, channels, step), BasicBlock(channels, channels, 1)
             )
         if resolution != size * math.prod(stride.values()):
             layers["pool5"] = nn.AdaptiveAvgPool2d(size)
         layers["layer5"] = nn.Sequential(
-            OrderedDict(conv5=nn.Conv2d(512, outputs, 1), relu5=nn.LeakyReLU(0.2))
+            OrderedDict(conv5=nn.Conv2d(8 * width, outputs, 1), relu5=nn.LeakyReLU(0.2))
         )
         super().__init__(layers)
         for name, module in self.named_modules():
@@ -250,7 +269,7 @@ class ResidualTail(nn.Sequential):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels = 3
         for level in range(max(halvings, 1)):
-            width = min(architecture.width * 2**level, architecture.largest_width)
+            width = min((architecture.width or 32) * 2**level, architecture.largest_width)
             if halvings:
                 down = nn.Conv2d(channels, width, 4, stride=2, padding=1)
             else:

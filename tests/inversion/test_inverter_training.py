@@ -1,0 +1,377 @@
+"""Training of inverters: losses, what is trained when, resumption, refusals, the command."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.inversion.networks import dcgan, progan, styled
+from torch.nn import functional
+
+from unseen.cli.main import run
+from unseen.errors import CheckpointError, GeneratorError, SpecError, TrainingError
+from unseen.generators.custom import FunctionGenerator
+from unseen.generators.network import LayeredGenerator
+from unseen.generators.progan import ProGAN
+from unseen.inversion.checkpoints import load_inverter
+from unseen.inversion.inverter import Inverter
+from unseen.inversion.layers import split_generator
+from unseen.inversion.networks import Architecture
+from unseen.inversion.recipes import PRESETS, Budget, Recipe
+from unseen.inversion.training import (
+    HELD_OUT_SEED,
+    InverterTraining,
+    measure_loss,
+    train_inverter,
+)
+from unseen.training import TrainingProgress, step_seed
+
+STEPS = Budget(steps=7, learning_rate=1e-3)  # neither a multiple of 3 nor of 5
+SMALL = Architecture(width=4, blocks=1, last_blocks=1)
+JOINT = Recipe(
+    joint=dataclasses.replace(STEPS, average_decay=0.9, clip_norm=1.0, weight_decay=0.1),
+    batch_size=4,
+    architecture=SMALL,
+    layers_within=True,
+)
+EVERY_STAGE = Recipe(
+    joint=STEPS,
+    layers=dataclasses.replace(STEPS, steps=3),
+    second_layer=dataclasses.replace(STEPS, steps=2),
+    tail=STEPS,
+    bottom=dataclasses.replace(STEPS, steps=2),
+    batch_size=4,
+    architecture=Architecture(family="iccv2019", width=4),
+    estimated=("layers",),
+    recovered=("z", "layers", "x"),
+)
+
+
+def task(folder: Path | None, recipe: Recipe = JOINT, **settings: Any) -> InverterTraining:
+    return InverterTraining(
+        folder=folder,
+        recipe=recipe,
+        **{"held_out": 8, "checkpoint_every": 3, "validate_every": 5, **settings},
+    )
+
+
+def weights(inverter: Inverter) -> dict[str, torch.Tensor]:
+    return inverter.state_dict()
+
+
+def same(one: Inverter, other: Inverter) -> bool:
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_losses_are_what_their_names_say() -> None:
+    estimated, true = torch.randn(3, 5, 2, 2), torch.randn(3, 5, 2, 2)
+    a, b = estimated.permute(0, 2, 3, 1).reshape(-1, 5), true.permute(0, 2, 3, 1).reshape(-1, 5)
+    cosine = 1 - (a * b).sum(1) / a.norm(dim=1) / b.norm(dim=1)  # over channels, at every pixel
+    torch.testing.assert_close(measure_loss("cosine", estimated, true), cosine.mean())
+    torch.testing.assert_close(measure_loss("l1", estimated, true), (a - b).abs().mean())
+    torch.testing.assert_close(measure_loss("mse", estimated, true), (a - b).square().mean())
+    half = measure_loss("mse", estimated.bfloat16(), true.bfloat16())
+    assert half.dtype == torch.float32
+
+
+def test_three_steps_of_the_joint_stage_are_those_written_by_hand(tmp_path: Path) -> None:
+    generator = progan()
+    budget = Budget(steps=3, learning_rate=1e-3)
+    recipe = Recipe(
+        joint=budget,
+        batch_size=4,
+        architecture=SMALL,
+        estimated=("cut",),
+        recovered=("z", "layer1", "x"),
+    )
+    trained = train_inverter(generator, task(tmp_path, recipe, cut="layer2", seed=9))
+    split = split_generator(generator, "layer2")
+    first, second = split.layers
+    with torch.random.fork_rng():
+        torch.manual_seed(step_seed(9, "joint", -1))
+        inverter = Inverter(split.shapes, SMALL).train()
+    optimizer = torch.optim.AdamW(inverter.parameters(), 1e-3, weight_decay=0)
+    for index in range(3):
+        source = torch.Generator().manual_seed(step_seed(9, "joint", index))
+        latents = torch.randn(4, 8, generator=source)
+        with torch.no_grad():
+            r1 = first(latents)
+            r2 = second(r1)
+            images = split.tail(r2)
+        found = inverter.estimates(images)
+        again = first(found["z"])
+        drawn = split.tail(second(again))
+        loss = sum(
+            (1 - functional.cosine_similarity(a, b, dim=1, eps=1e-12)).mean()
+            for a, b in [(found["layer2"], r2), (found["z"], latents), (again, r1)]
+        ) + functional.mse_loss(drawn, images)
+        assert isinstance(loss, torch.Tensor)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for name, value in weights(trained).items():
+        # the same sums in another order, and channels-last convolutions: float32 rounding, which
+        # Adam's first steps of size 1e-3 enlarge where a gradient is nearly zero
+        torch.testing.assert_close(value, weights(inverter)[name], rtol=1e-3, atol=2e-5)
+
+
+def test_a_layer_is_trained_on_its_left_loss_and_a_hundredth_of_its_right(tmp_path: Path) -> None:
+    generator = progan()
+    train_inverter(generator, task(tmp_path, EVERY_STAGE, cut="layer2", seed=4))
+    header, *rows = (tmp_path / "e_2.csv").read_text().splitlines()
+    values = dict(zip(header.split(","), map(float, rows[-1].split(",")), strict=True))
+    assert values["loss"] == pytest.approx(values["left"] + 0.01 * values["right"], rel=1e-6)
+    header = (tmp_path / "e_f.csv").read_text().splitlines()[0]
+    assert "right" not in header  # the tail has the left loss only
+
+
+def test_every_stage_begins_with_what_was_trained_before_it(tmp_path: Path) -> None:
+    rate_of_nothing = dataclasses.replace(STEPS, learning_rate=0.0, steps=1)
+    recipe = dataclasses.replace(EVERY_STAGE, joint=rate_of_nothing)
+    inverter = train_inverter(progan(), task(tmp_path, recipe, cut="layer2"))
+
+    def kept(stage: str) -> dict[str, torch.Tensor]:
+        state = torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)
+        return state["learner"]["network"]
+
+    joint = kept("joint")
+    for name, value in kept("bottom_2").items():
+        if "running" not in name and "num_batches" not in name:  # batch norm sees one batch more
+            assert torch.equal(joint[f"layers.{name}"], value)
+    for name, value in kept("e_f").items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(joint[f"tail.{name}"], value)
+    assert list(inverter.layer_names) == ["layer1", "layer2"]
+    names = sorted(path.stem for path in tmp_path.glob("*.csv"))
+    assert names == ["bottom_1", "bottom_2", "e_1", "e_2", "e_f", "joint"]
+    assert len((tmp_path / "e_2.csv").read_text().splitlines()) == 2  # its own two steps, one row
+
+
+@pytest.mark.parametrize("recipe", [JOINT, EVERY_STAGE])
+def test_resumed_equals_uninterrupted(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = progan()
+    whole = train_inverter(generator, task(tmp_path / "whole", recipe, cut="layer2"))
+    stops = iter([2, 9, 11])  # losses taken before each interruption
+
+    def interrupted(folder: Path) -> None:
+        left = next(stops)
+
+        def counting(*arguments: Any) -> torch.Tensor:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            return measure_loss(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("unseen.inversion.training.measure_loss", counting)
+            with pytest.raises(KeyboardInterrupt):
+                train_inverter(generator, task(folder, recipe, cut="layer2"))
+
+    for _ in range(3):
+        interrupted(tmp_path / "parts")
+    parts = train_inverter(generator, task(tmp_path / "parts", recipe, cut="layer2"))
+    assert same(whole, parts)
+    assert whole.provenance == parts.provenance
+    for log in (tmp_path / "whole").glob("*.csv"):
+        assert log.read_text() == (tmp_path / "parts" / log.name).read_text()
+    files = [(tmp_path / run / "inverter.safetensors").read_bytes() for run in ("whole", "parts")]
+    assert files[0] == files[1]
+
+
+def weights_file(folder: Path) -> Path:
+    """A ProGAN at 8×8 as a file."""
+    torch.manual_seed(0)
+    folder.mkdir(exist_ok=True)
+    path = folder / "generator.safetensors"
+    save_file(ProGAN((4, 4, 4)).state_dict(), path)
+    return path
+
+
+TRIAL = ["--budget", "0.003", "--batch-size", "4", "--device", "cpu", "--cut", "layer2"]
+
+
+def killed_at_random(folder: Path, kills: int) -> None:
+    """Train by command, killed at moments spread over the training."""
+    generator = weights_file(folder.parent)
+    command = [sys.executable, "-m", "unseen", "train", f"progan:{generator}", str(folder)]
+    moments = torch.rand(kills, generator=torch.Generator().manual_seed(kills)).tolist()
+    for moment in moments:
+        process = subprocess.Popen([*command, *TRIAL], stdout=subprocess.DEVNULL)
+        while not folder.exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moment)  # seconds; about what the steps take
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def to_its_end(folder: Path) -> bytes:
+    generator = weights_file(folder.parent)
+    assert run(["train", f"progan:{generator}", str(folder), *TRIAL]) == 0
+    return (folder / "inverter.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_training_goes_on_to_the_same_file(tmp_path: Path, kills: int) -> None:
+    killed_at_random(tmp_path / "killed", kills)
+    assert to_its_end(tmp_path / "killed") == to_its_end(tmp_path / "whole")
+
+
+def test_a_loss_that_is_no_number_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "unseen.inversion.training.measure_loss",
+        lambda name, estimated, true: measure_loss(name, estimated, true) * torch.nan,
+    )
+    with pytest.raises(TrainingError, match="is nan at step 1 of stage 'joint'"):
+        train_inverter(progan(), task(tmp_path))
+    assert not (tmp_path / "inverter.safetensors").exists()
+
+
+def test_another_generator_or_recipe_does_not_go_on_in_the_same_folder(tmp_path: Path) -> None:
+    train_inverter(progan(), task(tmp_path))
+    with pytest.raises(CheckpointError, match="another training"):
+        train_inverter(progan(seed=1), task(tmp_path))
+    longer = dataclasses.replace(JOINT, batch_size=5)
+    with pytest.raises(CheckpointError, match="another training"):
+        train_inverter(progan(), task(tmp_path, longer))
+
+
+def test_training_improves_the_held_out_correlations() -> None:
+    recipe = Recipe(
+        joint=Budget(steps=100, learning_rate=1e-2, warmup=10, cosine=True),
+        batch_size=16,
+        architecture=SMALL,
+        layers_within=True,
+    )
+    measured = [
+        train_inverter(progan(), task(None, recipe.scaled(share), cut="layer2", held_out=64))
+        for share in (0.01, 1.0)  # one step, and all of them
+    ]
+    before, after = (inverter.provenance["held_out"] for inverter in measured)
+    for name in ("z", "cut", "x"):
+        # at 64 images a correlation of 8 dimensions has a standard error of about 0.12 / √8
+        assert after[f"{name}_correlation"] > before[f"{name}_correlation"] + 0.2, name
+
+
+def test_validation_is_held_out_and_in_evaluation_mode(tmp_path: Path) -> None:
+    generator = progan()
+    inverter = train_inverter(generator, task(tmp_path, cut="layer2"))
+    latents = generator.latents(range(8), seed=HELD_OUT_SEED)
+    with torch.no_grad():
+        found = inverter(generator(latents))
+    pooled = torch.corrcoef(torch.stack([latents.flatten(), found.flatten()]))[0, 1]
+    # float32, and batches of another size
+    assert inverter.provenance["held_out"]["z_pooled"] == pytest.approx(float(pooled), abs=1e-4)
+    more = train_inverter(generator, task(tmp_path / "more", cut="layer2", validate_every=1))
+    assert same(inverter, more)  # looking changes nothing
+
+
+def test_training_leaves_the_generator_and_the_random_stream_alone() -> None:
+    generator = progan()
+    generator.network.requires_grad_(True)
+    before = split_generator(generator, "layer2").weights_sha256
+    state = torch.get_rng_state()
+    train_inverter(generator, task(None, cut="layer2"))
+    assert torch.equal(state, torch.get_rng_state())
+    assert split_generator(generator, "layer2").weights_sha256 == before
+    assert all(value.requires_grad for value in generator.network.parameters())
+    assert all(value.grad is None for value in generator.network.parameters())
+
+
+@pytest.mark.parametrize("generator", [progan(), dcgan()])
+@pytest.mark.parametrize("recipe", [JOINT, EVERY_STAGE])
+def test_bf16_and_any_generator_train(generator: LayeredGenerator, recipe: Recipe) -> None:
+    inverter = train_inverter(generator, task(None, recipe, precision="bf16"))
+    assert {value.dtype for value in inverter.parameters()} == {torch.float32}
+    assert inverter(generator(generator.latents([0]))).shape == (1, generator.latent_size)
+    assert not inverter.training
+
+
+def test_provenance_says_what_was_trained_and_the_file_keeps_it(tmp_path: Path) -> None:
+    generator = progan()
+    inverter = train_inverter(generator, task(tmp_path, cut="layer2", seed=5))
+    about = inverter.provenance
+    assert about["generator"] == {"spec": "progan:toy-0"}
+    assert (about["seed"], about["preset"], about["samples"]) == (5, "custom", 28)
+    again = load_inverter(tmp_path / "inverter.safetensors", generator)
+    assert again.provenance == json.loads(json.dumps(about))
+    assert same(inverter, again)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"precision": "fp8"}, "precision is 'fp8'"),
+        ({"held_out": 1}, "need at least 2"),
+        ({"cut": "layer9"}, "it has no such layer"),
+        ({"recipe": dataclasses.replace(JOINT, batch_size=1)}, "need at least 2"),
+        ({"recipe": dataclasses.replace(JOINT, recovered=("y",))}, "no loss 'y'; choose some"),
+        ({"recipe": dataclasses.replace(JOINT, estimated=("x",))}, "estimates no image"),
+        ({"recipe": dataclasses.replace(JOINT, estimated=(), recovered=())}, "has no loss"),
+        (
+            {"recipe": dataclasses.replace(JOINT, architecture=Architecture(halfsize=True))},
+            "halfsize is the iccv2019",
+        ),
+    ],
+)
+def test_settings_that_make_no_training_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        train_inverter(progan(), dataclasses.replace(task(None), **changes))
+
+
+def test_generators_that_cannot_be_split_are_refused() -> None:
+    function = FunctionGenerator(
+        lambda latents: latents[:, :3, None, None], latent_size=4, resolution=1
+    )
+    for generator in (function, styled()):
+        with pytest.raises(GeneratorError, match=r"cannot be split|gives Pair"):
+            train_inverter(generator, task(None))
+
+
+def test_the_command_trains_goes_on_and_says_what_it_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = weights_file(tmp_path)
+    options = ["--budget", "1e-9", "--batch-size", "4", "--cut", "layer1", "--device", "cpu"]
+    command = ["train", f"progan:{generator}", str(tmp_path / "out"), *options]
+    chosen = ["--recovered", "z", "--estimated", "none", "--layer-loss", "l1", "--tensorboard"]
+    for _ in range(2):
+        assert run([*command, *chosen]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"{tmp_path / 'out' / 'inverter.safetensors'}: layers layer1; ")
+        assert "256 held-out images: z " in out
+    recipe = load_inverter(
+        tmp_path / "out" / "inverter.safetensors", progan_of(generator)
+    ).provenance["recipe"]
+    assert (recipe["recovered"], recipe["estimated"], recipe["layer_loss"]) == (["z"], [], "l1")
+    assert recipe["image_loss"] == PRESETS["default"].image_loss
+    assert list((tmp_path / "out" / "tensorboard" / "joint").iterdir())
+    assert run([*command, "--layer-loss", "mse"]) == 1
+    assert "another training" in capsys.readouterr().err
+
+
+def progan_of(path: Path) -> LayeredGenerator:
+    from unseen.generators import load_generator
+
+    generator = load_generator(f"progan:{path}")
+    assert isinstance(generator, LayeredGenerator)
+    return generator
+
+
+def test_progress_is_told_of_every_stage(tmp_path: Path) -> None:
+    seen: list[TrainingProgress] = []
+    train_inverter(progan(), task(tmp_path, EVERY_STAGE, cut="layer1"), progress=seen.append)
+    assert list(dict.fromkeys(one.stage for one in seen)) == ["e_1", "e_f", "bottom_1", "joint"]
+    assert "x_correlation" in seen[-1].metrics
