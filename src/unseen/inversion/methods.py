@@ -1,0 +1,415 @@
+"""The six ways to reconstruct an image, through one interface.
+
+(a) optimise z from a random start; (b) the z of an encoder that was trained end to end; (c)
+optimise z from b; (d) the z of the layer-wise inverter E; (e) optimise z from d; (f) from E(x),
+optimise perturbations δ_i of chosen layers: r = δ_n + g_n(…(δ_1 + g_1(E(x)))), x' = G_f(r).
+
+a to e lie in the range of G and show what G can draw; f searches a larger set and bounds from
+above what any r could give.
+Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, section 3.2 and figure 6.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unseen.errors import ImageError, SpecError
+from unseen.generators import Generator
+from unseen.inversion.inverter import Inverter
+from unseen.inversion.layers import split_generator
+from unseen.inversion.optimise import LBFGS, Adam, Optimiser, in_company, minimise
+from unseen.inversion.perceptual import PERCEPTUAL_NAMES, Perceptual, PerceptualName
+from unseen.records.inversions import METHODS, Method
+
+Distance = Literal["l1", "mse"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inversion:
+    """How an image is reconstructed: which method, what is searched, and what is minimised.
+
+    The loss of one image is mean |x' − x| + perceptual_weight · distance of the features +
+    regularisation · Σ_i mean(δ_i²); the last for method f alone.
+    """
+
+    method: Method = "f"
+    cut: str | None = None  # the layer whose output is r; None: the inverter's last
+    perturbed: int | tuple[str, ...] | None = None  # f: layers; 3: the first three; None: to cut
+    optimiser: Optimiser = Adam(steps=400, learning_rate=0.07, momentum=0.97, falling=True)  # noqa: RUF009 frozen
+    perceptual: PerceptualName = "vgg16"
+    normalised: bool = True  # VGG-16's input by ImageNet's mean and deviation
+    perceptual_weight: float = 1.0
+    perceptual_distance: Distance = "l1"  # mean of |difference|, or of its square
+    regularisation: float = 1.0  # λ_reg
+    seed: int = 0  # of method a's random latents
+
+    def to_json(self) -> dict[str, Any]:
+        """All that decides the result, as JSON."""
+        optimiser = {
+            "name": "adam" if isinstance(self.optimiser, Adam) else "lbfgs",
+            **dataclasses.asdict(self.optimiser),
+        }
+        return {**dataclasses.asdict(self), "optimiser": optimiser}
+
+
+PRESETS: Mapping[str, Inversion] = {
+    "default": Inversion(),
+    # The release's optimisation of layers: one image at a time there, the same steps here.
+    "iccv2019": Inversion(
+        perturbed=3,
+        optimiser=Adam(steps=3000, learning_rate=0.01, halved_at=(800, 1200, 1800)),
+        normalised=False,
+    ),
+    # The release's optimisation of z, for methods a, c and e: L1 + 0.25 · mean (E(x') − E(x))².
+    "iccv2019-z": Inversion(
+        method="e",
+        optimiser=LBFGS(steps=3000),
+        perceptual="latents",
+        perceptual_weight=0.25,
+        perceptual_distance="mse",
+    ),
+}
+
+
+def preset(name: str, **changes: Any) -> Inversion:
+    """A preset's settings with some of them changed.
+
+    Args:
+        name: of `PRESETS`.
+        changes: fields of `Inversion`; `steps` is the optimiser's.
+
+    Raises:
+        SpecError: no such preset, method, features or number of steps.
+    """
+    if name not in PRESETS:
+        raise SpecError(f"no preset is called {name!r}; known: {', '.join(PRESETS)}")
+    settings = PRESETS[name]
+    steps = changes.pop("steps", None)
+    if steps is not None:
+        if steps < 1:
+            raise SpecError(f"{steps} steps were asked for; at least 1 is needed")
+        changes["optimiser"] = dataclasses.replace(settings.optimiser, steps=steps)
+    for field, what, known in (
+        ("method", "method is", METHODS),
+        ("perceptual", "perceptual features are", PERCEPTUAL_NAMES),
+    ):
+        if changes.get(field, known[0]) not in known:
+            raise SpecError(f"no {what} called {changes[field]!r}; known: {', '.join(known)}")
+    return dataclasses.replace(settings, **changes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inverted:
+    """What was found for one image; without a batch axis. Where it failed, tensors are NaN."""
+
+    row: int  # in the batch
+    reconstruction: Tensor  # (3, h, w), in [−1, 1]
+    latents: Tensor  # (z,): what was found, or of method f what it began from
+    features: Tensor  # r at the cut
+    deltas: Mapping[str, Tensor]  # by layer; method f's
+    loss: float
+    terms: Mapping[str, float]  # "pixel", "perceptual", "regularisation": before weighting
+    steps: int  # evaluations of loss and gradient
+    failed: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InvertedBatch:
+    """What was found for a batch, in its order. Where an image failed, its values are NaN."""
+
+    reconstructions: Float[Tensor, "n 3 h w"]
+    latents: Float[Tensor, "n z"]
+    features: Tensor  # (n, …): r at the cut
+    deltas: Mapping[str, Tensor]
+    losses: Float[Tensor, " n"]
+    terms: Mapping[str, Float[Tensor, " n"]]
+    steps: tuple[int, ...]
+    failures: tuple[str | None, ...]
+
+
+def invert_batch(
+    images: Float[Tensor, "n 3 h w"],
+    generator: Generator,
+    inverter: Inverter | None,
+    settings: Inversion,
+    *,
+    encoder: Inverter | None = None,
+    perceptual: Perceptual | None = None,
+    numbers: Sequence[int] | None = None,
+) -> InvertedBatch:
+    """Reconstruct images by one method; see `Reconstruction` for the arguments and errors."""
+    way = Reconstruction(generator, inverter, settings, encoder=encoder, perceptual=perceptual)
+    found = sorted(way(images, numbers=numbers), key=lambda each: each.row)
+    return InvertedBatch(
+        reconstructions=torch.stack([each.reconstruction for each in found]),
+        latents=torch.stack([each.latents for each in found]),
+        features=torch.stack([each.features for each in found]),
+        deltas={
+            name: torch.stack([each.deltas[name] for each in found]) for name in found[0].deltas
+        },
+        losses=torch.tensor([each.loss for each in found]),
+        terms={name: torch.tensor([each.terms[name] for each in found]) for name in found[0].terms},
+        steps=tuple(each.steps for each in found),
+        failures=tuple(each.failed for each in found),
+    )
+
+
+class Reconstruction:
+    """One method, made ready for a generator; called with a batch of images.
+
+    Attributes:
+        split: the generator, cut.
+        perturbed: the layers that method f perturbs.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        inverter: Inverter | None,
+        settings: Inversion,
+        *,
+        encoder: Inverter | None = None,
+        perceptual: Perceptual | None = None,
+    ) -> None:
+        """Check that everything goes together.
+
+        Args:
+            generator: one that can be split into layers.
+            inverter: E, for methods d, e and f.
+            settings: the method, what is searched, and what is minimised.
+            encoder: one that was trained end to end, for methods b and c.
+            perceptual: the features that the settings name (see `load_perceptual`).
+
+        Raises:
+            GeneratorError: the generator cannot be split, or not there.
+            SpecError: the method needs an inverter or encoder that is not given or is another
+                generator's; a layer that is not there; features other than the settings name.
+        """
+        self.settings, self.perceptual = settings, perceptual
+        self.estimator = _estimator(settings.method, inverter, encoder)
+        guide = inverter or encoder
+        for name, one in (("inverter", inverter), ("encoder", encoder)):
+            if one is not None:
+                _check(one, generator, name)
+        cut = settings.cut or (None if guide is None else guide.layer_names[-1])
+        self.split = split_generator(generator, cut)
+        self.generator = generator
+        self.perturbed = perturbed_layers(settings, self.split.shapes.layer_names)
+        if (perceptual is None) != (settings.perceptual == "none") or (
+            perceptual is not None and perceptual.name != settings.perceptual
+        ):
+            found = "none" if perceptual is None else perceptual.name
+            raise SpecError(
+                f"the settings name the perceptual features {settings.perceptual!r} and {found!r} "
+                "were given; load the ones named"
+            )
+
+    def __call__(
+        self, images: Float[Tensor, "n 3 h w"], *, numbers: Sequence[int] | None = None
+    ) -> Iterator[Inverted]:
+        """Reconstruct a batch; images come in the order in which they are finished.
+
+        Args:
+            images: in [−1, 1], of the generator's resolution.
+            numbers: of the images, from which method a's random starts follow; 0, 1, … unless told.
+
+        Yields:
+            Each image once.
+
+        Raises:
+            ImageError: another resolution.
+        """
+        side = self.generator.resolution
+        if images.shape[2:] != (side, side):
+            raise ImageError(
+                f"images of {images.shape[3]}×{images.shape[2]} for a generator of {side}×{side}; "
+                "prepare them to its resolution"
+            )
+        numbers = range(len(images)) if numbers is None else numbers
+        images = images.to(self.generator.latents(range(1)).device)
+        with torch.no_grad():
+            problem = _Problem(self, images, self._start(images, numbers))
+        settings = self.settings
+        if settings.method in ("b", "d"):
+            for row in range(len(images)):
+                yield problem.solved(row, problem.start[row], 0, None)
+            return
+        for each in minimise(problem.loss, problem.start, settings.optimiser):
+            yield problem.solved(each.row, each.point, each.steps, each.failed)
+
+    def _start(self, images: Tensor, numbers: Sequence[int]) -> Tensor:
+        """The latents that the method begins from."""
+        if self.estimator is None:
+            size, seed = self.generator.latent_size, self.settings.seed
+            rows = [np.random.default_rng([seed, k]).standard_normal(size) for k in numbers]
+            return torch.from_numpy(np.stack(rows)).to(images)
+        return in_company(self.estimator, images).float()
+
+
+def perturbed_layers(settings: Inversion, layer_names: Sequence[str]) -> tuple[str, ...]:
+    """The layers that method f perturbs, in the generator's order; none for the others.
+
+    Args:
+        settings: `perturbed` counts layers or names them; None: all.
+        layer_names: the generator's up to the cut.
+
+    Raises:
+        SpecError: a layer that is not one of these, or none at all.
+    """
+    if settings.method != "f":
+        return ()
+    names, asked = tuple(layer_names), settings.perturbed
+    if asked is None:
+        return names
+    if isinstance(asked, int):
+        if not 1 <= asked <= len(names):
+            raise SpecError(
+                f"{asked} perturbed layers were asked for; there are {len(names)} up to the cut "
+                f"{names[-1]!r}"
+            )
+        return names[:asked]
+    if unknown := [name for name in asked if name not in names]:
+        raise SpecError(
+            f"layer {unknown[0]!r} cannot be perturbed; up to the cut there are {', '.join(names)}"
+        )
+    if not asked:
+        raise SpecError("method f needs a layer to perturb; name one, or use method d")
+    return tuple(name for name in names if name in asked)
+
+
+def _estimator(
+    method: Method, inverter: Inverter | None, encoder: Inverter | None
+) -> Inverter | None:
+    """The network whose z a method begins from."""
+    if method == "a":
+        return None
+    found, what = (encoder, "encoder") if method in ("b", "c") else (inverter, "inverter")
+    if found is None:
+        how = " that was trained end to end" if what == "encoder" else ""
+        raise SpecError(f"method {method} needs an {what}{how}, and none is given; name one")
+    return found.eval()
+
+
+def _check(inverter: Inverter, generator: Generator, what: str) -> None:
+    """Refuse another generator's inverter; its file's hash is checked when it is loaded."""
+    for name, found, needed in (
+        ("latent size", inverter.latent_size, generator.latent_size),
+        ("resolution", inverter.resolution, generator.resolution),
+    ):
+        if found != needed:
+            raise SpecError(
+                f"the {what} is for another generator: its {name} is {found}, the generator's "
+                f"{needed}; load the one that was trained for it"
+            )
+    cut = inverter.layer_names[-1]
+    if generator.layer_names and cut not in generator.layer_names:
+        raise SpecError(
+            f"the {what} is for another generator: it inverts {cut!r}, which is not one of its "
+            f"layers {', '.join(generator.layer_names)}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """A batch that was drawn: from latents, through features at the cut, to images."""
+
+    latents: Tensor
+    features: Tensor
+    deltas: Mapping[str, Tensor]
+    images: Tensor
+
+
+class _Problem:
+    """What is minimised for a batch: points (m, d) of some of its rows → losses (m,)."""
+
+    def __init__(self, way: Reconstruction, images: Tensor, latents: Tensor) -> None:
+        self.way, self.settings, self.images, self.latents = way, way.settings, images, latents
+        self.start = latents
+        if way.perturbed:
+            names = way.split.shapes.layer_names
+            self.sizes = [way.split.shapes.features[names.index(name)] for name in way.perturbed]
+            self.first = names.index(way.perturbed[0])
+            # Below the first perturbed layer nothing changes: g_i(…g_1(z0)).
+            self.base = in_company(lambda z: way.split.head(z)[self.first], latents)
+            lengths = sum(int(np.prod(size)) for size in self.sizes)
+            self.start = torch.zeros(len(images), lengths, device=images.device)
+        self.wanted = None
+        if way.perceptual is not None:
+            self.wanted = in_company(way.perceptual.features, images)
+
+    def loss(self, points: Tensor, rows: Tensor) -> Tensor:
+        """What is minimised, for each row."""
+        return self._weighted(self._terms(self._draw(points, rows), rows))
+
+    def solved(self, row: int, point: Tensor, steps: int, failed: str | None) -> Inverted:
+        """One row's result at its last point."""
+        rows = torch.tensor([row], device=self.images.device)
+        with torch.no_grad():
+            drawn = self._draw(point[None], rows)
+            terms = self._terms(drawn, rows)
+            loss = self._weighted(terms)
+        values = {name: float(value) for name, value in terms.items()}
+        if failed is None and not loss.isfinite().all():
+            failed = f"the loss is not a number after {steps} steps"
+        spoilt = torch.nan if failed is not None else 1.0
+        return Inverted(
+            row=row,
+            reconstruction=drawn.images[0].clamp(-1, 1) * spoilt,
+            latents=drawn.latents[0],
+            features=drawn.features[0] * spoilt,
+            deltas={name: delta[0] * spoilt for name, delta in drawn.deltas.items()},
+            loss=float(loss) * spoilt,
+            terms={name: value * spoilt for name, value in values.items()},
+            steps=steps,
+            failed=failed,
+        )
+
+    def _draw(self, points: Tensor, rows: Tensor) -> _Drawn:
+        split = self.way.split
+        if not self.way.perturbed:
+            features = split.head(points)[-1]
+            return _Drawn(points, features, {}, split.tail(features))
+        parts = torch.split(points, [int(np.prod(size)) for size in self.sizes], dim=1)
+        deltas = {
+            name: part.reshape(-1, *size)
+            for name, part, size in zip(self.way.perturbed, parts, self.sizes, strict=True)
+        }
+        features = self.base[rows]
+        for index, name in enumerate(split.shapes.layer_names[self.first :], start=self.first):
+            if index > self.first:
+                features = split.layers[index](features)
+            if name in deltas:
+                features = features + deltas[name]
+        return _Drawn(self.latents[rows], features, deltas, split.tail(features))
+
+    def _terms(self, drawn: _Drawn, rows: Tensor) -> dict[str, Tensor]:
+        """The loss's summands before weighting, for each row."""
+        terms = {"pixel": _mean(drawn.images - self.images[rows], "l1")}
+        if self.wanted is not None:
+            assert self.way.perceptual is not None
+            features = self.way.perceptual.features(drawn.images)
+            distance = self.settings.perceptual_distance
+            terms["perceptual"] = _mean(features - self.wanted[rows], distance)
+        if drawn.deltas:
+            squares = [_mean(delta, "mse") for delta in drawn.deltas.values()]
+            terms["regularisation"] = torch.stack(squares).sum(0)
+        return terms
+
+    def _weighted(self, terms: Mapping[str, Tensor]) -> Tensor:
+        weights = {
+            "pixel": 1.0,
+            "perceptual": self.settings.perceptual_weight,
+            "regularisation": self.settings.regularisation,
+        }
+        return torch.stack([weights[name] * value for name, value in terms.items()]).sum(0)
+
+
+def _mean(difference: Tensor, distance: Distance) -> Tensor:
+    """Mean absolute value or square of each row (m, …) → (m,)."""
+    values = difference.abs() if distance == "l1" else difference.square()
+    return values.flatten(1).mean(1)
