@@ -51,5 +51,5 @@ def test_every_logged_number_is_an_event(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="choose another folder"):
+    with pytest.raises(StorageError, match="cannot be written"):
         ScalarEvents(tmp_path / "file")(progress(1, loss=0.0))

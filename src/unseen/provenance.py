@@ -74,7 +74,7 @@ def write_aside(path: Path) -> Iterator[Path]:
             prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
         )
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise not_writable(path, error) from error
     os.close(handle)
     aside = Path(name)
     try:
@@ -83,13 +83,14 @@ def write_aside(path: Path) -> Iterator[Path]:
         aside.replace(path)
     except OSError as error:
         if error.errno in (*_FULL, errno.EACCES, errno.EROFS, errno.EISDIR):
-            raise _not_writable(path, error) from error
+            raise not_writable(path, error) from error
         raise
     finally:
         aside.unlink(missing_ok=True)
 
 
-def _not_writable(path: Path, error: OSError) -> StorageError:
+def not_writable(path: Path, error: OSError) -> StorageError:
+    """What to raise where a file cannot be written: a full disk, or no permission."""
     if error.errno in _FULL:
         return StorageError(
             f"the disk is full while writing {path}; free some space and run the same command "

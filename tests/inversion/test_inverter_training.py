@@ -1,6 +1,7 @@
 """Training of inverters: losses, what is trained when, resumption, refusals, the command."""
 
 import dataclasses
+import errno
 import json
 import signal
 import subprocess
@@ -16,7 +17,13 @@ from tests.inversion.networks import dcgan, progan, styled
 from torch.nn import functional
 
 from unseen.cli.main import run
-from unseen.errors import CheckpointError, GeneratorError, SpecError, TrainingError
+from unseen.errors import (
+    CheckpointError,
+    GeneratorError,
+    SpecError,
+    StorageError,
+    TrainingError,
+)
 from unseen.generators.custom import FunctionGenerator
 from unseen.generators.network import LayeredGenerator
 from unseen.generators.progan import ProGAN
@@ -237,6 +244,26 @@ def test_a_loss_that_is_no_number_ends_the_training(
     with pytest.raises(TrainingError, match="is nan at step 1 of stage 'joint'"):
         train_inverter(progan(), task(tmp_path))
     assert not (tmp_path / "inverter.safetensors").exists()
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = progan()
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if "joint.checkpoint" in path.name and (tmp_path / "joint.checkpoint.pt").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(StorageError, match="the disk is full while writing"):
+            train_inverter(generator, task(tmp_path))
+    state = torch.load(tmp_path / "joint.checkpoint.pt", weights_only=True)
+    assert state["step"] == 3
+    assert same(train_inverter(generator, task(tmp_path)), train_inverter(generator, task(None)))
 
 
 def test_another_generator_or_recipe_does_not_go_on_in_the_same_folder(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import csv
 import dataclasses
 import hashlib
+import io
 import math
 import pickle
 import time
@@ -22,7 +23,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from unseen.errors import CheckpointError, TrainingError
-from unseen.provenance import canonical_json, sha256_of_parts, write_aside
+from unseen.provenance import canonical_json, not_writable, sha256_of_parts, write_aside
 
 CHECKPOINT_VERSION = 1
 
@@ -192,18 +193,18 @@ def _run_stage(
                 speed = (done - first) / max(time.perf_counter() - began, 1e-9)
                 progress(TrainingProgress(stage.name, done, stage.steps, speed, metrics))
         if saves:
+            state = {
+                "version": CHECKPOINT_VERSION,
+                "identity": identity,
+                "step": done,
+                "window": window,
+                "rows": rows,
+                "learner": learner.state_dict(),
+            }
+            content = io.BytesIO()  # torch.save to a full disk raises a RuntimeError
+            torch.save(state, content)
             with write_aside(checkpoint) as aside:
-                torch.save(
-                    {
-                        "version": CHECKPOINT_VERSION,
-                        "identity": identity,
-                        "step": done,
-                        "window": window,
-                        "rows": rows,
-                        "learner": learner.state_dict(),
-                    },
-                    aside,
-                )
+                aside.write_bytes(content.getbuffer())
     return learner
 
 
@@ -272,8 +273,11 @@ def _append_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if len(rows) < 2 or _columns(rows) != _columns(rows[:-1]):
         _write_log(path, rows)
         return
-    with path.open("a", newline="", encoding="utf-8") as file:
-        csv.DictWriter(file, _columns(rows), restval="", lineterminator="\n").writerow(rows[-1])
+    try:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, _columns(rows), restval="", lineterminator="\n").writerow(rows[-1])
+    except OSError as error:
+        raise not_writable(path, error) from error
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from unseen.errors import StorageError
+from unseen.provenance import not_writable
 from unseen.training.loop import TrainingProgress
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), reflected
@@ -49,9 +49,7 @@ class ScalarEvents:
             with path.open("ab") as file:
                 file.write(records)
         except OSError as error:
-            raise StorageError(
-                f"{path} cannot be written ({error.strerror}); choose another folder"
-            ) from error
+            raise not_writable(path, error) from error
 
 
 def _summary(metrics: Mapping[str, float]) -> bytes:
