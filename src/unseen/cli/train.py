@@ -8,12 +8,15 @@ import typer
 
 from unseen.cli.progress import progress_bar
 from unseen.generators import load_generator
-from unseen.inversion.recipes import Recipe, preset
+from unseen.inversion.recipes import LossName, Recipe, preset
 from unseen.inversion.training import InverterTraining, train_inverter
 from unseen.training import TrainingProgress
 from unseen.training.tensorboard import ScalarEvents
 
-_LOSSES = "Loss of features and latents: cosine (the release's), l1 (the paper's) or mse."
+_LOSSES = (
+    "Loss of features and latents: cosine (the release's), l1 (the paper's), mse, or explained "
+    "(squared error in units of each dimension's variance)."
+)
 _NAMES = "cut, layers, layers' names, z{} separated by commas; none for none."
 
 
@@ -49,17 +52,17 @@ def command(
         typer.Option(help="Images a step. Default: the preset's.", min=2, show_default=False),
     ] = None,
     layer_loss: Annotated[
-        Literal["cosine", "l1", "mse"] | None,
+        LossName | None,
         typer.Option(help=f"{_LOSSES} Default: the preset's.", show_default=False),
     ] = None,
     tail_loss: Annotated[
-        Literal["cosine", "l1", "mse"] | None,
+        LossName | None,
         typer.Option(
             help="Loss of the tail's inverter alone. Default: the preset's.", show_default=False
         ),
     ] = None,
     image_loss: Annotated[
-        Literal["cosine", "l1", "mse"] | None,
+        LossName | None,
         typer.Option(help="Loss of recovered images. Default: the preset's.", show_default=False),
     ] = None,
     estimated: Annotated[

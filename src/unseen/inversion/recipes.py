@@ -12,8 +12,10 @@ from typing import Any, Literal
 from unseen.errors import SpecError
 from unseen.inversion.networks import Architecture
 
-LossName = Literal["cosine", "l1", "mse"]
-"""1 − cosine similarity over channels, mean absolute error, mean squared error."""
+LossName = Literal["cosine", "l1", "mse", "explained"]
+"""1 − cosine similarity over channels, mean absolute error, mean squared error; `explained` is the
+squared error of every dimension in units of its variance over the generator's images, which is what
+a correlation by dimension asks for: features differ more between dimensions than between images."""
 
 EPOCH = 100  # batches that the release calls an epoch
 

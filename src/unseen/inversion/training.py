@@ -8,6 +8,7 @@ Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, section 3.2.
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,8 @@ from unseen.training import (
 
 HELD_OUT_SEED = 10_001  # of the latents that validation inverts
 _VALIDATION_BATCH = 32
+_VARIANCE_SEED = 40_004
+_VARIANCE_LATENTS = 1_024  # a variance within 5 %
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,16 +165,26 @@ def _named(names: Sequence[str], split: SplitGenerator) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def measure_loss(name: LossName, estimated: Tensor, true: Tensor) -> Tensor:
-    """A loss by name, in float32, averaged over everything but what it compares."""
+def measure_loss(
+    name: LossName, estimated: Tensor, true: Tensor, variance: Tensor | None = None
+) -> Tensor:
+    """A loss by name, in float32, averaged over everything but what it compares.
+
+    Args:
+        name: which.
+        estimated: (n, c, h, w) or (n, d).
+        true: the same shape.
+        variance: of the true values' dimensions, for `explained`.
+    """
     estimated, true = estimated.float(), true.float()
     if name == "cosine":  # over channels, or over a latent's numbers
         return (1 - functional.cosine_similarity(estimated, true, dim=1, eps=1e-12)).mean()
-    return (
-        functional.l1_loss(estimated, true)
-        if name == "l1"
-        else functional.mse_loss(estimated, true)
-    )
+    if name == "l1":
+        return functional.l1_loss(estimated, true)
+    if name == "mse":
+        return functional.mse_loss(estimated, true)
+    assert variance is not None
+    return ((estimated - true).square() / variance).mean()
 
 
 class _Bench:
@@ -187,6 +200,38 @@ class _Bench:
         self.arithmetic = Arithmetic(
             precision="bf16" if task.precision == "bf16" else "fp32", channels_last=True
         )
+
+    def loss(self, name: LossName, what: str, estimated: Tensor, true: Tensor) -> Tensor:
+        """A loss on a layer's features, on "z" or on "x"."""
+        variance = self.variances.get(what) if name == "explained" else None
+        return measure_loss(name, estimated, true, variance)
+
+    @functools.cached_property
+    def variances(self) -> dict[str, Tensor]:
+        """Of every dimension of z, r_1 … r_n and x, over latents of a stream of their own.
+
+        Dimensions that hardly vary are divided by a hundredth of the mean variance.
+        """
+        latents = torch.randn(
+            _VARIANCE_LATENTS,
+            self.split.shapes.latent_size,
+            generator=torch.Generator().manual_seed(_VARIANCE_SEED),
+        )
+        names = ("z", *self.split.shapes.layer_names, "x")
+        totals: dict[str, list[Tensor]] = {}
+        for batch in torch.split(latents.to(self.device), _VALIDATION_BATCH):
+            features = self.features(batch, len(self.split.layers))
+            values = [*features, self.images(features[-1])]
+            for name, value in zip(names, values, strict=True):
+                value = value.double()
+                sums_of = totals.setdefault(name, [torch.zeros_like(value[0]) for _ in range(2)])
+                sums_of[0] += value.sum(dim=0)
+                sums_of[1] += value.square().sum(dim=0)
+        found = {}
+        for name, (first, second) in totals.items():
+            variance = second / _VARIANCE_LATENTS - (first / _VARIANCE_LATENTS).square()
+            found[name] = (variance.clamp(min=0) + 0.01 * variance.mean()).float()
+        return found
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """A batch of fresh latents."""
@@ -288,6 +333,7 @@ class _LayerStage(_Stage):
         del earlier
         bench, number = self.bench, self.number
         recipe, layer = bench.recipe, bench.split.layers[number - 1]
+        below, name = ("z", *bench.split.shapes.layer_names)[number - 1 : number + 1]
 
         def losses(
             network: nn.Module, index: int, generator: torch.Generator
@@ -295,10 +341,10 @@ class _LayerStage(_Stage):
             del index
             *_, true, right = bench.features(bench.draw(generator), number)
             left = network(right)
-            terms = {"left": measure_loss(recipe.layer_loss, left, true)}
+            terms = {"left": bench.loss(recipe.layer_loss, below, left, true)}
             terms["loss"] = terms["left"]
             if recipe.recovered_weight:
-                terms["right"] = measure_loss(recipe.layer_loss, layer(left), right)
+                terms["right"] = bench.loss(recipe.layer_loss, name, layer(left), right)
                 terms["loss"] = terms["left"] + recipe.recovered_weight * terms["right"]
             return terms
 
@@ -329,7 +375,7 @@ class _TailStage(_Stage):
             del index
             true = bench.features(bench.draw(generator), count)[-1]
             found = network(bench.images(true))
-            return {"loss": measure_loss(bench.recipe.tail_loss, found, true)}
+            return {"loss": bench.loss(bench.recipe.tail_loss, bench.split.cut, found, true)}
 
         def answer(network: nn.Module, latents: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
             true = bench.features(latents, count)[-1]
@@ -373,12 +419,12 @@ class _BottomStage(_Stage):
             del index
             true = bench.features(bench.draw(generator), number)
             current = found(network, true[-1])
-            terms = {"z": measure_loss(recipe.layer_loss, current, true[0])}
+            terms = {"z": bench.loss(recipe.layer_loss, "z", current, true[0])}
             for name, layer, features in zip(
                 names, bench.split.layers[:number], true[1:], strict=False
             ):
                 current = layer(current)
-                terms[name] = measure_loss(recipe.layer_loss, current, features)
+                terms[name] = bench.loss(recipe.layer_loss, name, current, features)
             return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
         def answer(network: nn.Module, latents: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
@@ -417,14 +463,17 @@ class _JointStage(_Stage):
             images = bench.images(features[-1])
             estimates = network.estimates(images)
             terms = {
-                f"estimated_{name}": measure_loss(recipe.layer_loss, estimates[name], true[name])
+                f"estimated_{name}": bench.loss(
+                    recipe.layer_loss, name, estimates[name], true[name]
+                )
                 for name in estimated
             }
             if recipe.layers_within:
-                for number, inverter in enumerate(network.layers, start=1):
-                    left = inverter(features[number])
-                    terms[f"left_{names[number - 1]}"] = measure_loss(
-                        recipe.layer_loss, left, features[number - 1]
+                below = ("z", *names)
+                for index, inverter in enumerate(network.layers):
+                    left = inverter(features[index + 1])
+                    terms[f"left_{names[index]}"] = bench.loss(
+                        recipe.layer_loss, below[index], left, features[index]
                     )
             if recovered:
                 found = {"z": estimates["z"]}
@@ -433,10 +482,10 @@ class _JointStage(_Stage):
                 for name in recovered:
                     if name == "x":
                         drawn = split.tail(found[split.cut])
-                        terms["recovered_x"] = measure_loss(recipe.image_loss, drawn, images)
+                        terms["recovered_x"] = bench.loss(recipe.image_loss, "x", drawn, images)
                     else:
-                        terms[f"recovered_{name}"] = measure_loss(
-                            recipe.layer_loss, found[name], true[name]
+                        terms[f"recovered_{name}"] = bench.loss(
+                            recipe.layer_loss, name, found[name], true[name]
                         )
             return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
