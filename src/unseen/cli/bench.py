@@ -160,3 +160,23 @@ def _numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is no list of numbers: {option} 1,2,5") from error
+
+
+@app.command()
+def checkpoints(
+    folder: Annotated[Path, typer.Argument(help="Of `unseen churchyard train generator`.")],
+    count: Annotated[int, typer.Option(help="Images a side.", min=2)] = 10_000,
+    every: Annotated[
+        int, typer.Option(help="Measure each so manieth snapshot, back from the last.", min=1)
+    ] = 1,
+    without: Annotated[
+        str, typer.Option(help="Classes that the training's world is without, e.g. car,fence.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
+) -> None:
+    """Measure a generator's training: corrected FSD of its snapshots, and the model card."""
+    from unseen.bench.checkpoints import Checkpoints, measure_checkpoints
+
+    task = Checkpoints(folder=folder, count=count, every=every, without=without, device=device)
+    for path in measure_checkpoints(task, say=lambda line: typer.echo(line, err=True)):
+        typer.echo(path)
