@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from unseen.bench.retention import draw_instances
 from unseen.errors import SampleError
 from unseen.statistics.retention import (
     Instances,
@@ -28,27 +29,6 @@ def instances(images, retained, *, area=0.1, ratio=1.2, contrast=0.2, **others):
             "f": np.broadcast_to(np.float64(retained), n).copy(),
             **{k: np.broadcast_to(np.float64(v), n).copy() for k, v in others.items()},
         },
-    )
-
-
-def draw(rng, images, *, mean_instances=2.0, area=0.03, drawn=1.0):
-    """Instances whose retention grows with area, falls with perimeter ratio, and varies by image.
-
-    `drawn` scales the retention: 1 is a class that the generator draws like any other.
-    """
-    rows = []
-    for image in range(images):
-        of_image = rng.normal()
-        for _ in range(1 + rng.poisson(mean_instances - 1)):
-            size = np.exp(np.clip(rng.normal(np.log(area), 0.8), np.log(0.005), np.log(0.5)))
-            ratio = np.exp(rng.normal(0.25, 0.15))
-            logit = 1.8 + 0.9 * np.log(size / 0.03) - 1.5 * (ratio - 1.3)
-            logit += 2.2 * (0.7 * of_image + 0.7 * rng.normal())
-            kept = np.clip(1.1 / (1 + np.exp(-logit)) - 0.05, 0, 1)
-            rows.append((image, size, ratio, rng.gamma(3, 0.05), drawn * kept))
-    columns = np.array(rows).T
-    return Instances(
-        columns[0].astype(np.int64), columns[1], columns[2], columns[3], {"f": columns[4]}
     )
 
 
@@ -227,13 +207,13 @@ def test_images_that_failed_are_left_out_of_means_and_matches():
 def test_classes_drawn_like_any_other_are_hardly_ever_called_undrawable():
     # 100 runs of six such classes in 16 photographs each, beside 48 generated images whose things
     # are twice as large. 5 % of runs may call one by the test alone; the verdict also needs a mean
-    # under half of the control's. Measured with 400 runs of each kind: docs/evidence.md.
+    # under half of the control's. With 400 runs of seven kinds: docs/evidence.md.
     alarms, called = 0, 0
     for run in range(100):
         rng = np.random.default_rng(run)
         judged = judge_classes(
-            {str(k): draw(rng, 16) for k in range(6)},
-            draw(rng, 48, mean_instances=6, area=0.06),
+            {str(k): draw_instances(rng, 16) for k in range(6)},
+            draw_instances(rng, 48, instances=6.0, area=0.06),
             primary="f",
             judging=Judging(permutations=499, resamples=19, seed=run),
         )
@@ -248,8 +228,11 @@ def test_a_class_that_is_not_drawn_is_found():
     for run in range(50):
         rng = np.random.default_rng(run)
         judged = judge_classes(
-            {"lost": draw(rng, 12, drawn=0.2), **{str(k): draw(rng, 12) for k in range(5)}},
-            draw(rng, 48, mean_instances=6),
+            {
+                "lost": draw_instances(rng, 12, drawn=0.2),
+                **{str(k): draw_instances(rng, 12) for k in range(5)},
+            },
+            draw_instances(rng, 48, instances=6.0),
             primary="f",
             judging=Judging(permutations=499, resamples=19, seed=run),
         )

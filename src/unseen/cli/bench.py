@@ -36,6 +36,20 @@ def simulation(
 
 
 @app.command()
+def retention(
+    out: Annotated[Path, typer.Argument(help="Folder of the tables.")],
+    draws: Annotated[int, typer.Option(help="Draws of every design.", min=1)] = 400,
+    seed: Annotated[int, typer.Option(help="Of everything.", min=0)] = 0,
+) -> None:
+    """Measure false alarms, power and coverage of the verdicts of instance evidence."""
+    from unseen.bench.retention import RetentionSimulation, simulate_retention
+
+    task = RetentionSimulation(out=out, draws=draws, seed=seed)
+    for path in simulate_retention(task, say=lambda line: typer.echo(line, err=True)):
+        typer.echo(path)
+
+
+@app.command()
 def throughput(
     segmenter: Annotated[str, typer.Argument(help="Spec of the segmenter.")],
     images: Annotated[

@@ -5,6 +5,7 @@ Both become a `Collection`: what there is to be read, image by image. Nothing is
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -236,6 +237,12 @@ def open_runs(
                 f"{other.folder} holds other images than {first.folder}; invert the same ones"
             )
     sources = _sources(records)
+    if all(name != "f" for _, _, name in sources):
+        found = ", ".join(first.methods)
+        raise RecordError(
+            f"{first.folder} was inverted by {found} alone; verdicts are about method f: run "
+            "`unseen invert` with it"
+        )
     truth = None
     if true_label_maps:
         spec = _photograph_spec(first)
@@ -286,8 +293,12 @@ def open_runs(
     )
 
 
-def _images(record: Inversions) -> list[tuple[str, int, str]]:
-    return [(one.role, one.number, one.name) for one in record.images]
+def _images(record: Inversions) -> list[tuple[str, int, str, str]]:
+    """All that tells whether two runs are of the same images."""
+    return [
+        (one.role, one.number, one.name, sha256_of_file(record.folder / one.image))
+        for one in record.images
+    ]
 
 
 def _sources(records: Sequence[Inversions]) -> list[tuple[Method, Inversions, str]]:
@@ -309,27 +320,36 @@ def _sources(records: Sequence[Inversions]) -> list[tuple[Method, Inversions, st
 
 
 def _method(record: Inversions, name: str, *, numbered: bool) -> Method:
-    """How a run's method is told in evidence, by the settings that it recorded."""
-    settings = _settings(record, name)
-    layers = list(settings.get("layers") or ())
-    perturbed = [one for one in settings.get("perturbed") or () if one in layers]
-    last = max(perturbed, key=layers.index) if perturbed else None
-    key = f"{name}-{last}" if numbered and last else name
+    """How a run's method is told in evidence; what was perturbed is read off its results."""
+    perturbed = _perturbed(record, name)
+    last = perturbed[-1] if perturbed else None
+    settings = record.provenance.get("settings")
+    settings = settings.get(name, settings) if isinstance(settings, Mapping) else {}
     return Method(
-        key=key,
+        key=f"{name}-{last}" if numbered and last else name,
         method=name,
         label=f"method {name}" + (f", up to {last}" if last else ""),
         cut=settings.get("cut"),
         last_perturbed=last,
-        depth=layers.index(last) + 1 if last else None,
+        depth=_number(last) if last else 0 if name in IN_RANGE else None,
         in_range=name in IN_RANGE,
     )
 
 
-def _settings(record: Inversions, name: str) -> Mapping[str, Any]:
-    found = record.provenance.get("settings") or {}
-    settings: Mapping[str, Any] = found.get(name, found) if isinstance(found, Mapping) else {}
-    return settings
+def _perturbed(record: Inversions, name: str) -> list[str]:
+    """The layers whose output a method perturbed, the earliest first."""
+    for image in record.images:
+        result = image.reconstructions.get(name)
+        if result is not None and result.failed is None and result.tensors is not None:
+            names = [one for one in record.tensors(image, name) if one.startswith("delta.")]
+            return sorted((one.removeprefix("delta.") for one in names), key=_number)
+    return []
+
+
+def _number(layer: str) -> int:
+    """4 of "layer4": layers are named in their order, by number."""
+    digits = re.findall(r"\d+", layer)
+    return int(digits[-1]) if digits else 0
 
 
 def _candidate(record: Inversions, image: InvertedImage, method: str) -> Candidate:

@@ -1,0 +1,186 @@
+"""Is a class's verdict good? Simulation of retention with matched controls, the truth known.
+
+Instances get an area, a perimeter ratio, a contrast and a retention: it grows with the area, falls
+with the perimeter ratio, and varies between images and within them. A class that is drawn has the
+controls' law given its covariates; one that is not has a fifth of that retention. The functions
+measured are those of `unseen.statistics.retention`; the tables are those of docs/evidence.md.
+"""
+
+import csv
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unseen.provenance import write_aside
+from unseen.statistics.retention import Instances, Judging, judge_classes, mean_retention
+
+_CLASSES = 6  # in every photograph; of the runs that look for a class, one is not drawn
+_LEFT = 0.2  # of the retention, of a class that is not drawn
+_LARGE = 100_000  # images for the true mean
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Design:
+    """One kind of sample."""
+
+    photographs: int
+    controls: int  # images of the generator
+    instances: float = 2.0  # of a class in a photograph that holds it, on average
+    times_larger: float = 1.0  # areas of the controls' instances, against the photographs'
+    dependence: float = 0.5  # share of the variance that instances of one image have in common
+
+
+DESIGNS = (
+    Design(photographs=8, controls=32),
+    Design(photographs=16, controls=48),
+    Design(photographs=32, controls=64),
+    Design(photographs=16, controls=48, times_larger=2.0),
+    Design(photographs=16, controls=48, times_larger=3.5),
+    Design(photographs=16, controls=48, instances=5.0, dependence=0.8),
+    Design(photographs=16, controls=16),
+)
+COVERED = (5, 8, 15, 30)  # images, of the table of intervals
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetentionSimulation:
+    """Measure false alarms and power of the verdicts, and coverage of the intervals."""
+
+    out: Path  # folder of the tables
+    draws: int = 400  # of every design
+    designs: Sequence[Design] = DESIGNS
+    permutations: int = 499  # the default of the package is 9,999
+    seed: int = 0
+
+
+def draw_instances(
+    random: np.random.Generator,
+    images: int,
+    *,
+    instances: float = 2.0,
+    area: float = 0.03,
+    dependence: float = 0.5,
+    drawn: float = 1.0,
+) -> Instances:
+    """Instances under method "f".
+
+    Args:
+        random: the source of chance.
+        images: that hold them, one at least each.
+        instances: on average in an image.
+        area: typical fraction of the image.
+        dependence: share of the variance (before the squashing to 0 … 1) that is the image's.
+        drawn: factor on the retention; 1 is a class that the generator draws like any other.
+    """
+    counts = 1 + random.poisson(instances - 1, images)
+    image = np.repeat(np.arange(images), counts)
+    n = len(image)
+    typical = np.log(area)
+    size = np.exp(np.clip(random.normal(typical, 0.8, n), np.log(0.005), np.log(0.5)))
+    ratio = np.exp(random.normal(0.25, 0.15, n))
+    own, shared = random.normal(size=n), random.normal(size=images)
+    chance = np.sqrt(dependence) * shared[image] + np.sqrt(1 - dependence) * own
+    logit = 1.8 + 0.9 * np.log(size / 0.03) - 1.5 * (ratio - 1.3) + 2.2 * chance
+    # beyond 0 and 1 and clipped: many instances are retained whole, some not at all
+    kept = np.clip(1.1 / (1 + np.exp(-logit)) - 0.05, 0, 1)
+    return Instances(image, size, ratio, random.gamma(3, 0.05, n), {"f": drawn * kept})
+
+
+def simulate_retention(
+    task: RetentionSimulation, *, say: Callable[[str], None] = lambda _: None
+) -> list[Path]:
+    """Write `verdicts.csv` and `intervals.csv`.
+
+    Args:
+        task: what is drawn, and how often.
+        say: called with a line a row.
+
+    Returns:
+        The tables.
+    """
+    tables = [task.out / "verdicts.csv", task.out / "intervals.csv"]
+    for path, rows in zip(tables, (_verdicts(task), _intervals(task)), strict=True):
+        made: list[dict[str, str]] = []
+        for row in rows:
+            say(", ".join(f"{key} {value}" for key, value in row.items()))
+            made.append(row)
+        with write_aside(path) as aside, aside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, made[0].keys(), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(made)
+    return tables
+
+
+def _verdicts(task: RetentionSimulation) -> Iterator[dict[str, str]]:
+    for design in task.designs:
+        alarms = called = found = 0
+        for draw in range(task.draws):
+            null = _judge(task, design, draw, drawn=1.0)
+            alarms += any(p is not None and p < 0.05 for _, p in null)
+            called += any(verdict == "cannot draw" for verdict, _ in null)
+            found += _judge(task, design, draw, drawn=_LEFT)[0][0] == "cannot draw"
+        yield {
+            "photographs": str(design.photographs),
+            "generated images": str(design.controls),
+            "instances a class and photograph": f"{design.instances:g}",
+            "controls larger": f"{design.times_larger:g}",
+            "dependence": f"{design.dependence:g}",
+            "draws": str(task.draws),
+            "p < 0.05, any class": str(alarms),
+            "cannot draw, any class": str(called),
+            "undrawn class found": str(found),
+        }
+
+
+def _judge(
+    task: RetentionSimulation, design: Design, draw: int, *, drawn: float
+) -> list[tuple[str | None, float | None]]:
+    """Verdict and adjusted p-value of every class; `drawn` is the first one's."""
+    random = np.random.default_rng((task.seed, task.designs.index(design), draw))
+    photographs = {
+        str(k): draw_instances(
+            random,
+            design.photographs,
+            instances=design.instances,
+            dependence=design.dependence,
+            drawn=drawn if k == 0 else 1.0,
+        )
+        for k in range(_CLASSES)
+    }
+    controls = draw_instances(
+        random,
+        design.controls,
+        instances=6.0,
+        area=0.03 * design.times_larger,
+        dependence=design.dependence,
+    )
+    judging = Judging(permutations=task.permutations, resamples=1, seed=draw)
+    judged = judge_classes(photographs, controls, primary="f", judging=judging)
+    return [(one.verdict, one.p_holm) for one in judged.values()]
+
+
+def _intervals(task: RetentionSimulation) -> Iterator[dict[str, str]]:
+    world = draw_instances(np.random.default_rng((task.seed, 999)), _LARGE)
+    truth = world.retention["f"].mean()
+    for images in COVERED:
+        inside = above = 0
+        width = 0.0
+        for draw in range(task.draws):
+            random = np.random.default_rng((task.seed, 1000 + images, draw))
+            one = draw_instances(random, images)
+            low, high = mean_retention(
+                one.retention["f"], one.images, resamples=999, seed=draw
+            ).interval or (0.0, 1.0)
+            inside += low <= truth <= high
+            above += low > truth
+            width += high - low
+        yield {
+            "images": str(images),
+            "draws": str(task.draws),
+            "true mean": f"{truth:.3f}",
+            "coverage %": f"{100 * inside / task.draws:.1f}",
+            "lower end above the truth %": f"{100 * above / task.draws:.1f}",
+            "mean width": f"{width / task.draws:.2f}",
+        }

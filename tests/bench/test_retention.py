@@ -1,0 +1,43 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unseen.bench.retention import (
+    Design,
+    RetentionSimulation,
+    draw_instances,
+    simulate_retention,
+)
+
+
+def test_a_class_that_is_not_drawn_keeps_its_share_of_the_retention():
+    drawn, undrawn = (
+        draw_instances(np.random.default_rng(0), 50, drawn=factor) for factor in (1.0, 0.2)
+    )
+    assert undrawn.retention["f"] == pytest.approx(0.2 * drawn.retention["f"])
+    assert np.array_equal(drawn.area, undrawn.area)
+
+
+def test_instances_of_one_image_go_together_as_much_as_asked_for():
+    # without dependence, the variance of an image's mean of k instances is that of one over k
+    for dependence, ratio in ((0.0, 1.0), (0.9, 3.0)):
+        one = draw_instances(np.random.default_rng(1), 4000, instances=6.0, dependence=dependence)
+        values = one.retention["f"]
+        counts = np.bincount(one.images)
+        means = np.bincount(one.images, values) / counts
+        alone = values.var() * (1 / counts).mean()
+        assert means.var() / alone == pytest.approx(ratio, rel=0.25)
+
+
+def test_the_tables_are_written_and_the_same_again(tmp_path: Path):
+    design = Design(photographs=8, controls=12)
+    tables = []
+    for folder in ("one", "two"):
+        task = RetentionSimulation(out=tmp_path / folder, draws=3, designs=[design])
+        tables.append([path.read_text() for path in simulate_retention(task)])
+    assert tables[0] == tables[1]
+    (row,) = csv.DictReader(tables[0][0].splitlines())
+    assert row["draws"] == "3"
+    assert int(row["undrawn class found"]) <= 3
