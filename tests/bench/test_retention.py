@@ -21,14 +21,14 @@ def test_a_class_that_is_not_drawn_keeps_its_share_of_the_retention():
 
 
 def test_instances_of_one_image_go_together_as_much_as_asked_for():
-    # without dependence, the variance of an image's mean of k instances is that of one over k
-    for dependence, ratio in ((0.0, 1.0), (0.9, 3.0)):
+    # independent, the mean of k instances has the variance of one over k
+    for dependence, low, high in ((0.0, 0.9, 1.1), (0.9, 3.0, 6.0)):
         one = draw_instances(np.random.default_rng(1), 4000, instances=6.0, dependence=dependence)
         values = one.retention["f"]
         counts = np.bincount(one.images)
         means = np.bincount(one.images, values) / counts
         alone = values.var() * (1 / counts).mean()
-        assert means.var() / alone == pytest.approx(ratio, rel=0.25)
+        assert low < means.var() / alone < high  # 6 at most: the mean number of instances
 
 
 def test_the_tables_are_written_and_the_same_again(tmp_path: Path):

@@ -11,7 +11,9 @@ from unseen.errors import RecordError
 from unseen.records import evidence as records
 from unseen.records.evidence import (
     cases,
+    control_retention,
     curve,
+    earliest_passing,
     from_json,
     json_schema,
     to_json,
@@ -87,3 +89,13 @@ def test_one_cut_is_no_curve():
     evidence = evidence_world()
     alone = dataclasses.replace(evidence, methods=evidence.methods[1:])
     assert curve(alone, "object/person") is None
+
+
+def test_the_earliest_run_passes_whose_own_images_are_rebuilt():
+    evidence = evidence_world()
+    assert control_retention(evidence, "f-layer1") == 0.75
+    assert earliest_passing(evidence).key == "f-layer2"
+    alone = dataclasses.replace(
+        evidence, instances=tuple(one for one in evidence.instances if one.role == "photograph")
+    )
+    assert earliest_passing(alone) is None

@@ -15,6 +15,7 @@ from unseen.pipeline.reconstructions import Collection, Entry
 from unseen.provenance import package_version
 from unseen.records.areas import class_name, nothing
 from unseen.records.evidence import (
+    CONTROL_PASSES,
     VERDICTS,
     ClassEvidence,
     ClassRetention,
@@ -39,7 +40,6 @@ from unseen.statistics.retention import (
 
 VANISHED_BELOW = 0.2  # an instance that retains less of its pixels has vanished
 ATYPICAL_BELOW = 0.05
-_CONTROL_PASSES = 0.8  # mean retention of all controls, below which the optimiser is in doubt
 _FEW = 20  # photographs
 _SHOWN = 4  # names in a caveat
 
@@ -432,7 +432,7 @@ def _caveats(
             for one in found
             if seen[one.image].entry.role == "control" and not np.isnan(one.retention(primary))
         ]
-        if kept and np.mean(kept) < _CONTROL_PASSES:
+        if kept and np.mean(kept) < CONTROL_PASSES:
             yield (
                 f"Even of the generator's own images only {100 * np.mean(kept):.0f} % of the "
                 "pixels of an instance are retained on average: the search, not the generator, "

@@ -18,6 +18,7 @@ from unseen.records.json_form import RecordFile, shipped_schema, to_plain
 
 SCHEMA_VERSION = 1
 FILE = "evidence.json"
+CONTROL_PASSES = 0.8  # mean retention of all controls, below which the search itself is in doubt
 
 Role = Literal["photograph", "control"]
 Verdict = Literal["cannot draw", "undecided", "can draw", "untested"]
@@ -280,6 +281,33 @@ def curve(evidence: Evidence, column: str) -> Curve | None:
         tuple(one.photographs for one in found),
         tuple(one.controls for one in found),
     )
+
+
+def control_retention(evidence: Evidence, method: str) -> float | None:
+    """Mean retention of all instances in the generator's own images; None where there are none."""
+    kept = [
+        fate.retention
+        for one in evidence.instances
+        if one.role == "control"
+        for fate in one.fates
+        if fate.method == method
+    ]
+    return sum(kept) / len(kept) if kept else None
+
+
+def earliest_passing(evidence: Evidence) -> Method | None:
+    """Of the runs that differ in the last perturbed layer, the earliest whose control passes.
+
+    A control passes that retains 0.8 on average: a search that rebuilds even the generator's own
+    images worse says nothing of photographs. Choose on seeds that no verdict is reported on.
+    """
+    primary = next(one for one in evidence.methods if one.key == evidence.primary)
+    alike = [one for one in evidence.methods if one.method == primary.method]
+    for method in sorted(alike, key=lambda one: one.depth or 0):
+        kept = control_retention(evidence, method.key)
+        if kept is not None and kept >= CONTROL_PASSES:
+            return method
+    return None
 
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
