@@ -13,6 +13,7 @@ from unseen.cli.main import run
 from unseen.errors import CheckpointError, SpecError
 from unseen.generators import load_generator
 from unseen.images.pixels import to_uint8
+from unseen.training import read_checkpoint
 
 TOY: dict[str, Any] = {
     "widths": (4, 4, 4, 4),  # 16×16, the churchyard's smallest
@@ -61,6 +62,38 @@ def test_more_images_go_on_from_the_last_checkpoint(folder: Path, tmp_path: Path
     train_generator(GeneratorTraining(folder=tmp_path, images=12, **TOY))
     kept = (tmp_path / "generator.safetensors").read_bytes()
     assert kept == (folder / "generator.safetensors").read_bytes()
+
+
+def test_smaller_batches_go_on_in_another_folder(folder: Path, tmp_path: Path) -> None:
+    smaller = GeneratorTraining(
+        folder=tmp_path, start=folder, images=20, learning_rate=1e-4, **{**TOY, "batch_size": 2}
+    )
+    train_generator(smaller)
+    record = json.loads((tmp_path / "generator.json").read_text())
+    assert record["images"] == 20
+    assert record["start"]["images"] == 12
+    assert "--batch-size 2 --learning-rate 0.0001" in record["command"]
+    rows = (tmp_path / "generator.csv").read_text().splitlines()
+    assert rows[-1].split(",")[0] == "4"  # the 8 images that the start was not shown
+    assert (tmp_path / "snapshots" / "00000020.safetensors").exists()
+    earlier, later = (
+        read_checkpoint(f / "generator.checkpoint.pt")["learner"] for f in (folder, tmp_path)
+    )
+    assert later["generator_adam"]["param_groups"][0]["lr"] == 1e-4
+    moved = earlier["generator"]["layer1.conv.weight"] - later["generator"]["layer1.conv.weight"]
+    assert 0 < moved.abs().max() < 2e-3  # it went on from there: N(0, 1) weights would differ by 1
+
+
+def test_a_start_of_another_world_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="another source"):
+        train_generator(
+            GeneratorTraining(folder=tmp_path, start=folder, without="car", images=20, **TOY)
+        )
+
+
+def test_a_start_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no finished training"):
+        train_generator(GeneratorTraining(folder=tmp_path, start=tmp_path, images=20, **TOY))
 
 
 def test_another_world_does_not_go_on_in_the_same_folder(folder: Path) -> None:

@@ -4,8 +4,10 @@ Source: ProGAN's architecture (Karras et al., 2018), narrower; the stage of `uns
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +17,13 @@ from safetensors.torch import save
 from torch import nn
 
 from unseen.churchyard.source import ChurchyardSource, open_churchyard
-from unseen.errors import SpecError
+from unseen.errors import CheckpointError, SpecError
 from unseen.generators.latents import LatentStream
 from unseen.images import Preparation, batches
 from unseen.images.pixels import to_uint8
 from unseen.provenance import package_version, write_aside, write_json
 from unseen.registry import parse_spec
-from unseen.training import Arithmetic, Training, TrainingProgress, train
+from unseen.training import Arithmetic, Training, TrainingProgress, read_checkpoint, train
 from unseen.training.adversarial import AdversarialLearner, AdversarialStage
 
 TRAINING_WORLD = 1_000_003  # its seed: far from 0, 1, … that comparisons and segmenters use
@@ -33,12 +35,14 @@ class GeneratorTraining:
     """Train a generator on the churchyard, or on a churchyard without some classes.
 
     The same command with the same folder goes on where it stopped; with more images it goes on
-    from the last checkpoint.
+    from the last checkpoint. With other settings a training goes on in another folder, from
+    `start`.
     """
 
     folder: Path
+    start: Path | None = None  # folder of a finished training to go on from
     without: str = ""  # as in the source's spec: `car,fence`
-    images: int = 400_000  # scenes shown, none of them twice
+    images: int = 400_000  # scenes shown, none of them twice; those of the start count
     seed: int = 0  # of weights and latents
     widths: tuple[int, ...] = (128, 128, 128, 64, 32, 16)  # latent, 4×4, 8×8, …, 64×64
     discriminator_widths: tuple[int, ...] = (128, 128, 64, 32, 16)  # 4×4, 8×8, …, 64×64
@@ -63,7 +67,14 @@ class GeneratorTraining:
     def command(self) -> str:
         """What a shell is told to make the same weights."""
         default = GeneratorTraining(folder=self.folder)
-        options = ("without", "learning_rate", "r1_gamma", "average_decay", "precision")
+        options = (
+            "without",
+            "batch_size",
+            "learning_rate",
+            "r1_gamma",
+            "average_decay",
+            "precision",
+        )
         told = [
             f" --{name.replace('_', '-')} {getattr(self, name)}"
             for name in options
@@ -71,7 +82,7 @@ class GeneratorTraining:
         ]
         return (
             f"unseen churchyard train generator --images {self.images} --seed {self.seed}"
-            f"{''.join(told)} --out FOLDER"
+            f"{''.join(told)}{' --start EARLIER' if self.start else ''} --out FOLDER"
         )
 
 
@@ -102,8 +113,10 @@ def train_generator(
             f"{task.images} images are less than one batch of {task.batch_size}; ask for more"
         )
     source = open_churchyard(parse_spec(task.source))
+    start = None if task.start is None else _read_start(task.start, task)
+    shown = 0 if start is None else start.record["images"]
     stage = AdversarialStage(
-        batches=_Scenes(source, task),
+        batches=_Scenes(source, task, shown),
         data=source.fingerprint(),
         images=task.images,
         widths=task.widths,
@@ -115,6 +128,8 @@ def train_generator(
         arithmetic=Arithmetic(
             precision="bf16" if task.precision == "bf16" else "fp32", channels_last=True
         ),
+        start=None if start is None else start.state,
+        shown=shown,
         inspect=_Snapshots(task.folder),
     )
     checkpoint = max(1, task.checkpoint_images // task.batch_size)
@@ -132,16 +147,54 @@ def train_generator(
     assert isinstance(learner, AdversarialLearner)
     path = task.folder / "generator.safetensors"
     write_generator(learner.average.network, path)
-    settings = {k: v for k, v in dataclasses.asdict(task).items() if k not in ("folder", "workers")}
+    places = ("folder", "start", "workers")
+    settings = {k: v for k, v in dataclasses.asdict(task).items() if k not in places}
     made = {
         "version": package_version(),
         "source": task.source,
         **settings,
         "images": learner.images_shown,
         "command": dataclasses.replace(task, images=learner.images_shown).command,
+        "start": None if start is None else start.record,  # the training this one went on from
     }
     write_json(task.folder / "generator.json", made)
     return path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """A finished training that another goes on from."""
+
+    state: Mapping[str, Any]  # of its learner
+    record: Mapping[str, Any]  # its `generator.json`
+
+
+def _read_start(folder: Path, task: GeneratorTraining) -> _Start:
+    record, checkpoint = folder / "generator.json", folder / "generator.checkpoint.pt"
+    if not record.is_file():
+        raise CheckpointError(
+            f"{folder} holds no finished training of a generator; finish it with its own command, "
+            "whose --images may be what it has been shown"
+        )
+    state = read_checkpoint(checkpoint)["learner"]
+    made = json.loads(record.read_text(encoding="utf-8"))
+    for name in ("source", "widths", "discriminator_widths"):
+        found, wanted = made[name], json.loads(json.dumps(getattr(task, name)))
+        if found != wanted:
+            raise CheckpointError(
+                f"{folder} was trained with another {name} ({found}, {wanted} here); start from a "
+                "training of the same world and networks"
+            )
+    if state["step"] * made["batch_size"] + _shown(made) != made["images"]:
+        raise CheckpointError(
+            f"{checkpoint} is of another moment than {record}; finish that training again"
+        )
+    return _Start(state, made)
+
+
+def _shown(made: Mapping[str, Any]) -> int:
+    """The scenes that a training's own start had been shown."""
+    return int(made["start"]["images"]) if made["start"] else 0
 
 
 def write_generator(network: nn.Module, path: Path) -> None:
@@ -155,14 +208,15 @@ def write_generator(network: nn.Module, path: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Scenes:
-    """Batch k holds the scenes from k · batch_size on: each is shown once."""
+    """Batch k holds the scenes from k · batch_size on, after those shown: each is shown once."""
 
     source: ChurchyardSource
     task: GeneratorTraining
+    shown: int
 
     def __call__(self, step: int) -> Iterator[UInt8[np.ndarray, "n 3 h w"]]:
         task = self.task
-        first, end = step * task.batch_size, task.images
+        first, end = self.shown + step * task.batch_size, task.images
         for batch in batches(
             self.source,
             range(first, end),

@@ -21,6 +21,15 @@ def command(
     ] = "",
     images: Annotated[int, typer.Option(help="Scenes to show; more go on.")] = _DEFAULT.images,
     seed: Annotated[int, typer.Option(help="Of weights and latents.")] = _DEFAULT.seed,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a finished training of this world to go on from, e.g. with smaller "
+            "batches; its scenes count.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Scenes a step.", min=2)] = _DEFAULT.batch_size,
     learning_rate: Annotated[
         float, typer.Option(help="Adam's, both networks.")
     ] = _DEFAULT.learning_rate,
@@ -42,6 +51,8 @@ def command(
         without=without,
         images=images,
         seed=seed,
+        start=start,
+        batch_size=batch_size,
         learning_rate=learning_rate,
         r1_gamma=r1_gamma,
         average_decay=average_decay,
@@ -53,7 +64,8 @@ def command(
 
         def show(progress: TrainingProgress) -> None:
             if bar is not None:
-                bar(progress.step * task.batch_size, progress.steps * task.batch_size)
+                before = task.images - progress.steps * task.batch_size  # a start's, and no batch
+                bar(before + progress.step * task.batch_size, task.images)
 
         path = train_generator(task, progress=show)
     typer.echo(f"{path}: load it with progan:{path}")

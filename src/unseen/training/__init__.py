@@ -6,6 +6,7 @@ from unseen.training.loop import (
     Training,
     TrainingProgress,
     evaluating,
+    read_checkpoint,
     step_seed,
     train,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Training",
     "TrainingProgress",
     "evaluating",
+    "read_checkpoint",
     "step_seed",
     "train",
 ]

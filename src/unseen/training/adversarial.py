@@ -34,7 +34,7 @@ class AdversarialStage:
 
     batches: Batches  # real images
     data: str  # what the batches are, e.g. a spec: part of the training's identity
-    images: int  # real images shown; whole batches of them
+    images: int  # real images shown, those of the start too; whole batches of them
     widths: tuple[int, ...] = (64, 64, 64, 48, 32, 16)  # latent, 4×4, 8×8, …, 64×64
     discriminator_widths: tuple[int, ...] | None = None  # 4×4, 8×8, …; None: the generator's
     batch_size: int = 32
@@ -43,13 +43,17 @@ class AdversarialStage:
     r1_every: int = 16  # steps between penalties, each of them as much larger
     average_decay: float = 0.998  # of the generator kept
     arithmetic: Arithmetic = dataclasses.field(default_factory=Arithmetic)
+    start: Mapping[str, Any] | None = (
+        None  # an earlier learner's state, which this one goes on from
+    )
+    shown: int = 0  # of `images`, those that the start has been shown
     inspect: Inspection | None = None  # called when the loop validates
     name: str = "generator"
 
     @property
     def steps(self) -> int:
         """Whole batches."""
-        return self.images // self.batch_size
+        return (self.images - self.shown) // self.batch_size
 
     def identity(self) -> Mapping[str, Any]:
         """Everything that decides the weights after so many images."""
@@ -62,12 +66,17 @@ class AdversarialStage:
             "r1": [self.r1_gamma, self.r1_every],
             "average_decay": self.average_decay,
             "arithmetic": dataclasses.asdict(self.arithmetic),
+            **({"shown": self.shown} if self.start is not None else {}),
         }
 
     def begin(self, device: torch.device, earlier: Mapping[str, Learner]) -> "AdversarialLearner":
-        """Fresh networks with N(0, 1) weights."""
+        """Fresh networks with N(0, 1) weights, or those of the start."""
         del earlier
-        return AdversarialLearner(self, device)
+        learner = AdversarialLearner(self, device)
+        if self.start is not None:
+            learner.load_state_dict(self.start)
+            learner.restart(self.learning_rate)
+        return learner
 
 
 class AdversarialLearner:
@@ -102,7 +111,14 @@ class AdversarialLearner:
     @property
     def images_shown(self) -> int:
         """Real images that the discriminator has been shown."""
-        return self._next_step * self._stage.batch_size
+        return self._stage.shown + self._next_step * self._stage.batch_size
+
+    def restart(self, learning_rate: float) -> None:
+        """Go on as another training: its steps are counted from 0, its learning rate holds."""
+        self._next_step = 0
+        for optimizer in self._optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
 
     def step(self, index: int, generator: torch.Generator) -> Mapping[str, float | Tensor]:
         """One update of the discriminator, then one of the generator, on the same latents."""

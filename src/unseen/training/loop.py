@@ -164,7 +164,7 @@ def _run_stage(
     first = 0
     rows: list[dict[str, Any]] = []
     if checkpoint.exists():
-        state = _read_checkpoint(checkpoint, identity)
+        state = _own_checkpoint(checkpoint, identity)
         learner.load_state_dict(state["learner"])
         first, window, rows = state["step"], state["window"], state["rows"]
     _write_log(log, rows)  # drops rows that an interrupted run wrote after its checkpoint
@@ -214,15 +214,26 @@ def _identity(task: Training, stage: Stage) -> str:
     )
 
 
-def _read_checkpoint(path: Path, identity: str) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a stage's checkpoint holds: `step`, `rows`, the `learner`'s state, ….
+
+    Raises:
+        CheckpointError: it is missing or unreadable.
+    """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["identity"]
+        _ = state["identity"], state["learner"]
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(
             f"{path} is no training checkpoint that can be read; remove it to start over"
         ) from error
-    if found != identity:
+    return state
+
+
+def _own_checkpoint(path: Path, identity: str) -> dict[str, Any]:
+    """A checkpoint of this very training."""
+    state = read_checkpoint(path)
+    if state["identity"] != identity:
         raise CheckpointError(
             f"{path} is the checkpoint of another training (other settings or seed); "
             "choose another folder, or remove it to start over"
