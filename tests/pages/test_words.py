@@ -1,7 +1,21 @@
+import dataclasses
+
 import pytest
 
-from unseen.pages.words import corrected, delta, fsd_p_value, percent, ratio_interval, times
+from unseen.pages.words import (
+    corrected,
+    delta,
+    fsd_p_value,
+    mean_share,
+    percent,
+    ratio_interval,
+    share,
+    shares,
+    significant_but_undecided,
+    times,
+)
 from unseen.records.comparison import ClassRow, Fsd
+from unseen.records.evidence import Mean
 
 
 @pytest.mark.parametrize(
@@ -86,3 +100,27 @@ def test_the_least_p_value_that_permutations_can_give_is_a_bound():
     assert fsd_p_value(fsd(1 / 200)) == "≤ 0.005"
     assert fsd_p_value(fsd(2 / 200)) == "0.010"
     assert corrected(fsd(1.0)) == "0"
+
+
+def test_a_small_p_value_of_an_undecided_class_is_explained_where_there_is_one():
+    small = dataclasses.replace(row(0.1, 0.05), p_holm=0.04)
+    assert "rests on the interval" in significant_but_undecided(small)
+    parted = dataclasses.replace(small, own_verdict="under", second_verdict="matched")
+    assert "a verdict needs both" in significant_but_undecided(parted)
+    assert significant_but_undecided(dataclasses.replace(small, verdict="under")) == ""
+    assert significant_but_undecided(dataclasses.replace(small, p_holm=0.2)) == ""
+    assert significant_but_undecided(row(0.1, 0.05)) == ""
+
+
+def test_retention_is_written_in_whole_percent_with_its_interval():
+    assert share(0.254) == "25 %"
+    assert share(0.001) == "< 1 %"
+    assert share(0.0) == "0 %"
+    assert mean_share(Mean(mean=0.5, interval=(0.4, 0.61), instances=4, images=4)) == (
+        "50 % [40 – 61 %]"
+    )
+    assert mean_share(Mean(mean=0.5, interval=(None, None), instances=1, images=1)) == "50 %"
+    assert mean_share(Mean(mean=None, interval=(None, None), instances=0, images=0)) == "–"
+    assert (
+        shares({"object/sky": 0.2, "object/tree": 0.7, "object/none": 0.0}) == "tree 70 %, sky 20 %"
+    )

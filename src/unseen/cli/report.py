@@ -1,22 +1,22 @@
-"""`unseen report`: draw the page again from the record, without any model."""
+"""`unseen report`: draw the page again from the records, without any model."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unseen.pages import report
-from unseen.records.comparison import read_comparison
+from unseen.pages import report_folder
 
 
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Folders that `unseen compare --out` wrote.", metavar="RUN..."),
+        typer.Argument(
+            help="Folders that `unseen compare`, `unseen evidence` or `unseen invert` wrote.",
+            metavar="RUN...",
+        ),
     ],
 ) -> None:
-    """Draw figures and page of comparisons from their records."""
+    """Draw figures and page of comparisons and of instance evidence from their records."""
     for run in runs:
-        folder = run.parent if run.name == "comparison.json" else run
-        page = report(folder, read_comparison(folder))
-        typer.echo(f"Page: {page}")
+        typer.echo(f"Page: {report_folder(run)}")

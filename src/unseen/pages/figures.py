@@ -4,24 +4,19 @@ The histogram follows Figure 1a of Bau et al., ICCV 2019: classes by real mean a
 a log scale above, relative change below, bars clipped at +1.15 and labelled.
 """
 
-import dataclasses
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unseen.pages.canvas import LIGHT, Theme, new_figure, plain, save_figure, short
 from unseen.pages.words import (
-    DARK_VERDICT_COLOURS,
-    VERDICT_COLOURS,
     corrected,
     is_nothing,
     number,
     value_interval,
 )
-from unseen.provenance import write_aside
 from unseen.records.areas import class_name
-from unseen.records.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide, Verdict
+from unseen.records.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide
 
 _CLIP = 1.15  # relative change; longer bars end here and carry their value, as in the paper
 _MOST_CLASSES = 60  # more names would not be legible at the figure's width
@@ -29,25 +24,6 @@ _LEAST_AREA = 1e-5  # foot of the log scale: a class of less than that is drawn 
 _GENERATED = ("#e07b39", "#2f7fb8", "#7b5ea7", "#3f9b6c", "#b8457c", "#8c8c3a")
 _ROTATION = 60  # degrees of the class names
 _LONGEST_NAME = 24  # characters of a class name; longer ones would take the room of the bars
-
-
-@dataclasses.dataclass(frozen=True)
-class Theme:
-    """Colours of what is not data."""
-
-    ink: str
-    faint: str  # grid lines
-    paper: str
-    real: str
-    verdicts: Mapping[Verdict, str]
-
-
-LIGHT = Theme(
-    ink="#22262b", faint="#d9dce1", paper="#ffffff", real="#4a5568", verdicts=VERDICT_COLOURS
-)
-DARK = Theme(
-    ink="#e4e7eb", faint="#3a4048", paper="#1b1f24", real="#a8b3c4", verdicts=DARK_VERDICT_COLOURS
-)
 
 
 def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> None:
@@ -68,7 +44,7 @@ def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
     if not columns:
         return
     sides = comparison.generated
-    with _figure(
+    with new_figure(
         theme,
         width=max(5.5, min(15.0, 0.5 + 0.3 * len(columns))),
         height=1.6 + 1.6 * len(sides),
@@ -78,13 +54,13 @@ def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
         for i, side in enumerate(sides):
             _draw_changes(axes[i + 1], side, columns, theme, alone=len(sides) == 1)
         labels = [class_name(column) for column in columns]
-        axes[-1].set_xticks(range(len(columns)), [_plain(text, _LONGEST_NAME) for text in labels])
+        axes[-1].set_xticks(range(len(columns)), [plain(text, _LONGEST_NAME) for text in labels])
         for label in axes[-1].get_xticklabels():
             label.set(rotation=_ROTATION, ha="right", rotation_mode="anchor", fontsize=8.5)
         for axis in axes[1:-1]:
             axis.set_xticks([])
         axes[-1].tick_params(axis="x", length=0)
-        _save(figure, paths)
+        save_figure(figure, paths)
 
 
 def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> None:
@@ -109,7 +85,7 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
     tested = len(columns)
     # The classes to look at first: gravest in the first side's order, as the record has them.
     columns = columns[:_MOST_CLASSES]
-    with _figure(
+    with new_figure(
         theme,
         width=5.6 * len(sides),
         height=0.3 + 0.24 * max(4, len(columns)),
@@ -119,7 +95,7 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
             _draw_ratios(axis, side, columns, theme)
         labels = [class_name(column) for column in columns]
         axes[0].set_yticks(
-            range(len(columns)), [_plain(text, _LONGEST_NAME) for text in labels], fontsize=9
+            range(len(columns)), [plain(text, _LONGEST_NAME) for text in labels], fontsize=9
         )
         for axis in axes[1:]:
             axis.tick_params(labelleft=False)
@@ -132,7 +108,7 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
                 textcoords="offset points",
                 fontsize=8.5,
             )
-        _save(figure, paths)
+        save_figure(figure, paths)
 
 
 def _by_real_area(comparison: Comparison) -> list[str]:
@@ -159,7 +135,7 @@ def _draw_areas(axis: Any, comparison: Comparison, columns: Sequence[str], theme
     first = {row.column: row for row in sides[0].classes}
     series: list[tuple[str, str, list[float]]] = [
         (
-            f"{_short(comparison.real.label)}  (real, n = {comparison.real.images:,})",
+            f"{short(comparison.real.label)}  (real, n = {comparison.real.images:,})",
             theme.real,
             [first[column].real_area for column in columns],
         )
@@ -169,7 +145,7 @@ def _draw_areas(axis: Any, comparison: Comparison, columns: Sequence[str], theme
         areas = [rows[column].generated_area for column in columns]
         fsd = side.fsd
         name = (
-            f"{_short(side.label)}  (generated, n = {side.images:,}; FSD {number(fsd.value)}, "
+            f"{short(side.label)}  (generated, n = {side.images:,}; FSD {number(fsd.value)}, "
             f"corrected {corrected(fsd)} [{value_interval(fsd.interval)}], "
             f"floor {number(fsd.floor)})"
         )
@@ -181,7 +157,7 @@ def _draw_areas(axis: Any, comparison: Comparison, columns: Sequence[str], theme
             [max(area, _LEAST_AREA) for area in areas],
             width,
             color=colour,
-            label=_plain(name, 200),
+            label=plain(name, 200),
             linewidth=0,
         )
     axis.set_xlim(-0.7, len(columns) - 0.3)
@@ -234,7 +210,7 @@ def _draw_changes(
     axis.set_ylabel("relative change\n(gen − real) / real", fontsize=9)
     if not alone:
         axis.set_title(  # above the values of clipped bars
-            _plain(_short(side.label)), loc="right", fontsize=9, pad=12
+            plain(short(side.label)), loc="right", fontsize=9, pad=12
         )
     import matplotlib.patches
 
@@ -288,7 +264,7 @@ def _draw_ratios(axis: Any, side: GeneratedSide, columns: Sequence[str], theme: 
     axis.set_xlabel(
         "generated / real (presence; ◇ area), simultaneous 95 % intervals", fontsize=8.5
     )
-    axis.set_title(_plain(_short(side.label)), fontsize=10, loc="left")
+    axis.set_title(plain(short(side.label)), fontsize=10, loc="left")
     if not columns:
         axis.text(1.0, 1.5, "no class is in 10 images:\nnone could be tested", ha="center")
 
@@ -315,68 +291,3 @@ def _draw_ratio(axis: Any, row: ClassRow, y: int, least: float, most: float, the
             clip_on=False,
             zorder=3,
         )
-
-
-@contextmanager
-def _figure(
-    theme: Theme, *, width: float, height: float, rows: Sequence[float] = (1.0,), columns: int = 1
-) -> Iterator[tuple[Any, Any]]:
-    """A figure of its own, outside pyplot's state, in the page's style."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style = {
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
-        "text.color": theme.ink,
-        "axes.labelcolor": theme.ink,
-        "axes.edgecolor": "#9aa0a8",
-        "xtick.color": theme.ink,
-        "ytick.color": theme.ink,
-        "axes.facecolor": theme.paper,
-        "grid.color": theme.faint,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "svg.fonttype": "path",  # looks the same where the font is missing
-        "svg.hashsalt": "unseen",  # the same record gives the same bytes
-        "text.parse_math": False,  # "$" in a class name is a dollar
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(width, height), facecolor=theme.paper)
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(
-            len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": list(rows)}
-        ).ravel()
-        # The axes fill the figure, and saving grows it by what stands around them: names of any
-        # length then cost no room inside.
-        figure.subplots_adjust(left=0, right=1, bottom=0, top=1, hspace=0.32, wspace=0.25)
-        yield figure, axes
-
-
-def _save(figure: Any, paths: Sequence[Path]) -> None:
-    for path in paths:
-        kind = path.suffix.removeprefix(".")
-        buffer = io.BytesIO()
-        figure.savefig(
-            buffer,
-            format=kind,
-            dpi=160,
-            bbox_inches="tight",
-            pad_inches=0.12,
-            metadata={"Date": None} if kind == "svg" else None,
-        )
-        with write_aside(path) as aside:
-            aside.write_bytes(buffer.getvalue())
-
-
-def _short(text: str, most: int = 40) -> str:
-    """The end of a long name: the end of a path says more than its beginning."""
-    return text if len(text) <= most else "…" + text[1 - most :]
-
-
-def _plain(text: str, most: int = 60) -> str:
-    """Without control characters, which no font draws; a long name is cut."""
-    text = "".join(c if c.isprintable() else "\ufffd" for c in text)
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -5,6 +5,7 @@ Drawn from the stored 16-bit label maps, with PIL alone.
 
 import colorsys
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
@@ -12,6 +13,7 @@ from PIL import Image
 
 _SCRIM = (0, 0, 0, 165)  # over everything that is not the class
 _OPACITY = 150  # of 255, of the colours of all classes
+_PALETTE = 256  # colours that a PNG with a palette has at most
 _CONTOUR = 150  # an outline is a pixel wide for every so many pixels of the label map
 
 # What people expect: the rest gets a colour from its name.
@@ -62,11 +64,31 @@ def class_colour(name: str) -> str:
 
 def class_overlay(label_map: Integer[np.ndarray, "h w"], label: int, name: str) -> Image.Image:
     """Everything but one class darkened, the class outlined in its colour."""
-    inside = label_map == label
-    outline = _grow(inside, max(1, max(label_map.shape) // _CONTOUR)) & ~inside
+    inside, outline = _outlined(label_map, label)
     pixels = np.where(outline, 2, np.where(inside, 1, 0)).astype(np.uint8)
     colour = _bright(class_colour(name))
     return _palette_image(pixels, [_SCRIM, (0, 0, 0, 0), (*colour, 255)])
+
+
+def tiled_overlay(
+    label_map: Integer[np.ndarray, "h w"], labels: Sequence[int], names: list[str]
+) -> Image.Image:
+    """The overlay of all classes and, below it, that of each of the given ones: one picture.
+
+    A page that shows many classes of many pictures then needs one file a picture.
+    """
+    present, pixels = np.unique(label_map, return_inverse=True)
+    colours: list[tuple[int, int, int, int]] = [
+        (*_rgb(class_colour(names[label])), _OPACITY) for label in present
+    ][: _PALETTE - 2 - len(labels)]
+    tiles = [np.minimum(pixels.reshape(label_map.shape), len(colours) - 1)]
+    scrim, clear, first = len(colours), len(colours) + 1, len(colours) + 2
+    colours += [_SCRIM, (0, 0, 0, 0)]
+    for i, label in enumerate(labels):
+        inside, outline = _outlined(label_map, label)
+        tiles.append(np.where(outline, first + i, np.where(inside, clear, scrim)))
+        colours.append((*_bright(class_colour(names[label])), 255))
+    return _palette_image(np.concatenate(tiles).astype(np.uint8), colours)
 
 
 def labels_overlay(label_map: Integer[np.ndarray, "h w"], names: list[str]) -> Image.Image:
@@ -85,6 +107,14 @@ def largest_classes(
     pixels = np.bincount(label_map.ravel(), minlength=len(names))
     order = np.argsort(-pixels, kind="stable")[:count]
     return [(names[i], float(pixels[i] / label_map.size)) for i in order if pixels[i]]
+
+
+def _outlined(
+    label_map: Integer[np.ndarray, "h w"], label: int
+) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """Where a class is, and the line around it."""
+    inside = label_map == label
+    return inside, _grow(inside, max(1, max(label_map.shape) // _CONTOUR)) & ~inside
 
 
 def _palette_image(

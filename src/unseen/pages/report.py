@@ -1,225 +1,180 @@
-"""The page: `report.html` with its figures and overlays, drawn from the record alone.
+"""The page: `report.html` with its figures and overlays, drawn from the records alone.
 
 It needs the folder that it lies in and nothing else: no network, no model, no torch.
 """
 
-import dataclasses
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import markupsafe
-import numpy as np
-from PIL import Image
 
 from unseen.errors import RecordError
-from unseen.pages import words
-from unseen.pages.figures import DARK, draw_histogram, draw_intervals
-from unseen.pages.overlays import class_colour, class_overlay, labels_overlay, largest_classes
-from unseen.provenance import canonical_json, write_aside, write_text
+from unseen.pages import comparison_side, evidence_side, words
+from unseen.pages.canvas import DARK
+from unseen.pages.figures import draw_histogram, draw_intervals
+from unseen.pages.retention_figures import draw_curves, draw_retention
+from unseen.pages.stored import clear_overlays
+from unseen.provenance import canonical_json, write_text
 from unseen.records.areas import class_name
-from unseen.records.comparison import (
-    VERDICTS,
-    ClassRow,
-    Comparison,
-    Exhibit,
-    Side,
-    Verdict,
-)
+from unseen.records.comparison import FILE as COMPARISON_FILE
+from unseen.records.comparison import VERDICTS, Comparison, read_comparison
+from unseen.records.evidence import FILE as EVIDENCE_FILE
+from unseen.records.evidence import VERDICTS as EVIDENCE_VERDICTS
+from unseen.records.evidence import Evidence, read_evidence
 
 PAGE = "report.html"
-_OVERLAYS = "overlays"
-_OVERLAY = re.compile(r"(real|generated-\d+)-\d{5}(-\d+)?\.png")
-# the words that the template uses
+# the words that the templates use
 _FILTERS = (
     "below_zero",
     "corrected",
     "delta",
     "fsd_p_value",
+    "mean_share",
     "number",
     "p_value",
     "percent",
     "points",
     "ratio_interval",
+    "share",
+    "share_interval",
+    "significant_but_undecided",
     "times",
     "value_interval",
 )
 
-
-@dataclasses.dataclass(frozen=True)
-class _Picture:
-    """An image of the page, with the overlays that lie on it."""
-
-    name: str
-    fraction: float
-    image: str | None
-    class_overlay: str | None
-    labels_overlay: str | None
-    width: int
-    height: int
-    largest: Sequence[tuple[str, str, str]]  # name, percent, colour
-    pixelated: bool  # so small that it is shown enlarged
+_EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*EVIDENCE_VERDICTS, None))}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Strip:
-    """The images of one side that hold most of a class."""
+def report(
+    out: str | Path, comparison: Comparison | None = None, evidence: Evidence | None = None
+) -> Path:
+    """Draw the figures, the overlays and the page of a comparison, of evidence, or of both.
 
-    label: str
-    generated: bool
-    counterparts: bool  # not those that hold most, but those named as the real ones
-    pictures: Sequence[_Picture]
-
-
-@dataclasses.dataclass(frozen=True)
-class _TableRow:
-    """One class with a cell a generated side."""
-
-    key: str  # of HTML ids
-    name: str
-    channel: str
-    colour: str
-    cells: Sequence[ClassRow]
-    strips: Sequence[_Strip]
-
-
-def report(out: str | Path, comparison: Comparison) -> Path:
-    """Draw the figures, the overlays and the page of a comparison.
+    With both, a class in the comparison's table leads to its gallery of instances.
 
     Args:
-        out: the folder of the record; paths of its exhibits are relative to it.
-        comparison: the record.
+        out: the folder of the records; the paths of their pictures are relative to it.
+        comparison: the record of a comparison.
+        evidence: the record of instance evidence.
 
     Returns:
         The page, `report.html` in that folder.
 
     Raises:
-        RecordError: a picture that the record names is missing or broken.
+        RecordError: neither is given; a picture that a record names is missing or broken.
         StorageError: the disk is full, or the folder cannot be written.
     """
+    if comparison is None and evidence is None:
+        raise RecordError("there is nothing to report: give a comparison, evidence, or both")
     folder = Path(out)
-    draw_histogram(comparison, folder / "histogram.png", folder / "histogram.svg")
-    draw_intervals(comparison, folder / "intervals.png", folder / "intervals.svg")
-    draw_histogram(comparison, folder / "figures" / "histogram-dark.svg", theme=DARK)
-    draw_intervals(comparison, folder / "figures" / "intervals-dark.svg", theme=DARK)
-    for old in (folder / _OVERLAYS).glob("*.png"):
-        if _OVERLAY.fullmatch(old.name):  # of an earlier drawing
-            old.unlink()
+    clear_overlays(folder)
+    if comparison is not None:
+        for name, draw in (("histogram", draw_histogram), ("intervals", draw_intervals)):
+            draw(comparison, folder / f"{name}.png", folder / f"{name}.svg")
+            draw(comparison, folder / "figures" / f"{name}-dark.svg", theme=DARK)
+    if evidence is not None:
+        for name, draw_of in (("retention", draw_retention), ("curves", draw_curves)):
+            draw_of(evidence, folder / f"{name}.png", folder / f"{name}.svg")
+            draw_of(evidence, folder / "figures" / f"{name}-dark.svg", theme=DARK)
     page = folder / PAGE
-    write_text(page, _render(comparison, list(_table(folder, comparison))))
+    write_text(page, _render(folder, comparison, evidence))
     return page
 
 
-def _table(folder: Path, comparison: Comparison) -> Iterator[_TableRow]:
-    """The classes that occur, gravest verdict of any side first."""
-    by_side = [{row.column: row for row in side.classes} for side in comparison.generated]
-    overlays = _Overlays(folder, comparison.columns)
+def report_folder(folder: str | Path) -> Path:
+    """Draw the page of the records that lie in a folder.
 
-    def order(column: str) -> tuple[int, float]:
-        rows = [rows[column] for rows in by_side]
-        return min(VERDICTS.index(row.verdict) for row in rows), -rows[0].real_area
+    Args:
+        folder: what `unseen compare`, `unseen evidence` or `unseen invert` wrote; or one of the
+            records in it.
 
-    for column in sorted(by_side[0], key=order):
-        cells = [rows[column] for rows in by_side]
-        if not any(words.occurs(cell) for cell in cells):
-            continue
-        channel, _, name = column.partition("/")
-        label = comparison.columns.index(column)
-        yield _TableRow(
-            key=f"class-{label}",
-            name=name,
-            channel=channel,
-            colour=class_colour(name),
-            cells=cells,
-            strips=[
-                _Strip(
-                    label=side.label,
-                    generated=i > 0,
-                    counterparts=counterparts,
-                    pictures=[overlays.picture(exhibit, label) for exhibit in held],
-                )
-                for i, side, counterparts, held in _held(comparison, column)
-            ],
+    Raises:
+        RecordError: there is none, or as in `report`.
+        StorageError: as in `report`.
+    """
+    folder = Path(folder)
+    if folder.name in (COMPARISON_FILE, EVIDENCE_FILE):
+        folder = folder.parent
+    has_comparison = (folder / COMPARISON_FILE).exists()
+    has_evidence = (folder / EVIDENCE_FILE).exists()
+    if not has_comparison and not has_evidence:
+        raise RecordError(
+            f"{folder} holds neither {COMPARISON_FILE} nor {EVIDENCE_FILE}; name a folder that "
+            "`unseen compare --out`, `unseen evidence --out` or `unseen invert --out` wrote"
         )
+    return report(
+        folder,
+        read_comparison(folder) if has_comparison else None,
+        read_evidence(folder) if has_evidence else None,
+    )
 
 
-def _held(
-    comparison: Comparison, column: str
-) -> Iterator[tuple[int, Side, bool, Sequence[Exhibit]]]:
-    """The images of a class: the number of the side, the side, whether counterparts, images."""
-    yield 0, comparison.real, False, comparison.real.exhibits.get(column, ())
-    for i, side in enumerate(comparison.generated):
-        if side.counterparts.get(column):
-            yield i + 1, side, True, side.counterparts[column]
-        yield i + 1, side, False, side.exhibits.get(column, ())
+def _render(folder: Path, comparison: Comparison | None, evidence: Evidence | None) -> str:
+    environment = _environment()
+    shown: dict[str, Any] = {}
+    if evidence is not None:
+        shown |= _evidence(evidence, evidence_side.view(folder, evidence))
+    if comparison is not None:
+        links = _links(evidence) if evidence is not None else {}
+        shown |= _comparison(comparison, list(comparison_side.table(folder, comparison, links)))
+    scripts = ["report.js"] if evidence is None else ["evidence.js", "report.js"]
+    return environment.get_template("report.html.j2").render(
+        comparison=comparison,
+        evidence=evidence,
+        css=_asset(environment, "report.css", *(["evidence.css"] if evidence else [])),
+        script=_asset(environment, *scripts),
+        **shown,
+    )
 
 
-class _Overlays:
-    """Draws overlays into the folder, every one once."""
+def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) -> dict[str, Any]:
+    return {
+        "rows": rows,
+        "keys": {row.cells[0].column: row.key for row in rows},
+        "counted": {
+            verdict: sum(any(cell.verdict == verdict for cell in row.cells) for row in rows)
+            for verdict in VERDICTS
+        },
+        "single": len(comparison.generated) == 1,
+        "has_pictures": any(p.image for row in rows for s in row.strips for p in s.pictures),
+        "evidence_ranks": _EVIDENCE_RANKS,
+        "has_links": any(row.evidence for row in rows),
+        "hidden": len(comparison.columns) - len(rows),
+        "meanings": words.VERDICT_MEANINGS,
+        "falls": [words.largest_falls(comparison, side) for side in comparison.generated],
+        "fsd_sentence": words.fsd_sentence,
+    }
 
-    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        self._folder = folder
-        self._names = [class_name(column) for column in columns]
-        self._seen: dict[str, tuple[str, Sequence[tuple[str, str, str]]]] = {}
 
-    def picture(self, exhibit: Exhibit, label: int) -> _Picture:
-        """The exhibit with its overlay of one class and that of all."""
-        if exhibit.image is None or exhibit.label_map is None:
-            return _Picture(exhibit.name, exhibit.fraction, None, None, None, 0, 0, (), False)
-        with self._open(exhibit.image) as image:
-            width, height = image.size
-        with self._open(exhibit.label_map) as image:
-            label_map = np.asarray(image).astype(np.int64)
-        if label_map.ndim != 2 or label_map.min() < 0 or label_map.max() >= len(self._names):
-            raise RecordError(
-                f"{self._folder / exhibit.label_map} is no label map of the record's "
-                f"{len(self._names)} classes; compare again"
-            )
-        stem = exhibit.image.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
-        if exhibit.label_map not in self._seen:
-            path = f"{_OVERLAYS}/{stem}.png"
-            self._write(path, labels_overlay(label_map, self._names))
-            largest: Sequence[tuple[str, str, str]] = [
-                (name, words.percent(fraction), class_colour(name))
-                for name, fraction in largest_classes(label_map, self._names)
-            ]
-            self._seen[exhibit.label_map] = path, largest
-        one = f"{_OVERLAYS}/{stem}-{label}.png"
-        self._write(one, class_overlay(label_map, label, self._names[label]))
-        labels, listed = self._seen[exhibit.label_map]
-        return _Picture(
-            name=exhibit.name,
-            fraction=exhibit.fraction,
-            image=exhibit.image,
-            class_overlay=one,
-            labels_overlay=labels,
-            width=width,
-            height=height,
-            largest=listed,
-            pixelated=max(width, height) <= 128,
+def _evidence(evidence: Evidence, view: evidence_side.EvidenceView) -> dict[str, Any]:
+    return {
+        "view": view,
+        "primary": next(one for one in evidence.methods if one.key == evidence.primary),
+        "evidence_counted": {
+            verdict: len(evidence.named(verdict)) for verdict in EVIDENCE_VERDICTS
+        },
+        "evidence_ranks": _EVIDENCE_RANKS,
+        "evidence_meanings": words.evidence_meanings(evidence.rules),
+        "evidence_keys": {one.row.column: one.key for one in view.classes},
+    }
+
+
+def _links(evidence: Evidence) -> dict[str, comparison_side.Link]:
+    return {
+        row.column: comparison_side.Link(
+            key=evidence_side.key_of(evidence, row.column),
+            verdict=row.verdict,
+            said=words.class_in_photographs(row),
+            gallery=f"See what became of {words.count(row.instances, 'instance')}",
         )
-
-    def _open(self, relative: str) -> Image.Image:
-        path = self._folder / relative
-        if not path.resolve().is_relative_to(self._folder.resolve()):
-            raise RecordError(f"the record names a picture outside of its folder: {relative}")
-        try:
-            return Image.open(path)
-        except OSError as error:
-            raise RecordError(
-                f"{path} is missing or no picture, but the record names it; copy the whole "
-                "folder, or compare again"
-            ) from error
-
-    def _write(self, relative: str, image: Image.Image) -> None:
-        with write_aside(self._folder / relative) as aside:
-            image.save(aside, optimize=False)
+        for row in evidence.classes
+    }
 
 
-def _render(comparison: Comparison, rows: Sequence[_TableRow]) -> str:
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("unseen.pages", "assets"),
         autoescape=True,
@@ -229,35 +184,21 @@ def _render(comparison: Comparison, rows: Sequence[_TableRow]) -> str:
     )
     for name in _FILTERS:
         environment.filters[name] = _unbroken(getattr(words, name))
+    environment.filters["class_name"] = class_name
+    environment.filters["count"] = words.count
+    environment.filters["capitalised"] = words.capitalised
+    environment.filters["sentence"] = words.sentence
     environment.filters["json"] = _pretty
+    environment.filters["data"] = _data
+    environment.filters["slug"] = words.slug
     environment.filters["sortable"] = _sortable
-    source = environment.loader
-    assert source is not None
-    counted: dict[Verdict, int] = {
-        verdict: sum(any(cell.verdict == verdict for cell in row.cells) for row in rows)
-        for verdict in VERDICTS
-    }
-    keys = {row.cells[0].column: row.key for row in rows}
-    return environment.get_template("report.html.j2").render(
-        comparison=comparison,
-        rows=rows,
-        keys=keys,
-        counted=counted,
-        single=len(comparison.generated) == 1,
-        has_pictures=any(p.image for row in rows for s in row.strips for p in s.pictures),
-        hidden=len(comparison.columns) - len(rows),
-        meanings=words.VERDICT_MEANINGS,
-        colours=words.VERDICT_COLOURS,
-        falls=[words.largest_falls(comparison, side) for side in comparison.generated],
-        fsd_sentence=words.fsd_sentence,
-        css=markupsafe.Markup(_asset(environment, "report.css")),
-        script=markupsafe.Markup(_asset(environment, "report.js")),
-    )
+    return environment
 
 
-def _asset(environment: jinja2.Environment, name: str) -> str:
+def _asset(environment: jinja2.Environment, *names: str) -> markupsafe.Markup:
     assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+    sources = [environment.loader.get_source(environment, name)[0] for name in names]
+    return markupsafe.Markup("\n".join(sources))
 
 
 def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
@@ -267,6 +208,12 @@ def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
 
 def _pretty(value: Mapping[str, Any]) -> str:
     return json.dumps(json.loads(canonical_json(dict(value))), indent=2, ensure_ascii=False)
+
+
+def _data(value: Mapping[str, Any]) -> markupsafe.Markup:
+    """JSON inside a script element, where nothing but "<" could end it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return markupsafe.Markup(text.replace("<", "\\u003c"))
 
 
 def _sortable(value: float | None) -> str:

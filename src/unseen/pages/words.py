@@ -3,27 +3,35 @@
 Plain text; the template escapes it.
 """
 
-from unseen.records.areas import nothing
+from collections.abc import Mapping
+
+from unseen.records.areas import class_name, nothing
 from unseen.records.comparison import ClassRow, Comparison, Fsd, GeneratedSide, Interval, Verdict
+from unseen.records.evidence import ClassEvidence, Mean, Method, Rules, Typicality
+from unseen.records.evidence import Verdict as EvidenceVerdict
 
 # Okabe and Ito's palette, darkened for text on white where needed: told apart by colour-blind
 # readers, and never the only sign, since the word stands beside it.
-VERDICT_COLOURS: dict[Verdict, str] = {
+VERDICT_COLOURS: dict[str, str] = {
     "omitted": "#a3123a",
+    "cannot draw": "#a3123a",
     "under": "#d55e00",
     "over": "#0072b2",
     "undecided": "#8a8f98",
     "matched": "#00825f",
+    "can draw": "#00825f",
     "untested": "#c3c7cd",
 }
 
 # The same, light enough for a dark page.
-DARK_VERDICT_COLOURS: dict[Verdict, str] = {
+DARK_VERDICT_COLOURS: dict[str, str] = {
     "omitted": "#ff6f91",
+    "cannot draw": "#ff6f91",
     "under": "#ff9a4d",
     "over": "#56b4e9",
     "undecided": "#9aa3ae",
     "matched": "#4fc79a",
+    "can draw": "#4fc79a",
     "untested": "#565e69",
 }
 
@@ -35,6 +43,18 @@ VERDICT_MEANINGS: dict[Verdict, str] = {
     "matched": "with 95 % confidence, drawn 0.8 to 1.25 times as often as in the real images",
     "untested": "seen in fewer than 10 images of both sides together",
 }
+
+
+def evidence_meanings(rules: Rules) -> dict[EvidenceVerdict, str]:
+    """What the verdicts of instance evidence mean under these rules, the gravest first."""
+    return {
+        "cannot draw": "the reconstructions retain significantly less of it than of matched "
+        "regions of the generator's own images, and on average less than "
+        f"{share(rules.half)} of what they retain of these",
+        "undecided": "these photographs and controls cannot tell",
+        "can draw": "a reconstruction that is an image of the generator retains it",
+        "untested": f"in fewer than {rules.least_images} photographs",
+    }
 
 
 def is_nothing(comparison: Comparison, row: ClassRow) -> bool:
@@ -57,6 +77,77 @@ def percent(fraction: float | None) -> str:
     if value < 0.01:
         return "< 0.01 %"
     return f"{value:.0f} %" if value >= 99.95 else f"{_digits(value)} %"
+
+
+def share(fraction: float | None) -> str:
+    """A share in whole percent, as fine as the share of an instance's pixels deserves."""
+    if fraction is None:
+        return "–"
+    return "< 1 %" if 0 < fraction < 0.005 else f"{100 * fraction:.0f} %"
+
+
+def share_interval(interval: Interval) -> str:
+    """An interval of a share; "–" where there is none."""
+    low, high = interval
+    if low is None or high is None:
+        return "–"
+    return f"{100 * low:.0f} – {100 * high:.0f} %"
+
+
+def mean_share(mean: Mean) -> str:
+    """A mean retention with its interval."""
+    if mean.mean is None:
+        return "–"
+    if mean.interval[0] is None:
+        return share(mean.mean)
+    return f"{share(mean.mean)} [{share_interval(mean.interval)}]"
+
+
+def shares(parts: Mapping[str, float], most: int = 3) -> str:
+    """The largest parts of a whole: "sky 75 %, tree 20 %"."""
+    largest = sorted(parts.items(), key=lambda part: -part[1])[:most]
+    return ", ".join(f"{class_name(name)} {share(part)}" for name, part in largest if part > 0)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 photograph", "1,234 instances"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def bound(method: Method) -> str:
+    """Which way a method errs about what the generator can draw, or nothing."""
+    if method.in_range:
+        return "lower bound"
+    return "upper bound" if method.method == "f" else ""
+
+
+def sentence(text: str) -> str:
+    """With a full stop, and no second one."""
+    return f"{text.rstrip('. ')}."
+
+
+def slug(verdict: str | None) -> str:
+    """The verdict as a class of the style sheet."""
+    return "unjudged" if verdict is None else verdict.replace(" ", "-")
+
+
+def capitalised(text: str) -> str:
+    """With its first letter, and no other, made a capital."""
+    return text[:1].upper() + text[1:]
+
+
+def class_in_photographs(row: ClassEvidence) -> str:
+    """What instance evidence says of a class, in one or two sentences."""
+    held = f"{count(row.instances, 'instance')} in {count(row.images, 'photograph')}"
+    said = f"{held}, of which {row.vanished:,} vanished."
+    return f"{said} {capitalised(row.verdict or 'no verdict')}: {sentence(row.reason)}"
+
+
+def atypical(found: Typicality) -> str:
+    """A photograph's place among the generator's own images; never that a class cannot be drawn."""
+    what = "loss" if found.statistic == "loss" else "error"
+    said = f"{what} of rank {found.rank} of {found.of}, counted with the controls"
+    return f"{said}: atypical (p {p_value(found.p_value)})" if found.atypical else said
 
 
 def times(ratio: float | None) -> str:
@@ -144,6 +235,21 @@ def p_equals(fsd: Fsd) -> str:
     """The p-value with its relation: "= 0.01", "≤ 0.005"."""
     text = fsd_p_value(fsd)
     return f"= {text}" if text[0].isdigit() else text
+
+
+def significant_but_undecided(row: ClassRow) -> str:
+    """Why a class with a small p-value after Holm is undecided all the same, or nothing."""
+    if row.verdict != "undecided" or row.p_holm is None or row.p_holm >= 0.05:
+        return ""
+    if row.own_verdict != "undecided":
+        return (
+            f"Its p-value after Holm, {p_value(row.p_holm)}, is the first segmenter's: a verdict "
+            "needs both."
+        )
+    return (
+        f"Its p-value after Holm is {p_value(row.p_holm)}, but a verdict rests on the interval, "
+        "which holds for all classes at once, is stricter, and still reaches 1."
+    )
 
 
 def largest_falls(comparison: Comparison, side: GeneratedSide, count: int = 5) -> list[ClassRow]:

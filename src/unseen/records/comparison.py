@@ -16,6 +16,7 @@ from unseen.records.areas import class_name
 from unseen.records.json_form import RecordFile, shipped_schema, to_plain
 
 SCHEMA_VERSION = 1
+FILE = "comparison.json"
 
 Verdict = Literal["omitted", "under", "over", "undecided", "matched", "untested"]
 VERDICTS: tuple[Verdict, ...] = typing.get_args(Verdict)  # the gravest first
@@ -192,9 +193,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     return to_plain(comparison)
 
 
-_FORM = RecordFile(
-    Comparison, "comparison", "comparison.json", "unseen compare", schema_version=SCHEMA_VERSION
-)
+_FORM = RecordFile(Comparison, "comparison", FILE, "unseen compare", schema_version=SCHEMA_VERSION)
 
 
 def read_comparison(path: Path) -> Comparison:

@@ -1,87 +1,108 @@
 "use strict";
 (() => {
-  const table = document.getElementById("table");
-  const classes = [...table.querySelectorAll("tbody.class")];
-  const search = document.getElementById("search");
-  const filters = [...document.querySelectorAll(".filter")];
-  const count = document.getElementById("count");
-  const nothing = document.getElementById("nothing");
-
-  // Filter: by text, and by verdict of any generated side; no verdict pressed means all.
-  const filter = () => {
-    const text = search.value.trim().toLowerCase();
-    const wanted = filters.filter((b) => b.getAttribute("aria-pressed") === "true").map((b) => b.dataset.verdict);
-    let shown = 0;
-    for (const one of classes) {
-      const verdicts = one.dataset.verdicts.split(" ");
-      one.hidden = !one.dataset.name.includes(text) || (wanted.length > 0 && !wanted.some((v) => verdicts.includes(v)));
-      shown += one.hidden ? 0 : 1;
-    }
-    count.textContent = shown === classes.length ? `${shown} classes` : `${shown} of ${classes.length} classes`;
-    nothing.hidden = shown > 0;
-  };
-  search.addEventListener("input", filter);
-  for (const button of filters) {
-    button.addEventListener("click", () => {
-      button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
-      filter();
-    });
-  }
-  document.getElementById("clear").addEventListener("click", () => {
-    search.value = "";
-    filters.forEach((b) => b.setAttribute("aria-pressed", "false"));
-    filter();
-    search.focus();
-  });
-
-  // Sort: numbers from large to small first, names and verdicts in their order; undefined last.
-  const sort = (button) => {
-    const heading = button.closest("th");
-    const numeric = button.dataset.kind === "number";
-    const before = heading.getAttribute("aria-sort");
-    const ascending = before === "none" ? !numeric : before === "descending";
-    for (const other of table.querySelectorAll("th[aria-sort]")) other.setAttribute("aria-sort", "none");
-    heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
-    const key = button.dataset.sort;
-    const value = (one) => one.getAttribute(`data-${key}`);
-    const compare = button.dataset.kind === "text"
-      ? (a, b) => value(a).localeCompare(value(b))
-      : (a, b) => Number(value(a)) - Number(value(b));
-    const sorted = classes.slice().sort((a, b) => {
-      const missing = (value(a) === "") - (value(b) === "");
-      return missing || (ascending ? compare(a, b) : compare(b, a));
-    });
-    table.append(...sorted);
-  };
-  for (const button of table.querySelectorAll("thead button")) button.addEventListener("click", () => sort(button));
-
-  // Open and close a class.
+  // Open and close a class. Whoever fills a class when it is opened listens to "opened".
   const open = (one, wanted) => {
     one.querySelector(".opener").setAttribute("aria-expanded", String(wanted));
     one.querySelector(".detail").hidden = !wanted;
+    if (wanted) one.dispatchEvent(new CustomEvent("opened"));
   };
-  for (const one of classes) {
-    const opener = one.querySelector(".opener");
-    opener.addEventListener("click", () => open(one, opener.getAttribute("aria-expanded") !== "true"));
-  }
+
+  // A table of classes with its filters.
+  const catalogue = (section) => {
+    const table = section.querySelector("table.classes");
+    const classes = [...table.querySelectorAll("tbody.class")];
+    const search = section.querySelector('input[type="search"]');
+    const filters = [...section.querySelectorAll(".filter")];
+    const count = section.querySelector("output.count");
+    const nothing = section.querySelector(".nothing");
+    const clear = section.querySelector(".clear");
+
+    // Filter: by text, and by verdict of any generated side; no verdict pressed means all.
+    const filter = () => {
+      const text = search.value.trim().toLowerCase();
+      const wanted = filters.filter((b) => b.getAttribute("aria-pressed") === "true").map((b) => b.dataset.verdict);
+      let shown = 0;
+      for (const one of classes) {
+        const verdicts = one.dataset.verdicts.split(" ");
+        one.hidden = !one.dataset.name.includes(text) || (wanted.length > 0 && !wanted.some((v) => verdicts.includes(v)));
+        shown += one.hidden ? 0 : 1;
+      }
+      count.textContent = shown === classes.length ? `${shown} classes` : `${shown} of ${classes.length} classes`;
+      nothing.hidden = shown > 0;
+    };
+    const showAll = () => {
+      search.value = "";
+      filters.forEach((b) => b.setAttribute("aria-pressed", "false"));
+      filter();
+    };
+    search.addEventListener("input", filter);
+    for (const button of filters) {
+      button.addEventListener("click", () => {
+        button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+        filter();
+      });
+    }
+    clear.addEventListener("click", () => {
+      showAll();
+      search.focus();
+    });
+    section.addEventListener("showall", showAll);
+
+    // Sort: numbers from large to small first, names and verdicts in their order; undefined last.
+    const sort = (button) => {
+      const heading = button.closest("th");
+      const numeric = button.dataset.kind === "number";
+      const before = heading.getAttribute("aria-sort");
+      const ascending = before === "none" ? !numeric : before === "descending";
+      for (const other of table.querySelectorAll("th[aria-sort]")) other.setAttribute("aria-sort", "none");
+      heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+      const key = button.dataset.sort;
+      const value = (one) => one.getAttribute(`data-${key}`);
+      const compare = button.dataset.kind === "text"
+        ? (a, b) => value(a).localeCompare(value(b))
+        : (a, b) => Number(value(a)) - Number(value(b));
+      const sorted = classes.slice().sort((a, b) => {
+        const missing = (value(a) === "") - (value(b) === "");
+        return missing || (ascending ? compare(a, b) : compare(b, a));
+      });
+      table.append(...sorted);
+    };
+    for (const button of table.querySelectorAll(":scope > thead button")) button.addEventListener("click", () => sort(button));
+
+    for (const one of classes) {
+      const opener = one.querySelector(".opener");
+      opener.addEventListener("click", () => open(one, opener.getAttribute("aria-expanded") !== "true"));
+    }
+  };
+  for (const section of document.querySelectorAll(".catalogue")) catalogue(section);
+
+  // Links to a class open it, also from elsewhere: report.html#evidence-12.
   const reveal = (id) => {
     const one = document.getElementById(id);
     if (!one || !one.classList.contains("class")) return;
-    if (one.hidden) document.getElementById("clear").click();
+    if (one.hidden) one.closest(".catalogue").dispatchEvent(new CustomEvent("showall"));
     open(one, true);
     one.scrollIntoView({ block: "start" });
     one.querySelector(".opener").focus({ preventScroll: true });
   };
-  for (const link of document.querySelectorAll("[data-open]")) link.addEventListener("click", () => reveal(link.dataset.open));
-  if (location.hash) reveal(location.hash.slice(1));
-
-  // Overlays: one choice for all classes, so that it stays while going through them.
-  const overlay = (choice) => {
-    document.querySelectorAll(".class-over").forEach((i) => { i.hidden = choice !== "class"; });
-    document.querySelectorAll(".labels-over, .legend").forEach((i) => { i.hidden = choice !== "labels"; });
-    document.querySelectorAll(`.overlay input[value="${choice}"]`).forEach((i) => { i.checked = true; });
-  };
-  table.addEventListener("change", (event) => {
-    if (event.target.matches(".overlay input")) overlay(event.target.value);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-open]");
+    if (!link) return;
+    event.preventDefault();
+    history.replaceState(null, "", `#${link.dataset.open}`);
+    reveal(link.dataset.open);
   });
+  if (location.hash) reveal(location.hash.slice(1));
+  addEventListener("hashchange", () => reveal(location.hash.slice(1)));
+
+  // Overlays: one choice for all classes of a table, so that it stays while going through them.
+  for (const section of document.querySelectorAll(".catalogue")) {
+    section.addEventListener("change", (event) => {
+      if (!event.target.matches(".overlay input")) return;
+      const choice = event.target.value;
+      section.querySelectorAll(".class-over").forEach((i) => { i.hidden = choice !== "class"; });
+      section.querySelectorAll(".labels-over, .legend").forEach((i) => { i.hidden = choice !== "labels"; });
+      section.querySelectorAll(`.overlay input[value="${choice}"]`).forEach((i) => { i.checked = true; });
+    });
+  }
 })();

@@ -1,0 +1,148 @@
+"""What the page shows of a comparison: a row a class, with the images that hold most of it."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from unseen.pages import words
+from unseen.pages.overlays import class_colour
+from unseen.pages.stored import Legend, Stored, is_small
+from unseen.records.areas import class_name
+from unseen.records.comparison import VERDICTS, ClassRow, Comparison, Exhibit, Side
+from unseen.records.evidence import Verdict as EvidenceVerdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """Where a class has its gallery of instances on the same page."""
+
+    key: str  # the HTML id
+    verdict: EvidenceVerdict | None
+    said: str
+    gallery: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image of the page, with the overlays that lie on it."""
+
+    name: str
+    fraction: float
+    image: str | None
+    class_overlay: str | None
+    labels_overlay: str | None
+    width: int
+    height: int
+    largest: Legend
+    pixelated: bool  # so small that it is shown enlarged
+
+
+@dataclasses.dataclass(frozen=True)
+class Strip:
+    """The images of one side that hold most of a class."""
+
+    label: str
+    generated: bool
+    counterparts: bool  # not those that hold most, but those named as the real ones
+    pictures: Sequence[Picture]
+
+
+@dataclasses.dataclass(frozen=True)
+class TableRow:
+    """One class with a cell a generated side."""
+
+    key: str  # of HTML ids
+    name: str
+    channel: str
+    colour: str
+    cells: Sequence[ClassRow]
+    strips: Sequence[Strip]
+    evidence: Link | None  # the class in single photographs
+
+
+def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> Iterator[TableRow]:
+    """The classes that occur, gravest verdict of any side first; draws their overlays.
+
+    Args:
+        folder: of the record.
+        comparison: the record.
+        links: column → its gallery of instances.
+
+    Raises:
+        RecordError: a picture that the record names is missing or broken.
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    by_side = [{row.column: row for row in side.classes} for side in comparison.generated]
+    overlays = _Overlays(folder, comparison.columns)
+
+    def order(column: str) -> tuple[int, float]:
+        rows = [rows[column] for rows in by_side]
+        return min(VERDICTS.index(row.verdict) for row in rows), -rows[0].real_area
+
+    for column in sorted(by_side[0], key=order):
+        cells = [rows[column] for rows in by_side]
+        if not any(words.occurs(cell) for cell in cells):
+            continue
+        name = class_name(column)
+        label = comparison.columns.index(column)
+        yield TableRow(
+            key=f"class-{label}",
+            name=name,
+            channel=column.partition("/")[0],
+            colour=class_colour(name),
+            cells=cells,
+            strips=[
+                Strip(
+                    label=side.label,
+                    generated=i > 0,
+                    counterparts=counterparts,
+                    pictures=[overlays.picture(exhibit, label) for exhibit in held],
+                )
+                for i, side, counterparts, held in _held(comparison, column)
+            ],
+            evidence=links.get(column),
+        )
+
+
+def _held(
+    comparison: Comparison, column: str
+) -> Iterator[tuple[int, Side, bool, Sequence[Exhibit]]]:
+    """The images of a class: the number of the side, the side, whether counterparts, images."""
+    yield 0, comparison.real, False, comparison.real.exhibits.get(column, ())
+    for i, side in enumerate(comparison.generated):
+        if side.counterparts.get(column):
+            yield i + 1, side, True, side.counterparts[column]
+        yield i + 1, side, False, side.exhibits.get(column, ())
+
+
+class _Overlays:
+    """Draws overlays into the folder, every one once."""
+
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        self._stored = Stored(folder, columns, "compare again")
+        self._seen: dict[str, tuple[str, Legend]] = {}
+
+    def picture(self, exhibit: Exhibit, label: int) -> Picture:
+        """The exhibit with its overlay of one class and that of all."""
+        if exhibit.image is None or exhibit.label_map is None:
+            return Picture(exhibit.name, exhibit.fraction, None, None, None, 0, 0, [], False)
+        width, height = self._stored.size(exhibit.image)
+        label_map = self._stored.label_map(exhibit.label_map)
+        stem = exhibit.image.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
+        if exhibit.label_map not in self._seen:
+            self._seen[exhibit.label_map] = (
+                self._stored.draw_labels(label_map, stem),
+                self._stored.legend(label_map),
+            )
+        labels, largest = self._seen[exhibit.label_map]
+        return Picture(
+            name=exhibit.name,
+            fraction=exhibit.fraction,
+            image=exhibit.image,
+            class_overlay=self._stored.draw_class(label_map, label, f"{stem}-{label}"),
+            labels_overlay=labels,
+            width=width,
+            height=height,
+            largest=largest,
+            pixelated=is_small(width, height),
+        )

@@ -1,0 +1,227 @@
+"""Figures of instance evidence: what photographs retain beside their matched controls.
+
+For every class the mean retention of both, with intervals and the verdict; and, where several
+cuts were run, the same against the last perturbed layer, since the searched set grows with it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unseen.pages.canvas import LIGHT, Theme, new_figure, plain, save_figure
+from unseen.records.evidence import ClassEvidence, Curve, Evidence, Mean, curve
+
+_MOST_CLASSES = 40  # more names would not be legible
+_MOST_CURVES = 12
+_CURVES_A_ROW = 4
+_LONGEST_NAME = 24  # characters
+_APART = 0.17  # of the row, between photographs and controls
+
+
+def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> None:
+    """For every class mean retention in photographs, in matched controls, and the verdict.
+
+    Filled marks are photographs (those with matched controls, where there are controls), hollow
+    ones the controls. Without any class the figure says so.
+
+    Args:
+        evidence: the record.
+        paths: where to write it, as PNG or SVG by their suffix.
+        theme: for light or dark pages.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    rows = evidence.classes[:_MOST_CLASSES]
+    height = 0.5 + 0.3 * max(3, len(rows))
+    with new_figure(theme, width=6.4, height=height) as (figure, (axis,)):
+        for i, row in enumerate(rows):
+            _draw_class(axis, evidence, row, float(i), theme)
+        axis.set_ylim(max(3, len(rows)) - 0.4, -0.6)
+        axis.set_xlim(-0.02, 1.02)
+        axis.set_yticks(
+            range(len(rows)), [plain(row.name, _LONGEST_NAME) for row in rows], fontsize=9
+        )
+        axis.tick_params(axis="y", length=0)
+        _percent_ticks(axis.set_xticks)
+        axis.grid(axis="x", linewidth=0.6)
+        method = next(one for one in evidence.methods if one.key == evidence.primary)
+        axis.set_xlabel(
+            plain(f"retained by {method.label}: mean with 95 % interval", 90), fontsize=8.5
+        )
+        axis.legend(
+            handles=_handles(theme, controlled=evidence.controls is not None),
+            loc="lower left",
+            bbox_to_anchor=(0, 1.0),
+            ncols=2,
+            fontsize=8.5,
+            frameon=False,
+            borderaxespad=0.2,
+        )
+        if len(rows) < len(evidence.classes):
+            axis.annotate(
+                f"{len(rows)} of {len(evidence.classes)} classes, the gravest first",
+                (0, 1),
+                xycoords="axes fraction",
+                xytext=(0, 24),
+                textcoords="offset points",
+                fontsize=8.5,
+            )
+        if not rows:
+            axis.text(0.5, 1.0, "no photograph holds an instance", ha="center", va="center")
+        save_figure(figure, paths)
+
+
+def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> None:
+    """Mean retention against the last perturbed layer, a panel for each of the gravest classes.
+
+    Nothing is drawn where only one was run.
+
+    Args:
+        evidence: the record.
+        paths: where to write it, as PNG or SVG by their suffix.
+        theme: for light or dark pages.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    found = [(row, curve(evidence, row.column)) for row in evidence.classes]
+    shown = [(row, one) for row, one in found if one is not None][:_MOST_CURVES]
+    if not shown:
+        return
+    columns = min(_CURVES_A_ROW, len(shown))
+    rows = -(-len(shown) // columns)
+    with new_figure(
+        theme, width=2.9 * columns, height=2.5 * rows, rows=[1.0] * rows, columns=columns
+    ) as (figure, axes):
+        figure.subplots_adjust(hspace=0.55)
+        for axis, (row, one) in zip(axes, shown, strict=False):
+            _draw_curve(axis, row, one, theme)
+        for axis in axes[len(shown) :]:
+            axis.set_visible(False)
+        axes[0].legend(
+            handles=_handles(theme, controlled=evidence.controls is not None),
+            loc="lower left",
+            bbox_to_anchor=(0, 1.17),
+            ncols=2,
+            fontsize=8.5,
+            frameon=False,
+            borderaxespad=0.2,
+        )
+        save_figure(figure, paths)
+
+
+def _draw_class(axis: Any, evidence: Evidence, row: ClassEvidence, y: float, theme: Theme) -> None:
+    found = row.by(evidence.primary)
+    colour = theme.verdicts[_mark(row)]
+    if found.controls.mean is None:
+        _draw_mean(axis, found.photographs, y, colour, colour)
+    else:
+        _draw_mean(axis, found.matched, y - _APART, colour, colour)
+        _draw_mean(axis, found.controls, y + _APART, theme.real, theme.paper)
+    axis.annotate(
+        row.verdict or "no verdict",
+        (1.0, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+        color=colour,
+        annotation_clip=False,
+    )
+
+
+def _draw_mean(axis: Any, mean: Mean, y: float, colour: str, face: str) -> None:
+    if mean.mean is None:
+        return
+    low, high = mean.interval
+    if low is not None and high is not None:
+        axis.plot([low, high], [y, y], color=colour, linewidth=2.0, solid_capstyle="butt")
+    axis.plot(
+        mean.mean,
+        y,
+        marker="o",
+        markersize=6,
+        markerfacecolor=face,
+        markeredgecolor=colour,
+        markeredgewidth=1.5,
+        clip_on=False,
+        zorder=3,
+    )
+
+
+def _draw_curve(axis: Any, row: ClassEvidence, one: Curve, theme: Theme) -> None:
+    colour = theme.verdicts[_mark(row)]
+    _draw_line(axis, one.controls, theme.real, theme.paper, 0.06)
+    _draw_line(axis, one.photographs, colour, colour, -0.06)
+    axis.set_ylim(-0.03, 1.03)
+    axis.set_xlim(-0.5, len(one.methods) - 0.5)
+    axis.set_xticks(
+        range(len(one.methods)),
+        [plain(method.last_perturbed or "z", 12) for method in one.methods],
+        fontsize=8,
+    )
+    if len(one.methods) > 3:
+        for label in axis.get_xticklabels():
+            label.set(rotation=35, ha="right", rotation_mode="anchor")
+    _percent_ticks(axis.set_yticks)
+    axis.grid(axis="y", linewidth=0.6)
+    axis.set_title(plain(row.name, _LONGEST_NAME), fontsize=9.5, loc="left")
+    axis.annotate(
+        row.verdict or "",
+        (1, 1),
+        xycoords="axes fraction",
+        xytext=(0, 6),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=colour,
+    )
+
+
+def _draw_line(axis: Any, means: Sequence[Mean], colour: str, face: str, shift: float) -> None:
+    known = [(x + shift, one) for x, one in enumerate(means) if one.mean is not None]
+    axis.plot([x for x, _ in known], [one.mean for _, one in known], color=colour, linewidth=1.4)
+    for x, one in known:
+        low, high = one.interval
+        if low is not None and high is not None:
+            axis.plot([x, x], [low, high], color=colour, linewidth=1.8)
+        axis.plot(
+            x,
+            one.mean,
+            marker="o",
+            markersize=5.5,
+            markerfacecolor=face,
+            markeredgecolor=colour,
+            clip_on=False,
+            zorder=3,
+        )
+
+
+def _handles(theme: Theme, *, controlled: bool) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    colour = theme.verdicts["undecided"]
+    handles = [Line2D([], [], marker="o", color=colour, label="photographs (colour: verdict)")]
+    if controlled:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                marker="o",
+                color=theme.real,
+                markerfacecolor=theme.paper,
+                label="matched controls",
+            )
+        )
+    return handles
+
+
+def _percent_ticks(set_ticks: Any) -> None:
+    set_ticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"], fontsize=8.5)
+
+
+def _mark(row: ClassEvidence) -> str:
+    """The colour's name; pale "untested" would not be legible."""
+    return "undecided" if row.verdict in (None, "untested") else row.verdict
