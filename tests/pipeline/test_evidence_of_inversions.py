@@ -13,6 +13,7 @@ from unseen.records.evidence import curve
 from unseen.records.inversions import InversionsWriter, Place, Reconstruction
 
 PHOTOGRAPHS, CONTROLS = 8, 10
+LAYERS = [f"layer{i}" for i in range(1, 11)]
 
 
 def picture(label_map):
@@ -29,7 +30,10 @@ def write_run(folder, layers, *, keeps_person, methods=("d", "f"), failed=(), se
         folder,
         provenance={
             "images": {"spec": "photos/", "fingerprint": "0"},
-            "settings": {"f": {"cut": layers[-1]}},
+            "settings": {
+                method: {"cut": LAYERS[-1], "layers": LAYERS, "perturbed": layers}
+                for method in methods
+            },
         },
         methods=methods,
     )
@@ -53,7 +57,6 @@ def write_run(folder, layers, *, keeps_person, methods=("d", "f"), failed=(), se
                 steps=100,
                 failed="the loss became NaN at step 7" if wrong else None,
             )
-            deltas = {f"delta.{layer}": np.zeros(1, np.float32) for layer in layers}
             writer.write(
                 place,
                 method,
@@ -61,9 +64,6 @@ def write_run(folder, layers, *, keeps_person, methods=("d", "f"), failed=(), se
                 name=f"{role}{number}.png",
                 index=number,
                 image=None if wrong else picture(without_person(label_map) if lost else label_map),
-                tensors=None
-                if wrong
-                else {"latents": np.zeros(2, np.float32), **(deltas if method == "f" else {})},
             )
     writer.finish()
     return folder
@@ -77,7 +77,7 @@ def test_a_run_is_judged_by_f_above_and_d_below(tmp_path):
     run = write_run(tmp_path / "run", ["layer1", "layer2"], keeps_person=False)
     record = gather(run)
     (d, f) = record.methods
-    assert (f.key, f.last_perturbed, f.depth, f.cut) == ("f", "layer2", 2, "layer2")
+    assert (f.key, f.last_perturbed, f.depth, f.cut) == ("f", "layer2", 2, "layer10")
     assert (d.key, d.in_range, d.depth) == ("d", True, 0)
     verdicts = {one.name: (one.verdict, one.range_method) for one in record.classes}
     assert verdicts == {

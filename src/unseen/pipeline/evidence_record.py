@@ -444,7 +444,7 @@ def _caveats(
                 "No method whose reconstructions are images of the generator (d, e) was run, so "
                 'no class can be called "can draw".'
             )
-        if measured.selection is None:
+        if measured.selection is None and collection.methods[0].method == "given":
             yield (
                 "Photographs and controls were given, not chosen here: the test assumes that both "
                 "were chosen by one rule. Photographs picked by hand for what they lost prove "

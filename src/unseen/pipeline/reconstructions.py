@@ -5,7 +5,6 @@ Both become a `Collection`: what there is to be read, image by image. Nothing is
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -320,36 +319,20 @@ def _sources(records: Sequence[Inversions]) -> list[tuple[Method, Inversions, st
 
 
 def _method(record: Inversions, name: str, *, numbered: bool) -> Method:
-    """How a run's method is told in evidence; what was perturbed is read off its results."""
-    perturbed = _perturbed(record, name)
+    """How a run's method is told in evidence, by the settings that it recorded."""
+    settings = _described(record, "settings").get(name) or {}
+    layers = list(settings.get("layers") or ())
+    perturbed = sorted(settings.get("perturbed") or (), key=layers.index) if name == "f" else []
     last = perturbed[-1] if perturbed else None
-    settings = record.provenance.get("settings")
-    settings = settings.get(name, settings) if isinstance(settings, Mapping) else {}
     return Method(
         key=f"{name}-{last}" if numbered and last else name,
         method=name,
         label=f"method {name}" + (f", up to {last}" if last else ""),
         cut=settings.get("cut"),
         last_perturbed=last,
-        depth=_number(last) if last else 0 if name in IN_RANGE else None,
+        depth=layers.index(last) + 1 if last else 0 if name in IN_RANGE else None,
         in_range=name in IN_RANGE,
     )
-
-
-def _perturbed(record: Inversions, name: str) -> list[str]:
-    """The layers whose output a method perturbed, the earliest first."""
-    for image in record.images:
-        result = image.reconstructions.get(name)
-        if result is not None and result.failed is None and result.tensors is not None:
-            names = [one for one in record.tensors(image, name) if one.startswith("delta.")]
-            return sorted((one.removeprefix("delta.") for one in names), key=_number)
-    return []
-
-
-def _number(layer: str) -> int:
-    """4 of "layer4": layers are named in their order, by number."""
-    digits = re.findall(r"\d+", layer)
-    return int(digits[-1]) if digits else 0
 
 
 def _candidate(record: Inversions, image: InvertedImage, method: str) -> Candidate:
