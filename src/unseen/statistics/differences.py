@@ -1,0 +1,41 @@
+"""The difference of two means, with its interval. NumPy and SciPy alone.
+
+Source: Welch, Biometrika 34, 1947.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float64
+
+from unseen.errors import SampleError
+
+_LEVEL = 0.95
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeanDifference:
+    """Mean of the first sample minus mean of the second."""
+
+    value: float
+    interval: tuple[float, float]  # 95 %, by Welch's t
+
+
+def mean_difference(
+    first: Float64[np.ndarray, " n"], second: Float64[np.ndarray, " m"]
+) -> MeanDifference:
+    """First minus second; the samples are independent, their variances may differ.
+
+    Raises:
+        SampleError: fewer than two values on either side.
+    """
+    if min(len(first), len(second)) < 2:
+        raise SampleError(
+            f"{len(first)} and {len(second)} values; the interval of a difference needs 2 of each"
+        )
+    value = float(first.mean() - second.mean())
+    if not (np.ptp(first) or np.ptp(second)):
+        return MeanDifference(value=value, interval=(value, value))
+    interval = scipy.stats.ttest_ind(first, second, equal_var=False).confidence_interval(_LEVEL)
+    return MeanDifference(value=value, interval=(float(interval.low), float(interval.high)))
