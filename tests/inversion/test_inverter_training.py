@@ -46,7 +46,6 @@ JOINT = Recipe(
     joint=dataclasses.replace(STEPS, average_decay=0.9, clip_norm=1.0, weight_decay=0.1),
     batch_size=4,
     architecture=SMALL,
-    layers_within=True,
 )
 EVERY_STAGE = Recipe(
     joint=STEPS,
@@ -283,7 +282,6 @@ def test_training_improves_the_held_out_correlations() -> None:
         joint=Budget(steps=100, learning_rate=1e-2, warmup=10, cosine=True),
         batch_size=16,
         architecture=SMALL,
-        layers_within=True,
     )
     measured = [
         train_inverter(progan(), task(None, recipe.scaled(share), cut="layer2", held_out=64))
@@ -306,6 +304,13 @@ def test_validation_is_held_out_and_in_evaluation_mode(tmp_path: Path) -> None:
     assert inverter.provenance["held_out"]["z_pooled"] == pytest.approx(float(pooled), abs=1e-4)
     more = train_inverter(generator, task(tmp_path / "more", cut="layer2", validate_every=1))
     assert same(inverter, more)  # looking changes nothing
+
+
+def test_batch_norm_sees_nothing_but_the_estimates_it_meets_in_use(tmp_path: Path) -> None:
+    inverter = train_inverter(progan(), task(tmp_path, cut="layer2"))
+    counts = [v for k, v in inverter.state_dict().items() if k.endswith("num_batches_tracked")]
+    # once a step: a second pass over the generator's own features would mix two distributions
+    assert {int(count) for count in counts} == {JOINT.joint.steps}
 
 
 def test_training_leaves_the_generator_and_the_random_stream_alone() -> None:

@@ -74,7 +74,6 @@ class Recipe:
     recovered_weight: float = 0.01  # λ_R: of the recovered right side, where e_i is trained alone
     estimated: tuple[str, ...] = ("cut",)  # losses of E's estimates on the way down, added up
     recovered: tuple[str, ...] = ("z", "cut", "x")  # losses of what the generator makes of E(x)
-    layers_within: bool = False  # whether the joint stage also trains every e_i on true features
 
     def samples(self, layers: int) -> int:
         """Images that a training with so many layers draws, all stages together."""
@@ -137,7 +136,7 @@ PRESETS: Mapping[str, Recipe] = {
             clip_norm=1.0,
         ),
         batch_size=64,
-        layers_within=True,
+        estimated=("layers",),
     ),
     "iccv2019": _ICCV2019,
     "bottom-up": dataclasses.replace(

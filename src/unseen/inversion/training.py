@@ -468,13 +468,6 @@ class _JointStage(_Stage):
                 )
                 for name in estimated
             }
-            if recipe.layers_within:
-                below = ("z", *names)
-                for index, inverter in enumerate(network.layers):
-                    left = inverter(features[index + 1])
-                    terms[f"left_{names[index]}"] = bench.loss(
-                        recipe.layer_loss, below[index], left, features[index]
-                    )
             if recovered:
                 found = {"z": estimates["z"]}
                 if recovered != ["z"]:
