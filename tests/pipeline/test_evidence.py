@@ -349,7 +349,7 @@ def test_photographs_are_selected_by_a_rule_that_the_record_repeats():
     assert (chosen.pool, chosen.seed) == (30, 5)
 
 
-def test_the_command_prints_the_worst_classes_and_photographs_and_names_the_record(world, capsys):
+def test_the_command_prints_the_worst_and_names_record_and_page(world, capsys):
     status = unseen_command(
         [
             "evidence",
@@ -365,7 +365,10 @@ def test_the_command_prints_the_worst_classes_and_photographs_and_names_the_reco
     assert "16 controls" in told
     assert "cannot draw  person  0 % [0 – 0] retained" in " ".join(told.split("\n"))
     assert "vanished: person 5.00 %" in told
-    assert told.splitlines()[-1] == f"Record: {world / 'out' / 'evidence.json'}"
+    assert told.splitlines()[-2:] == [
+        f"Record: {world / 'out' / 'evidence.json'}",
+        f"Page: {world / 'out' / 'report.html'}",
+    ]
     assert json.loads((world / "out" / "evidence.json").read_text())["schema_version"] == 1
 
 

@@ -164,7 +164,7 @@ def test_exact_label_maps_need_the_photographs_source(tmp_path):
 def test_the_command_takes_a_run(tmp_path, capsys):
     run = write_run(tmp_path / "run", ["layer1"], keeps_person=False)
     assert unseen_command(["evidence", str(run), "--segmenter", SEGMENTER]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"Record: {run / 'evidence.json'}"
+    assert capsys.readouterr().out.splitlines()[-2] == f"Record: {run / 'evidence.json'}"
     controls = ["--controls", "a", "b"]
     assert unseen_command(["evidence", str(run), *controls]) == 1
     assert "holds its controls already; leave --controls out" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import typer
 from unseen.cli.progress import progress_bar
 from unseen.cli.summary import printable
 from unseen.errors import SpecError
+from unseen.pages import report_folder
 from unseen.pages.words import percent
 from unseen.pipeline.evidence import (
     EvidenceTask,
@@ -136,6 +137,7 @@ def command(
             )
     typer.echo(summary(found))
     typer.echo(f"Record: {folder / FILE}")
+    typer.echo(f"Page: {report_folder(folder)}")
 
 
 def _two(sources: Sequence[str], runs: Sequence[bool]) -> tuple[str, str]:
