@@ -40,6 +40,7 @@ def write(writer: InversionsWriter, role: str, number: int, method: str, **optio
         options.pop("result", result()),
         name=f"{role} {number}",
         index=10 + number,
+        size=(40, 50),
         image=image(100 + number),
         tensors={"latents": np.full(5, number, np.float32)},
     )
@@ -59,7 +60,7 @@ def test_a_folder_is_read_as_it_was_written(tmp_path):
     write(writer, "photograph", 1, "f")
     write(writer, "photograph", 0, "f")
     write(writer, "photograph", 0, "d")
-    record = writer.finish()
+    record = writer.finish(skipped={"bad.png": "bad.png is truncated"})
     assert record == read_inversions(tmp_path) == read_inversions(tmp_path / "inversions.json")
     assert record.complete
     assert record.methods == ("d", "f")  # the paper's order, however asked for
@@ -71,6 +72,7 @@ def test_a_folder_is_read_as_it_was_written(tmp_path):
     first = record.of("photograph")[0]
     assert list(first.reconstructions) == ["d", "f"]
     assert (first.name, first.index) == ("photograph 0", 10)
+    assert (first.size, record.skipped) == ((40, 50), {"bad.png": "bad.png is truncated"})
     assert first.reconstructions["f"].cosine is None
     assert (record.target(first) == 0).all()
     assert (record.reconstruction(first, "f") == 100).all()
@@ -134,7 +136,7 @@ def test_a_failed_image_is_listed_with_its_reason_and_has_no_files(tmp_path):
     place = Place("photograph", 0)
     writer.write_target(place, image(9))
     failed = result(loss=None, failed="the loss is not a number after 3 steps")
-    writer.write(place, "f", failed, name="a.png", index=0)
+    writer.write(place, "f", failed, name="a.png", index=0, size=(4, 4))
     record = writer.finish()
     assert record.failures == [(record.images[0], "f", "the loss is not a number after 3 steps")]
     with pytest.raises(RecordError, match=r"a\.png has no reconstruction by f: the loss is not"):

@@ -73,15 +73,20 @@ class SegmenterNetwork(nn.Module):
 
     def forward(self, images: Float[torch.Tensor, "n 3 h w"]) -> Float[torch.Tensor, "n k h w"]:
         """Logits in fp32, also where the rest runs in bf16: near ties are decided there."""
+        fine = self.features(images)
+        with torch.autocast(fine.device.type, enabled=False):
+            logits = self.head(fine.float())
+        return nn.functional.pixel_shuffle(logits, 2)
+
+    def features(self, images: Float[torch.Tensor, "n 3 h w"]) -> Float[torch.Tensor, "n c h2 w2"]:
+        """What the classes are told by, at half the resolution."""
         blocks = nn.functional.pixel_unshuffle(images, 2)  # (n, 12, h/2, w/2)
         fine = self.fine_in(self.stem(blocks))
         middle = self.middle_in(self.down1(fine))
         coarse = self.coarse(self.down2(middle))
         middle = self.middle_out(middle + _double(self.up2(coarse)))
-        fine = self.fine_out(fine + _double(self.up1(middle)))
-        with torch.autocast(fine.device.type, enabled=False):
-            logits = self.head(fine.float())
-        return nn.functional.pixel_shuffle(logits, 2)
+        features: torch.Tensor = self.fine_out(fine + _double(self.up1(middle)))
+        return features
 
 
 def _double(x: torch.Tensor) -> torch.Tensor:
@@ -110,6 +115,11 @@ class ChurchyardSegmenter:
         self.channels: Mapping[str, tuple[str, ...]] = {"object": CLASS_NAMES}
         self.resolution = RESOLUTION
         self.provenance = provenance
+
+    def features(self, images: Float[torch.Tensor, "n 3 h w"]) -> Float[torch.Tensor, "n c h2 w2"]:
+        """What the network tells classes by, of images in [−1, 1]; passes gradients."""
+        features: torch.Tensor = self._network.features(images)
+        return features
 
     def label_maps(
         self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
@@ -179,7 +189,7 @@ def load_churchyard(spec: Spec, *, device: str, precision: Precision) -> Churchy
     """
     spec.check_options()
     path = Path(spec.argument) if spec.argument else WEIGHTS
-    network = load_network(path)
+    network = load_network(path).requires_grad_(False)
     provenance = {
         "segmenter": "churchyard",
         "weights_sha256": sha256_of_file(path),

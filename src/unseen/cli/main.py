@@ -2,7 +2,7 @@
 
 A command's module is imported only when that command is called, so `unseen --help` imports
 neither torch nor NumPy. Statuses: 0 done, 1 an error that says what to do, 2 wrong usage,
-3 and 4 see `compare --fail-on`, 130 Ctrl-C, 143 SIGTERM.
+3 and 4 see `compare --fail-on`, 5 see `invert`, 130 Ctrl-C, 143 SIGTERM.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "segment": ("unseen.cli.segment", "Measure how much of every image each class covers."),
     "compare": ("unseen.cli.compare", "Compare generated images with real ones, class by class."),
     "train": ("unseen.cli.train", "Train an inverter of a generator, layer by layer."),
+    "invert": ("unseen.cli.invert", "Reconstruct photographs by a generator: what it leaves out."),
     "evidence": ("unseen.cli.evidence", "See what reconstructions of photographs no longer have."),
     "report": ("unseen.cli.report", "Draw the page again from the record, without any model."),
     "churchyard": ("unseen.cli.churchyard", "The built-in world: train its networks."),

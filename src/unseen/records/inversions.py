@@ -16,6 +16,7 @@ import dataclasses
 import errno
 import json
 import shutil
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ from unseen.records.json_form import MismatchError, build, plain
 SCHEMA_VERSION = 1
 RECORD = "inversions.json"
 JOURNAL = "entries.jsonl"
+_NOT_IN_JSON = ("folder", "holder")
 
 Role = Literal["photograph", "control"]
 Method = Literal["a", "b", "c", "d", "e", "f"]
@@ -63,6 +65,7 @@ class InvertedImage:
     index: int  # in its source; of a control the index of its latents
     image: str  # PNG: the prepared target
     reconstructions: Mapping[str, Reconstruction]  # by method
+    size: tuple[int, int] | None = None  # height and width in its source, before it was prepared
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,10 @@ class Inversions:
     methods: tuple[str, ...]
     provenance: Mapping[str, Any]  # generator, inverter, encoder, settings, images, controls
     images: tuple[InvertedImage, ...]  # photographs first, then controls
-    folder: Path = dataclasses.field(default=Path(), compare=False)  # not in the JSON
+    skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)  # broken: name → reason
+    # Not in the JSON: where it lies, and what keeps a temporary folder.
+    folder: Path = dataclasses.field(default=Path(), compare=False)
+    holder: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     def of(self, role: Role) -> tuple[InvertedImage, ...]:
         """The images of one role, in order."""
@@ -165,7 +171,9 @@ def read_inversions(path: str | Path) -> Inversions:
             f"({value.get('package_version', 'unknown')})"
         )
     try:
-        record = build(Inversions, {k: v for k, v in value.items() if k != "folder"}, "inversions")
+        record = build(
+            Inversions, {k: v for k, v in value.items() if k not in _NOT_IN_JSON}, "inversions"
+        )
     except MismatchError as error:
         raise RecordError(f"{file} is no whole record of inversions: {error}") from error
     record = dataclasses.replace(record, folder=file.parent)
@@ -267,6 +275,11 @@ class InversionsWriter:
         """Whether this image has its result, which may be a failure."""
         return (place.role, place.number, method) in self._lines
 
+    @property
+    def count(self) -> int:
+        """How many results there are."""
+        return len(self._lines)
+
     def write_target(self, place: Place, image: UInt8[np.ndarray, "3 h w"]) -> None:
         """Keep the prepared image (StorageError)."""
         _write_png(self.folder / place.target, image)
@@ -279,6 +292,7 @@ class InversionsWriter:
         *,
         name: str,
         index: int,
+        size: tuple[int, int] | None = None,
         image: UInt8[np.ndarray, "3 h w"] | None = None,
         tensors: Mapping[str, np.ndarray] | None = None,
     ) -> None:
@@ -290,6 +304,7 @@ class InversionsWriter:
             result: its paths are filled in here; `failed` is set where there is no reconstruction.
             name: of the image in its source.
             index: of the image in its source.
+            size: height and width there.
             image: the reconstruction, 8-bit; None where it failed.
             tensors: as `Inversions.tensors` gives them; None where it failed.
 
@@ -309,6 +324,7 @@ class InversionsWriter:
             "number": place.number,
             "name": name,
             "index": index,
+            "size": size and list(size),
             "image": place.target,
             "method": method,
             "reconstruction": plain(dataclasses.asdict(result)),
@@ -316,22 +332,30 @@ class InversionsWriter:
         self._journal.append(line)
         self._lines[place.role, place.number, method] = line
 
-    def finish(self) -> Inversions:
-        """Write the record with its entries, in order, and remove the list of finished images."""
-        self._write_record(complete=True)
+    def finish(self, skipped: Mapping[str, str] | None = None) -> Inversions:
+        """Write the record with its entries, in order, and remove the list of finished images.
+
+        Args:
+            skipped: broken images, name → reason.
+        """
+        self._write_record(complete=True, skipped=skipped or {})
         self._journal.remove()
         return read_inversions(self.folder)
 
-    def _write_record(self, *, complete: bool) -> None:
+    def _write_record(
+        self, *, complete: bool, skipped: Mapping[str, str] = types.MappingProxyType({})
+    ) -> None:
         record = Inversions(
             package_version=package_version(),
             complete=complete,
             methods=self.methods,
             provenance=self.provenance,
             images=_images(list(self._lines.values()), self.methods) if complete else (),
+            skipped=dict(skipped),
         )
         value = plain(dataclasses.asdict(record))
-        del value["folder"]
+        for name in _NOT_IN_JSON:
+            del value[name]
         write_json(self.folder / RECORD, value)
 
 
@@ -344,7 +368,7 @@ def _lines(record: Inversions) -> list[dict[str, Any]]:
     """The journal's lines that give these entries."""
     lines = []
     for image in record.images:
-        value = dataclasses.asdict(image)
+        value = plain(dataclasses.asdict(image))
         reconstructions = value.pop("reconstructions")
         lines += [
             {**value, "method": method, "reconstruction": result}
@@ -359,7 +383,7 @@ def _images(
     """The entries of these lines: by role and number, their methods in order."""
     grouped: dict[tuple[int, int], dict[str, Any]] = {}
     for line in lines:
-        value = {key: line[key] for key in ("role", "number", "name", "index", "image")}
+        value = {key: line[key] for key in ("role", "number", "name", "index", "size", "image")}
         found = grouped.setdefault(
             (ROLES.index(line["role"]), line["number"]), {**value, "reconstructions": {}}
         )

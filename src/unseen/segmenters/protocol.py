@@ -13,6 +13,10 @@ Precision = Literal["fp32", "bf16"]
 class Segmenter(Protocol):
     """A network, or any function, that labels every pixel.
 
+    It may also have a method `features(images)`: from torch tensors (n, 3, h, w) in [−1, 1] to
+    features (n, …), each image by itself and with gradient. An inversion can then compare images
+    by what the segmenter sees in them.
+
     A segmenter is made by an entry point of the group `unseen.segmenters`: a function
     `factory(spec, *, device: str, precision: Precision)` that returns it.
     """

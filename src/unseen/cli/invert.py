@@ -1,0 +1,236 @@
+"""`unseen invert IMAGES --generator G --inverter E --out DIR`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from unseen.cli.progress import progress_bar
+from unseen.cli.summary import printable
+from unseen.errors import SpecError
+from unseen.generators import load_generator
+from unseen.inversion.methods import inversion_preset
+from unseen.pipeline.invert import CONTROLS_SEED, InversionRun, default_perceptual, invert
+from unseen.records.inversions import METHODS, Inversions, Method
+from unseen.segmenters import load_segmenter
+
+FAILED = 5
+"""Status where the loss of some images was not a number and the others were reconstructed."""
+
+_SHOWN = 6  # failed and skipped images on stderr
+
+
+def command(
+    images: Annotated[
+        str,
+        typer.Argument(
+            help="Photographs: a folder, a zip, an LSUN LMDB, an .npz, or a spec (see: unseen "
+            "list).",
+            show_default=False,
+        ),
+    ],
+    generator: Annotated[
+        str, typer.Option(help="A spec, e.g. progan:church (see: unseen list).", show_default=False)
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the record, reconstructions and tensors; a run that was interrupted "
+            "goes on there.",
+            show_default=False,
+        ),
+    ],
+    inverter: Annotated[
+        str | None,
+        typer.Option(
+            help="The generator's, from `unseen train`, for methods d, e and f.",
+            show_default=False,
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="An inverter trained end to end, for methods b and c.", show_default=False
+        ),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="Of a (optimise z from random), b (encoder), c (optimise z from b), d (layer-wise "
+            "inverter), e (optimise z from d), f (perturb layers from d); several: d,e,f."
+        ),
+    ] = "f",
+    preset: Annotated[
+        str, typer.Option(help="default, or the paper's iccv2019 (f) and iccv2019-z (a, c, e).")
+    ] = "default",
+    cut: Annotated[
+        str | None,
+        typer.Option(help="Layer whose features are r. Default: the inverter's last."),
+    ] = None,
+    perturbed: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers that f perturbs: layer1,layer3, or 3 for the first three. Default: the "
+            "preset's; all up to the cut.",
+            show_default=False,
+        ),
+    ] = None,
+    regularisation: Annotated[
+        float | None,
+        typer.Option(help="Weight of the perturbations' squares. Default: 1.", min=0.0),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Of the optimiser, at most. Default: the preset's.", min=1)
+    ] = None,
+    perceptual: Annotated[
+        Literal["vgg16", "segmenter", "inverter", "latents", "none"] | None,
+        typer.Option(
+            help="Features that are compared beside pixels. Default: the preset's; of `default` "
+            "vgg16, for the churchyard its segmenter's.",
+            show_default=False,
+        ),
+    ] = None,
+    segmenter: Annotated[
+        str | None,
+        typer.Option(
+            help="For the evidence, and for its features. Default: upp; churchyard for the "
+            "churchyard.",
+            show_default=False,
+        ),
+    ] = None,
+    evidence: Annotated[
+        bool, typer.Option(help="Segment the results and say what they no longer have.")
+    ] = True,
+    count: Annotated[
+        int | None,
+        typer.Option(help="Photographs, a seeded subset. Default: all.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the subset, and of method a's starts.")] = 0,
+    controls: Annotated[
+        int, typer.Option(help="The generator's own images, inverted in the same way.", min=0)
+    ] = 0,
+    controls_seed: Annotated[
+        int, typer.Option(help="Of the controls' latents.", min=0)
+    ] = CONTROLS_SEED,
+    batch_size: Annotated[
+        int, typer.Option(help="Images optimised at once: memory, not results.", min=1)
+    ] = 16,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "auto",
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="List images that cannot be decoded, go on.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other inversions in the folder.")
+    ] = False,
+) -> None:
+    """Reconstruct photographs by a generator, and see what it leaves out of them. Resumable.
+
+    Ends with status 5 where the loss of an image was not a number; the others are reconstructed.
+    """
+    changes: dict[str, Any] = {
+        "cut": cut,
+        "perturbed": None if perturbed is None else _layers(perturbed),
+        "regularisation": regularisation,
+        "steps": steps,
+        "perceptual": perceptual,
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if preset == "default":
+        changes.setdefault("perceptual", default_perceptual(images))
+    settings = dataclasses.replace(inversion_preset(preset, **changes), seed=seed)
+    methods = _methods(method)
+    network = load_generator(generator, device=device)
+    task = InversionRun(
+        methods=methods,
+        settings=settings,
+        count=count,
+        seed=seed,
+        controls=controls,
+        controls_seed=controls_seed,
+        batch_size=batch_size,
+        skip_broken=skip_broken,
+        overwrite=overwrite,
+    )
+    compared = None
+    if settings.perceptual == "segmenter" and segmenter is not None:
+        compared = load_segmenter(segmenter, device=device)
+    with progress_bar("invert", unit="reconstructions") as progress:
+        record = invert(
+            images,
+            network,
+            inverter,
+            out=out,
+            encoder=encoder,
+            segmenter=compared,
+            task=task,
+            progress=progress,
+            say=lambda line: typer.echo(f"unseen: {printable(line)}", err=True),
+        )
+    _tell(record)
+    for line in summary(record):
+        typer.echo(printable(line))
+    if evidence and any(result for one in record.images for result in one.reconstructions.values()):
+        _gather(record, segmenter, device, batch_size, overwrite)
+    typer.echo(f"Record: {out}")
+    if record.failures:
+        raise typer.Exit(FAILED)
+
+
+def _layers(text: str) -> int | tuple[str, ...]:
+    if text.isdecimal():
+        return int(text)
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _methods(text: str) -> tuple[Method, ...]:
+    asked = [part.strip() for part in text.split(",")]
+    if unknown := [one for one in asked if one not in METHODS]:
+        raise SpecError(f"no method is called {unknown[0]!r}; known: {', '.join(METHODS)}")
+    return tuple(method for method in METHODS if method in asked)
+
+
+def _tell(record: Inversions) -> None:
+    """Failed and skipped images, on stderr."""
+    lines = [f"failed: {one.name} by {method}: {why}" for one, method, why in record.failures]
+    lines += [f"skipped: {why}" for why in record.skipped.values()]
+    for line in lines[:_SHOWN]:
+        typer.echo(f"unseen: {printable(line)}", err=True)
+    if len(lines) > _SHOWN:
+        typer.echo(f"unseen: … and {len(lines) - _SHOWN} more, listed in the record", err=True)
+
+
+def summary(record: Inversions) -> list[str]:
+    """A line for every method and role: how many, mean loss and correlation."""
+    lines = []
+    for method in record.methods:
+        for role in ("photograph", "control"):
+            found = [one.reconstructions[method] for one in record.images if one.role == role]
+            good = [one for one in found if one.failed is None]
+            if not found:
+                continue
+            failed = f", {len(found) - len(good)} failed" if len(good) < len(found) else ""
+            means = ""
+            if good:
+                loss = sum(one.loss or 0.0 for one in good) / len(good)
+                pixel = sum(one.terms["pixel"] for one in good) / len(good)
+                correlation = sum(one.correlation or 0.0 for one in good) / len(good)
+                means = (
+                    f": loss {loss:.4f} (pixels {pixel:.4f}), correlation of pixels "
+                    f"{correlation:.4f}, on average"
+                )
+            plural = "" if len(good) == 1 else "s"
+            lines.append(f"method {method}: {len(good):,} {role}{plural}{failed}{means}")
+    return lines
+
+
+def _gather(
+    record: Inversions, segmenter: str | None, device: str, batch_size: int, overwrite: bool
+) -> None:
+    from unseen.cli.evidence import summary as evidence_summary
+    from unseen.pipeline.evidence import EvidenceTask, evidence_of_inversions
+
+    task = EvidenceTask(device=device, batch_size=batch_size, overwrite=overwrite)
+    with progress_bar("segment") as progress:
+        found = evidence_of_inversions(record, segmenter, task=task, progress=progress)
+    typer.echo(evidence_summary(found))
