@@ -54,7 +54,6 @@ class ClassView:
     colour: str
     row: ClassEvidence
     primary: ClassRetention
-    lost_share: float | None  # of the pixels of its instances
     figure: markupsafe.Markup
     methods: Sequence[MethodRow]  # lower bounds first, then by depth
     curve: markupsafe.Markup | None
@@ -208,7 +207,6 @@ class _View:
             colour=class_colour(row.name),
             row=row,
             primary=primary,
-            lost_share=None if row.lost is None or row.area == 0 else row.lost / row.area,
             figure=means_figure(primary, row.verdict),
             methods=[
                 MethodRow(

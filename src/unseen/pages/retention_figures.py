@@ -46,9 +46,8 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> No
         _percent_ticks(axis.set_xticks)
         axis.grid(axis="x", linewidth=0.6)
         method = next(one for one in evidence.methods if one.key == evidence.primary)
-        axis.set_xlabel(
-            plain(f"retained by {method.label}: mean with 95 % interval", 90), fontsize=8.5
-        )
+        by = "" if method.method == "given" else f" by {method.label}"
+        axis.set_xlabel(plain(f"retained{by}: mean with 95 % interval", 90), fontsize=8.5)
         axis.legend(
             handles=_handles(theme, controlled=evidence.controls is not None),
             loc="lower left",
@@ -120,7 +119,7 @@ def _draw_class(axis: Any, evidence: Evidence, row: ClassEvidence, y: float, the
         _draw_mean(axis, found.matched, y - _APART, colour, colour)
         _draw_mean(axis, found.controls, y + _APART, theme.real, theme.paper)
     axis.annotate(
-        row.verdict or "no verdict",
+        row.verdict or "",  # None without controls, and said beside the figure
         (1.0, y),
         xycoords=("axes fraction", "data"),
         xytext=(8, 0),
@@ -203,7 +202,8 @@ def _handles(theme: Theme, *, controlled: bool) -> list[Any]:
     from matplotlib.lines import Line2D
 
     colour = theme.verdicts["undecided"]
-    handles = [Line2D([], [], marker="o", color=colour, label="photographs (colour: verdict)")]
+    label = "photographs (colour: verdict)" if controlled else "photographs"
+    handles = [Line2D([], [], marker="o", color=colour, label=label)]
     if controlled:
         handles.append(
             Line2D(

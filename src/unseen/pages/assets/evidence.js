@@ -116,7 +116,7 @@
     facts.replaceChildren();
     const add = (term, text, strong) => {
       if (!text) return;
-      facts.append(make("dt", "", term), make("dd", strong ? "strong" : "", text));
+      facts.append(make("dt", "", term), make("dd", strong ? "strong" : "", text.replaceAll(" %", "\u00a0%")));
     };
     add("Retained", fate ? fate.retention : "", true);
     add("Overlap (IoU)", fate ? fate.iou : "");
