@@ -106,10 +106,10 @@ def test_a_case_has_four_panels_its_numbers_and_its_control(open_page, folder):
         assert all(loaded(page, image) for image in sheet.locator(".tiles-over").all())
     assert "0.png" in case.locator("h5").inner_text()
     assert "vanished" in case.locator("h5").inner_text()
-    facts = photograph.locator(".facts").inner_text()
+    facts = photograph.locator(".facts").inner_text().replace("\xa0", " ")
     for said in ("Retained\n25 %", "0.25", "sky 75 %", "Loss", "loss of rank 1 of 4"):
         assert said in facts
-    assert "100 %" in control.locator(".facts").inner_text()
+    assert "100\xa0%" in control.locator(".facts").inner_text()
     assert "Matched control: person" in control.locator("h6").inner_text()
     before = control.locator(".first").first.get_attribute("src")
     control.get_by_role("button", name="Next control").click()

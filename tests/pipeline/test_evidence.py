@@ -363,7 +363,7 @@ def test_the_command_prints_the_worst_and_names_record_and_page(world, capsys):
     assert status == 0
     assert "12 photographs" in told
     assert "16 controls" in told
-    assert "cannot draw  person  0 % [0 – 0] retained" in " ".join(told.split("\n"))
+    assert "cannot draw  person  0 % [0 – 0 %] retained" in " ".join(told.split("\n"))
     assert "vanished: person 5.00 %" in told
     assert told.splitlines()[-2:] == [
         f"Record: {world / 'out' / 'evidence.json'}",

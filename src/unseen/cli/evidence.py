@@ -1,32 +1,25 @@
 """`unseen evidence`: what reconstructions of photographs no longer have."""
 
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.progress import progress_bar
-from unseen.cli.summary import printable
 from unseen.errors import SpecError
 from unseen.pages import report_folder
-from unseen.pages.words import percent
 from unseen.pipeline.evidence import (
     EvidenceTask,
     LabelMaps,
     evidence,
     evidence_of_inversions,
 )
-from unseen.records.areas import class_name
-from unseen.records.evidence import FILE, ClassEvidence, Evidence, Mean, Picture
+from unseen.records.evidence import FILE
 from unseen.records.inversions import RECORD
 from unseen.segmenters import Precision
 from unseen.statistics.retention import Judging
-
-_MOST_ROWS = 12  # classes, and images, in the summary; the rest is in the record
-_MOST_THINGS = 3  # that vanished, a photograph
-_WIDTH = 100
 
 
 def command(
@@ -135,7 +128,7 @@ def command(
                 task=task,
                 progress=progress,
             )
-    typer.echo(summary(found))
+    typer.echo(evidence_summary(found))
     typer.echo(f"Record: {folder / FILE}")
     typer.echo(f"Page: {report_folder(folder)}")
 
@@ -149,74 +142,3 @@ def _two(sources: Sequence[str], runs: Sequence[bool]) -> tuple[str, str]:
             "and their reconstructions, or folders that `unseen invert` wrote"
         )
     return sources[0], sources[1]
-
-
-def summary(record: Evidence) -> str:
-    """The worst classes, the worst photographs, and the caveats, for a terminal."""
-    return "\n".join(printable(line) for text in _lines(record) for line in text.split("\n"))
-
-
-def _lines(record: Evidence) -> Iterator[str]:
-    controls = record.controls
-    beside = f", {controls.images:,} controls ({controls.label})" if controls else ""
-    yield f"{record.photographs.images:,} photographs ({record.photographs.label}){beside}"
-    yield ""
-    yield "  Classes, the least retained first"
-    rows = sorted(record.classes, key=lambda one: one.rank) if not controls else record.classes
-    yield from _aligned([_class_cells(record, one) for one in rows[:_MOST_ROWS]])
-    if len(rows) > _MOST_ROWS:
-        yield f"    … and {len(rows) - _MOST_ROWS} more in the record"
-    yield ""
-    yield "  Photographs, those that lost most first"
-    ranked = [one for one in record.pictures if one.rank is not None]
-    yield from _aligned([_picture_cells(record, one) for one in ranked[:_MOST_ROWS]])
-    if len(ranked) > _MOST_ROWS:
-        yield f"    … and {len(ranked) - _MOST_ROWS} more in the record"
-    yield ""
-    for text in record.caveats:
-        yield textwrap.fill(text, _WIDTH, initial_indent="Note: ", subsequent_indent="      ")
-
-
-def _class_cells(record: Evidence, row: ClassEvidence) -> list[str]:
-    found = row.by(record.primary)
-    cells: list[str] = [] if row.verdict is None else [row.verdict]
-    cells += [row.name, f"{_mean(found.photographs)} retained"]
-    if record.controls is not None:
-        cells.append(f"{_mean(found.controls)} of its controls")
-    vanished = f"{row.vanished} of {row.instances} vanished, in {row.images} photographs"
-    return [*cells, vanished if row.images != 1 else vanished.removesuffix("s")]
-
-
-def _mean(found: Mean) -> str:
-    if found.mean is None:
-        return "–"
-    low, high = found.interval
-    if low is None or high is None:
-        return f"{100 * found.mean:.0f} %"
-    return f"{100 * found.mean:.0f} % [{100 * low:.0f} – {100 * high:.0f}]"
-
-
-def _picture_cells(record: Evidence, picture: Picture) -> list[str]:
-    gone = [
-        one
-        for one in record.instances
-        if one.image == picture.id
-        and any(
-            fate.method == record.primary and fate.retention < record.rules.vanished_below
-            for fate in one.fates
-        )
-    ]
-    things = ", ".join(f"{class_name(one.column)} {percent(one.area)}" for one in gone)
-    if len(gone) > _MOST_THINGS:
-        listed = [f"{class_name(one.column)} {percent(one.area)}" for one in gone[:_MOST_THINGS]]
-        things = f"{', '.join(listed)} and {len(gone) - _MOST_THINGS} more"
-    return [f"{picture.rank}.", picture.name, f"vanished: {things}" if gone else "nothing vanished"]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    if not rows:
-        return
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        yield f"    {'  '.join(cells)}".rstrip()

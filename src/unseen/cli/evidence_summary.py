@@ -1,0 +1,100 @@
+"""Instance evidence in a few lines of text, for the terminal."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from unseen.cli.summary import printable
+from unseen.pages.words import capitalised, count, mean_share, percent, sentence, share
+from unseen.records.areas import class_name
+from unseen.records.evidence import VERDICTS, ClassEvidence, Evidence, Instance, Picture
+
+_MOST_ROWS = 12  # classes, and photographs; the rest is on the page
+_MOST_THINGS = 3  # that vanished, a photograph
+_WIDTH = 100
+
+
+def evidence_summary(evidence: Evidence) -> str:
+    """Verdict counts, the worst classes, the worst photographs, the cut's rule, the caveats."""
+    lines = (line for text in _lines(evidence) for line in text.split("\n"))
+    return "\n".join(printable(line) for line in lines)
+
+
+def _lines(evidence: Evidence) -> Iterator[str]:
+    controls = evidence.controls
+    primary = next(one for one in evidence.methods if one.key == evidence.primary)
+    by = "" if primary.method == "given" else f", rebuilt by {primary.label}"
+    beside = f"; {count(controls.images, 'control')} ({controls.label})" if controls else ""
+    photographs = evidence.photographs
+    yield f"{count(photographs.images, 'photograph')} ({photographs.label}){by}{beside}"
+    yield ""
+    mine = [one for one in evidence.instances if one.role == "photograph"]
+    vanished = sum(one.vanished for one in evidence.pictures if one.role == "photograph")
+    yield (
+        f"  Vanished     {vanished:,} of {count(len(mine), 'instance')}: they retain less than "
+        f"{share(evidence.rules.vanished_below)} of their pixels"
+    )
+    if controls is not None:
+        counts = ((verdict, len(evidence.named(verdict))) for verdict in VERDICTS)
+        yield f"  Verdicts     {', '.join(f'{n} {verdict}' for verdict, n in counts if n)}"
+    if evidence.cut_rule is not None:
+        text = f"{primary.cut or 'unknown'}: {sentence(evidence.cut_rule)}"
+        yield textwrap.fill(
+            text, _WIDTH, initial_indent="  Cut          ", subsequent_indent=" " * 15
+        )
+    yield ""
+    yield f"  Classes, {'the gravest' if controls else 'those that lost most'} first"
+    yield from _aligned([_class_cells(evidence, one) for one in evidence.classes[:_MOST_ROWS]])
+    yield from _more(len(evidence.classes))
+    yield ""
+    yield "  Photographs, those that lost most first"
+    ranked = [one for one in evidence.pictures if one.rank is not None]
+    gone = _vanished(evidence)
+    yield from _aligned([_picture_cells(one, gone.get(one.id, [])) for one in ranked[:_MOST_ROWS]])
+    yield from _more(len(ranked))
+    yield ""
+    for text in evidence.caveats:
+        yield textwrap.fill(
+            capitalised(text), _WIDTH, initial_indent="Note: ", subsequent_indent="      "
+        )
+
+
+def _class_cells(evidence: Evidence, row: ClassEvidence) -> list[str]:
+    found = row.by(evidence.primary)
+    cells: list[str] = [] if row.verdict is None else [row.verdict]
+    cells += [row.name, f"{mean_share(found.photographs)} retained"]
+    if evidence.controls is not None:
+        cells.append(f"controls {mean_share(found.controls)}")
+    held = f"in {count(row.images, 'photograph')}"
+    return [*cells, f"{row.vanished} of {row.instances} vanished, {held}"]
+
+
+def _picture_cells(picture: Picture, gone: Sequence[Instance]) -> list[str]:
+    listed = [f"{class_name(one.column)} {percent(one.area)}" for one in gone[:_MOST_THINGS]]
+    things = ", ".join(listed)
+    if len(gone) > _MOST_THINGS:
+        things += f" and {len(gone) - _MOST_THINGS} more"
+    return [f"{picture.rank}.", picture.name, f"vanished: {things}" if gone else "nothing vanished"]
+
+
+def _vanished(evidence: Evidence) -> dict[str, list[Instance]]:
+    """Image → its instances that the primary method lost, by rank."""
+    gone: dict[str, list[Instance]] = {}
+    for one in evidence.instances:
+        fate = next((fate for fate in one.fates if fate.method == evidence.primary), None)
+        if fate is not None and fate.retention < evidence.rules.vanished_below:
+            gone.setdefault(one.image, []).append(one)
+    return gone
+
+
+def _more(number: int) -> Iterator[str]:
+    if number > _MOST_ROWS:
+        yield f"    … and {number - _MOST_ROWS} more on the page"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    if not rows:
+        return
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield f"    {'  '.join(cells)}".rstrip()
