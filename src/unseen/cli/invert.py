@@ -227,10 +227,12 @@ def summary(record: Inversions) -> list[str]:
 def _gather(
     record: Inversions, segmenter: str | None, device: str, batch_size: int, overwrite: bool
 ) -> None:
-    from unseen.cli.evidence import summary as evidence_summary
+    from unseen.cli.evidence_summary import evidence_summary
+    from unseen.pages import report_folder
     from unseen.pipeline.evidence import EvidenceTask, evidence_of_inversions
 
     task = EvidenceTask(device=device, batch_size=batch_size, overwrite=overwrite)
     with progress_bar("segment") as progress:
         found = evidence_of_inversions(record, segmenter, task=task, progress=progress)
     typer.echo(evidence_summary(found))
+    typer.echo(f"Page: {report_folder(record.folder)}")
