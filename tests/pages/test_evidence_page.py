@@ -211,6 +211,20 @@ def test_thousands_of_instances_are_capped_and_come_a_few_at_a_time(open_page, t
     assert new.evaluate("h => h === document.activeElement")
 
 
+@pytest.mark.parametrize(
+    ("provenance", "said"),
+    [
+        ({"generator": {"spec": "progan:toy.pth"}}, "rebuilt with progan:toy.pth by"),
+        ({"runs": [{"generator": {"spec": "progan:toy.pth"}}]}, "rebuilt with progan:toy.pth by"),
+        ({"runs": [], "generator": "toy"}, "rebuilt by"),
+    ],
+)
+def test_the_generator_is_named_where_the_record_has_it(open_page, tmp_path, provenance, said):
+    evidence = dataclasses.replace(evidence_world(tmp_path), provenance=provenance)
+    report(tmp_path, evidence=evidence)
+    assert said in open_page(tmp_path).locator(".lead").inner_text()
+
+
 def test_without_controls_the_page_ranks_and_gives_no_verdict(open_page, tmp_path):
     evidence = evidence_world(tmp_path)
     row = evidence.classes[0]

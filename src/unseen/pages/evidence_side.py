@@ -65,6 +65,7 @@ class EvidenceView:
     """The whole side."""
 
     classes: Sequence[ClassView]
+    generator: str  # its spec; empty: not known
     data: Mapping[str, Any]  # what the script draws galleries from
     vanished: int  # instances of photographs
     instances: int  # of photographs
@@ -149,6 +150,7 @@ class _View:
         primary = self._methods[evidence.primary]
         return EvidenceView(
             classes=[self._class(row, len(galleries[row.column])) for row in evidence.classes],
+            generator=_generator(evidence.provenance),
             data={
                 "methods": [
                     {"label": one.label, "bound": words.bound(one)} for one in evidence.methods
@@ -320,3 +322,12 @@ class _View:
 
 def _case(one: Case) -> list[Any]:
     return [one.instance.id, [control.id for control, _ in one.controls]]
+
+
+def _generator(provenance: Mapping[str, Any]) -> str:
+    """The spec of the generator, as the run or the first of several recorded it."""
+    runs = provenance.get("runs")
+    held = runs[0] if isinstance(runs, Sequence) and runs else provenance
+    generator = held.get("generator") if isinstance(held, Mapping) else None
+    spec = generator.get("spec") if isinstance(generator, Mapping) else None
+    return spec if isinstance(spec, str) else ""
