@@ -108,8 +108,8 @@
     overlay(frame("labels-rebuilt"), rebuilt, instance.class);
     fail(frame("labels-rebuilt"), rebuilt.failed);
     const [before, after] = sheet.querySelectorAll("figcaption .what");
-    before.textContent = picture.true ? `${kind.name} in the ${noun}, true labels` : `${kind.name} seen in the ${noun}`;
-    after.textContent = `${kind.name} seen after`;
+    before.textContent = picture.true ? "the true labels" : "what the segmenter saw";
+    after.textContent = picture.true ? "what the segmenter saw after" : "what it saw after";
     for (const box of sheet.querySelectorAll(".box")) place(box, instance.box);
 
     const facts = sheet.querySelector(".facts");
