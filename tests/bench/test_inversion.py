@@ -65,9 +65,11 @@ def test_both_ways_invert_the_same_images_by_the_same_loss(task, tmp_path):
 
 
 def test_the_command_measures_what_it_is_asked_for(task, capsys):
-    given = ["bench", "inversion", "--generator", task.generator, "--inverter", task.inverter]
+    given = ["bench", "inversion", task.generator, "--inverter", task.inverter]
     more = ["--images", task.images, "--count", "1", "--perceptual", "none"]
     assert run([*given, *more, "--speed"]) == 0
     assert "| `default` | 10 |" in capsys.readouterr().out
+    assert run([*given, *more, "--speed", "--cut", "layer2"]) == 2
+    assert "--cut says nothing of --speed" in capsys.readouterr().err
     assert run([*given, *more]) == 2
     assert "--speed" in capsys.readouterr().err

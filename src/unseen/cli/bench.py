@@ -5,12 +5,17 @@ from typing import Annotated
 
 import typer
 
+from unseen.cli import bench_inversion
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__)
 
 
 @app.callback()
 def _bench() -> None:
     """Measure the method itself."""
+
+
+app.command()(bench_inversion.inversion)
 
 
 @app.command()
@@ -124,53 +129,6 @@ def sampling(
     )
     result = measure(task, say=lambda line: typer.echo(line, err=True))
     typer.echo(json.dumps(result, indent=1) if json_ else table(result))
-
-
-@app.command()
-def inversion(
-    generator: Annotated[str, typer.Option(help="Spec of the generator.")],
-    inverter: Annotated[str, typer.Option(help="Its inverter: a file or a spec.")],
-    speed: Annotated[
-        bool, typer.Option("--speed", help="The paper's schedule against the default's.")
-    ] = False,
-    images: Annotated[
-        str, typer.Option(help="Photographs: a folder, an archive or a spec.")
-    ] = "churchyard?seed=20003",
-    count: Annotated[int, typer.Option(help="Photographs.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of the subset.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Of the default; the paper's is 1.")] = 8,
-    perceptual: Annotated[
-        str | None, typer.Option(help="Features compared, of both. Default: as `unseen invert`.")
-    ] = None,
-    perturbed: Annotated[
-        int | None, typer.Option(help="First layers perturbed, of both. Default: up to the cut.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
-    picture: Annotated[
-        Path | None, typer.Option(help="Write targets and both reconstructions here (.png).")
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
-    """Measure inversions. --speed: time and final loss of two optimisers on the same images."""
-    import json
-
-    from unseen.bench.inversion import Speed, measure_speed, speed_table
-
-    if not speed:
-        raise typer.BadParameter("say what to measure: --speed")
-    task = Speed(
-        generator=generator,
-        inverter=inverter,
-        images=images,
-        count=count,
-        seed=seed,
-        batch_size=batch_size,
-        perceptual=perceptual,
-        perturbed=perturbed,
-        device=device,
-    )
-    result = measure_speed(task, picture=picture, say=lambda line: typer.echo(line, err=True))
-    typer.echo(json.dumps(result, indent=1) if json_ else speed_table(result))
 
 
 @app.command()
