@@ -42,6 +42,7 @@ DESIGNS = (
     Design(photographs=16, controls=16),
 )
 COVERED = (5, 8, 15, 30)  # images, of the table of intervals
+HARDER = (0.0, 1.2, 2.5)  # what is retained, from the most of a thing to less than half
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ def draw_instances(
     area: float = 0.03,
     dependence: float = 0.5,
     drawn: float = 1.0,
+    harder: float = 0.0,
 ) -> Instances:
     """Instances under method "f".
 
@@ -73,6 +75,7 @@ def draw_instances(
         area: typical fraction of the image.
         dependence: share of the variance (before the squashing to 0 … 1) that is the image's.
         drawn: factor on the retention; 1 is a class that the generator draws like any other.
+        harder: taken from the logit of the retention.
     """
     counts = 1 + random.poisson(instances - 1, images)
     image = np.repeat(np.arange(images), counts)
@@ -82,7 +85,7 @@ def draw_instances(
     ratio = np.exp(random.normal(0.25, 0.15, n))
     own, shared = random.normal(size=n), random.normal(size=images)
     chance = np.sqrt(dependence) * shared[image] + np.sqrt(1 - dependence) * own
-    logit = 1.8 + 0.9 * np.log(size / 0.03) - 1.5 * (ratio - 1.3) + 2.2 * chance
+    logit = 1.8 - harder + 0.9 * np.log(size / 0.03) - 1.5 * (ratio - 1.3) + 2.2 * chance
     # beyond 0 and 1 and clipped: many instances are retained whole, some not at all
     kept = np.clip(1.1 / (1 + np.exp(-logit)) - 0.05, 0, 1)
     return Instances(image, size, ratio, random.gamma(3, 0.05, n), {"f": drawn * kept})
@@ -162,25 +165,35 @@ def _judge(
 
 
 def _intervals(task: RetentionSimulation) -> Iterator[dict[str, str]]:
-    world = draw_instances(np.random.default_rng((task.seed, 999)), _LARGE)
-    truth = world.retention["f"].mean()
-    for images in COVERED:
-        inside = above = 0
-        width = 0.0
-        for draw in range(task.draws):
-            random = np.random.default_rng((task.seed, 1000 + images, draw))
-            one = draw_instances(random, images)
-            low, high = mean_retention(
-                one.retention["f"], one.images, resamples=999, seed=draw
-            ).interval or (0.0, 1.0)
-            inside += low <= truth <= high
-            above += low > truth
-            width += high - low
-        yield {
-            "images": str(images),
-            "draws": str(task.draws),
-            "true mean": f"{truth:.3f}",
-            "coverage %": f"{100 * inside / task.draws:.1f}",
-            "lower end above the truth %": f"{100 * above / task.draws:.1f}",
-            "mean width": f"{width / task.draws:.2f}",
-        }
+    for harder in HARDER:
+        world = draw_instances(np.random.default_rng((task.seed, 999)), _LARGE, harder=harder)
+        truth = float(world.retention["f"].mean())
+        for images in COVERED:
+            yield _coverage(task, images, harder, truth)
+
+
+def _coverage(
+    task: RetentionSimulation, images: int, harder: float, truth: float
+) -> dict[str, str]:
+    """How often the interval holds the true mean."""
+    inside = above = below = 0
+    width = 0.0
+    for draw in range(task.draws):
+        random = np.random.default_rng((task.seed, 1000 + images, draw))
+        one = draw_instances(random, images, harder=harder)
+        low, high = mean_retention(
+            one.retention["f"], one.images, resamples=999, seed=draw
+        ).interval or (0.0, 1.0)
+        inside += low <= truth <= high
+        above += low > truth
+        below += high < truth
+        width += high - low
+    return {
+        "images": str(images),
+        "draws": str(task.draws),
+        "true mean": f"{truth:.3f}",
+        "coverage %": f"{100 * inside / task.draws:.1f}",
+        "lower end above the truth %": f"{100 * above / task.draws:.1f}",
+        "upper end below the truth %": f"{100 * below / task.draws:.1f}",
+        "mean width": f"{width / task.draws:.2f}",
+    }

@@ -166,6 +166,9 @@ def mean_retention(
 ) -> MeanRetention:
     """The weighted mean, with a 95 % interval by resampling images with all their instances.
 
+    Half an image that retains nothing and half a one that retains everything are resampled with
+    them; they do not count for the mean.
+
     Args:
         values: of each instance, 0 to 1.
         images: the image of each.
@@ -180,14 +183,19 @@ def mean_retention(
     mean = float(sums.sum() / sizes.sum())
     interval = None
     if count > 1:
+        # Few images that are all retained well say nothing of the ones that are not: two more are
+        # resampled with them, half as heavy as they, of which one retains nothing and the other
+        # everything. (As Agresti and Coull add successes and failures, American Statistician 52,
+        # 1998.) By simulation the lower end is then above the truth as seldom as it should be.
+        extra = sizes.mean() / 2
+        sums, sizes = np.append(sums, [0, extra]), np.append(sizes, [extra, extra])
+        n = len(sums)
         # Percentiles of the bootstrap are too narrow for few images: too small by the factor
         # √((n − 1) / n), and normal where t is right. Hesterberg's expansion asks for percentiles
         # as far out as makes the two equal (American Statistician 69, 2015, section 5.3).
-        t = scipy.stats.t.ppf(0.5 + _LEVEL / 2, count - 1)
-        tail = scipy.stats.norm.cdf(-t * math.sqrt(count / (count - 1)))
-        drawn = np.random.default_rng(seed).multinomial(
-            count, np.full(count, 1 / count), size=resamples
-        )
+        t = scipy.stats.t.ppf(0.5 + _LEVEL / 2, n - 1)
+        tail = scipy.stats.norm.cdf(-t * math.sqrt(n / (n - 1)))
+        drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
         means = (drawn @ sums) / (drawn @ sizes)
         low, high = np.quantile(means, [tail, 1 - tail])
         interval = (float(low), float(high))
