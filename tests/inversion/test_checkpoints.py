@@ -12,7 +12,7 @@ from tests.inversion.networks import dcgan, progan
 from unseen.errors import CheckpointError, SpecError
 from unseen.generators import Generator
 from unseen.generators.network import LayeredGenerator
-from unseen.inversion.checkpoints import load_inverter, write_inverter
+from unseen.inversion.checkpoints import load_inverter, round_to_half, write_inverter
 from unseen.inversion.ganseeing import load_ganseeing
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.layers import split_generator
@@ -53,6 +53,20 @@ def test_what_is_written_is_read_again(
         assert torch.equal(again(images), inverter(images))
     assert again.provenance == inverter.provenance
     assert not again.training
+
+
+def test_half_the_size_reads_as_the_rounded_weights(tmp_path: Path) -> None:
+    generator = progan()
+    inverter = inverter_of(generator, "layer4", SMALL)
+    write_inverter(inverter, tmp_path / "whole.safetensors")
+    round_to_half(inverter)
+    write_inverter(inverter, tmp_path / "half.safetensors", half=True)
+    whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half"))
+    assert half < 0.75 * whole  # of so small a network the header is a good part
+    again = load_inverter(tmp_path / "half.safetensors", generator)
+    images = generator(generator.latents(range(2)))
+    with torch.no_grad():
+        assert torch.equal(again(images), inverter(images))
 
 
 def test_the_file_says_what_it_belongs_to(tmp_path: Path) -> None:

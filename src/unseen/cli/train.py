@@ -89,6 +89,9 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights and latents.")] = 0,
     held_out: Annotated[int, typer.Option(help="Images that validation inverts.", min=2)] = 256,
+    half: Annotated[
+        bool, typer.Option("--half", help="Keep the weights as float16: half the file.")
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the logs for TensorBoard too.")
     ] = False,
@@ -114,6 +117,7 @@ def command(
         recipe=dataclasses.replace(recipe, **changes),  # type: ignore[arg-type]
         seed=seed,
         precision=precision,
+        half=half,
         held_out=held_out,
     )
     events = ScalarEvents(out / "tensorboard") if tensorboard else None

@@ -26,8 +26,14 @@ FORMAT_VERSION = 1
 _KEY = "unseen_inverter"  # in the file's metadata
 
 
-def write_inverter(inverter: Inverter, path: Path) -> None:
+def write_inverter(inverter: Inverter, path: Path, *, half: bool = False) -> None:
     """Write weights and what they belong to, as one `.safetensors`.
+
+    Args:
+        inverter: what to write.
+        path: where to.
+        half: write convolutions' weights as float16, which makes the file half as large; see
+            `round_to_half`. What is read again is float32.
 
     Raises:
         StorageError: the file cannot be written.
@@ -42,8 +48,22 @@ def write_inverter(inverter: Inverter, path: Path) -> None:
     state = {
         name: value.detach().cpu().contiguous() for name, value in inverter.state_dict().items()
     }
+    if half:
+        state = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
     with write_aside(path) as aside:
         aside.write_bytes(save(state, metadata={_KEY: canonical_json(about)}))
+
+
+@torch.no_grad()
+def round_to_half(inverter: Inverter) -> None:
+    """Round in place what `write_inverter` writes as float16.
+
+    Those are the tensors of two axes or more; biases and batch norm's statistics, which may be
+    beyond float16's range, stay as they are.
+    """
+    for value in inverter.parameters():
+        if value.ndim > 1:
+            value.copy_(value.half())
 
 
 def load_inverter(text: str | Path, generator: Generator) -> Inverter:

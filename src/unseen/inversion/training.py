@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from unseen.errors import SpecError
 from unseen.generators import Generator
-from unseen.inversion.checkpoints import write_inverter
+from unseen.inversion.checkpoints import round_to_half, write_inverter
 from unseen.inversion.inverter import Inverter, invert_layers
 from unseen.inversion.layers import SplitGenerator, split_generator
 from unseen.inversion.networks import layer_inverter, tail_inverter
@@ -52,6 +52,7 @@ class InverterTraining:
     recipe: Recipe = PRESETS["default"]
     seed: int = 0  # of weights and latents
     precision: str = "fp32"  # or bf16: autocast; weights stay in fp32
+    half: bool = False  # keep convolutions' weights as float16: a file of half the size
     held_out: int = 256  # images that validation inverts
     checkpoint_every: int = 500  # steps
     validate_every: int = 1_000  # steps; also after the last of a stage
@@ -108,6 +109,8 @@ def train_inverter(
         inverter = learner.result
         assert isinstance(inverter, Inverter)
         inverter.requires_grad_(True).eval()
+        if task.half:
+            round_to_half(inverter)  # before it is measured
         inverter.provenance = {
             "generator": dict(generator.provenance),
             "generator_tensors_sha256": bench.weights_sha256,
@@ -120,7 +123,7 @@ def train_inverter(
             "held_out": {"images": task.held_out, **learner.validate()},
         }
         if task.folder is not None:
-            write_inverter(inverter, task.folder / "inverter.safetensors")
+            write_inverter(inverter, task.folder / "inverter.safetensors", half=task.half)
     return inverter
 
 
