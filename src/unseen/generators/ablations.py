@@ -9,7 +9,6 @@ the files that the paper's authors publish.
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -188,16 +187,8 @@ def load_ablation(
 def _load(
     spec: Spec, argument: str, layout: Layout | None, device: str, precision: Precision
 ) -> LayeredGenerator:
-    if argument in PUBLISHED:
-        path = weights.fetch(f"ablation-{argument}")
-        layout = layout or PUBLISHED[argument]
-    else:
-        path = Path(argument).expanduser()
-        if not path.is_file():
-            raise SpecError(
-                f"{spec.text!r}: {argument} is neither a file nor a published name; "
-                f"published: {', '.join(PUBLISHED)}"
-            )
+    path = weights.locate(argument, PUBLISHED, "ablation-", spec=spec.text)
+    layout = layout or PUBLISHED.get(argument)
     state = weights.read_checkpoint(path)
     pixel_norm = spec.choice("pixel_norm", "first", "first", "all")
     found = _layout(state, path.name, pixel_norm)

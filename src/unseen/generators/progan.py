@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen import weights
-from unseen.errors import CheckpointError, SpecError
+from unseen.errors import CheckpointError
 from unseen.generators.network import LayeredGenerator, resolve_device
 from unseen.generators.protocol import Precision
 from unseen.provenance import sha256_of_file
@@ -155,15 +155,7 @@ def load_progan(
     """
     spec.check_options()
     argument = spec.require_argument("file")
-    if argument in PUBLISHED:
-        path = weights.fetch(f"progan-{argument}")
-    else:
-        path = Path(argument).expanduser()
-        if not path.is_file():
-            raise SpecError(
-                f"{spec.text!r}: {argument} is neither a file nor a published name; "
-                f"published: {', '.join(PUBLISHED)}"
-            )
+    path = weights.locate(argument, PUBLISHED, "progan-", spec=spec.text)
     return open_progan(path, spec.text, device=device, precision=precision)
 
 

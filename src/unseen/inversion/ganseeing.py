@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from unseen import weights
-from unseen.errors import CheckpointError, SpecError
+from unseen.errors import CheckpointError
 from unseen.generators import Generator
 from unseen.inversion.checkpoints import fill_inverter
 from unseen.inversion.inverter import Inverter
@@ -36,15 +36,7 @@ def load_ganseeing(spec: Spec, generator: Generator) -> Inverter:
     """
     spec.check_options()
     argument = spec.require_argument("file")
-    if argument in PUBLISHED:
-        path = weights.fetch(f"inverter-{argument}")
-    else:
-        path = Path(argument).expanduser()
-        if not path.is_file():
-            raise SpecError(
-                f"{spec.text!r}: {argument} is neither a file nor a published name; "
-                f"published: {', '.join(PUBLISHED)}"
-            )
+    path = weights.locate(argument, PUBLISHED, "inverter-", spec=spec.text)
     return read_ganseeing(path, generator, spec.text)
 
 

@@ -2,7 +2,15 @@
 
 from unseen.provenance import cache_folder
 from unseen.weights.checkpoints import read_checkpoint
-from unseen.weights.download import fetch
+from unseen.weights.download import fetch, locate
 from unseen.weights.known import KNOWN, Published, published
 
-__all__ = ["KNOWN", "Published", "cache_folder", "fetch", "published", "read_checkpoint"]
+__all__ = [
+    "KNOWN",
+    "Published",
+    "cache_folder",
+    "fetch",
+    "locate",
+    "published",
+    "read_checkpoint",
+]

@@ -11,11 +11,11 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from unseen.errors import DownloadError, StorageError
+from unseen.errors import DownloadError, SpecError, StorageError
 from unseen.provenance import cache_folder, sha256_of_file, write_json
 from unseen.weights.known import Published, published
 
@@ -24,6 +24,30 @@ _log = logging.getLogger(__name__)
 _TIMEOUT = 30  # seconds without a byte
 _ATTEMPTS = 3  # in a row without progress
 _CHUNK = 1 << 16  # bytes; what a broken line may cost
+
+
+def locate(argument: str, names: Collection[str], prefix: str, *, spec: str) -> Path:
+    """The path of what a spec's argument names: a file, or a published file by its short name.
+
+    Args:
+        argument: a path, or one of `names`.
+        names: published here: `church` of the entry `progan-church`.
+        prefix: of the entries, `progan-`.
+        spec: what the user wrote, for the message.
+
+    Raises:
+        SpecError: it is neither.
+        DownloadError, StorageError: as `fetch`.
+    """
+    if argument in names:
+        return fetch(f"{prefix}{argument}")
+    path = Path(argument).expanduser()
+    if not path.is_file():
+        raise SpecError(
+            f"{spec!r}: {argument} is neither a file nor a published name; "
+            f"published: {', '.join(names)}"
+        )
+    return path
 
 
 def fetch(name: str, *, offline: bool | None = None) -> Path:
