@@ -194,6 +194,6 @@ def test_the_published_inverters_are_known_by_name(
     assert file.name == "church_invert_hybrid_cse-43e52428.pth"
     file.parent.mkdir()
     torch.save(released(inverter_of(progan(), "layer4", RELEASED), ""), file)
-    monkeypatch.setattr("unseen.weights.fetch", lambda name: file)
+    monkeypatch.setattr("unseen.weights.download.fetch", lambda name: file)
     loaded = load_ganseeing(parse_spec("ganseeing:church"), progan())
     assert loaded.provenance["spec"] == "ganseeing:church"
