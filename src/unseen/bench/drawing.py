@@ -138,4 +138,6 @@ def _middle(column: int) -> float:
 
 
 def _write(axes: Any, x: float, y: float, text: str, **style: Any) -> None:
-    axes.text(x, y, text, **{"ha": "center", "fontsize": 8, "linespacing": 1.15, **style})
+    axes.text(
+        x, y, text, **{"ha": "center", "ma": "center", "fontsize": 8, "linespacing": 1.15, **style}
+    )

@@ -16,6 +16,7 @@ def _bench() -> None:
 
 
 app.command()(bench_inversion.inversion)
+app.command()(bench_inversion.cross_domain)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """`unseen bench inversion` and `unseen bench cross-domain`: figures of layer inversion."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,3 +155,142 @@ def _speed(json_: bool, picture: Path | None, **fields: Any) -> None:
     task = Speed(**fields)
     result = measure_speed(task, picture=picture, say=lambda line: typer.echo(line, err=True))
     typer.echo(json.dumps(result, indent=1) if json_ else speed_table(result))
+
+
+def cross_domain(
+    generator: Annotated[str, typer.Argument(help="Spec of the generator.", show_default=False)],
+    inverter: Annotated[
+        str, typer.Option(help="Its inverter: a file or a spec.", show_default=False)
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of inversions, tables and figures; continued if there.", show_default=False
+        ),
+    ],
+    training: Annotated[
+        str | None,
+        typer.Option(
+            help="Images that the generator was trained on, or like them: a folder, an archive or "
+            "a spec. Without any group: the churchyard's four.",
+            show_default=False,
+        ),
+    ] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(help="The same kind, never trained on.", show_default=False),
+    ] = None,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Images of a neighbouring kind, as NAME=IMAGES (outdoor=photos/outdoor); may be "
+            "given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    unrelated: Annotated[
+        str | None, typer.Option(help="Images of nothing like it.", show_default=False)
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further generator for the unrelated images; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    also_inverter: Annotated[
+        list[str] | None,
+        typer.Option(help="Its inverter; one for every --also.", show_default=False),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Images of every group.", min=2)] = 100,
+    shown: Annotated[int, typer.Option(help="Of them in the figures: the first.", min=1)] = 8,
+    seed: Annotated[int, typer.Option(help="Of the subsets.", min=0)] = 0,
+    method: Annotated[str, typer.Option(help="Of a, d, e, f; see `unseen invert`.")] = "f",
+    preset: Annotated[str, typer.Option(help="default, iccv2019 or iccv2019-z.")] = "default",
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Of the optimiser. Default: the preset's.", min=1, show_default=False),
+    ] = None,
+    cut: Annotated[
+        str | None,
+        typer.Option(
+            help="Layer whose features are r. Default: the inverter's.", show_default=False
+        ),
+    ] = None,
+    perturbed: Annotated[
+        int | None,
+        typer.Option(
+            help="First layers that f perturbs. Default: the preset's; up to the cut.",
+            show_default=False,
+        ),
+    ] = None,
+    perceptual: Annotated[
+        str | None,
+        typer.Option(
+            help="Features compared. Default: as `unseen invert` of the first group.",
+            show_default=False,
+        ),
+    ] = None,
+    segmenter: Annotated[
+        str | None,
+        typer.Option(help="Whose features, where they are a segmenter's.", show_default=False),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images optimised at once.", min=1)] = 16,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other inversions in the folder.")
+    ] = False,
+) -> None:
+    """Figures 7 and 8: images of other domains through a generator, or through several.
+
+    Uncurated images of every group over their reconstructions, the losses of each group, and the
+    loss of training images minus held-out ones, with its interval.
+    """
+    from unseen.bench.cross_domain import CHURCHYARD, CrossDomain, invert_domains
+    from unseen.records.inversions import METHODS
+
+    if method not in METHODS:
+        raise typer.BadParameter(f"no method is called {method!r}: --method a, d, e or f")
+    also, inverters = also or [], also_inverter or []
+    if len(also) != len(inverters):
+        raise typer.BadParameter(
+            f"{len(also)} --also and {len(inverters)} --also-inverter; give one for each"
+        )
+    given = {
+        "training": training,
+        "held out": held_out,
+        **dict(_named(text) for text in other or []),
+        "unrelated": unrelated,
+    }
+    groups = {name: spec for name, spec in given.items() if spec is not None}
+    changes = {"steps": steps, "cut": cut, "perturbed": perturbed, "perceptual": perceptual}
+    task = CrossDomain(
+        out=out,
+        generator=generator,
+        inverter=inverter,
+        groups=groups or dict(CHURCHYARD),
+        also=tuple(zip(also, inverters, strict=True)),
+        count=count,
+        seed=seed,
+        method=method,
+        preset=preset,
+        changes={name: value for name, value in changes.items() if value is not None},
+        segmenter=segmenter,
+        shown=shown,
+        batch_size=batch_size,
+        device=device,
+        overwrite=overwrite,
+    )
+    with progress_bar("invert", unit="reconstructions") as progress:
+        written = list(invert_domains(task, progress=progress or silent))
+    typer.echo((out / "cross-domain.md").read_text(encoding="utf-8"))
+    for path in written:
+        typer.echo(path)
+
+
+def _named(text: str) -> tuple[str, str]:
+    """NAME and IMAGES of `NAME=IMAGES`."""
+    found = re.fullmatch(r"([^=?:/]+)=(.+)", text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} has no name: --other outdoor=photos/outdoor")
+    return found[1].strip(), found[2]

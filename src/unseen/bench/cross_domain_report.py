@@ -1,0 +1,287 @@
+"""Tables and figures of images of other domains: what `unseen.bench.cross_domain` measured.
+
+No torch, no folder of inversions: arrays and numbers in, Markdown, CSV and figures out.
+"""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from jaxtyping import UInt8
+
+from unseen.bench.drawing import (
+    FAINT,
+    INK,
+    QUIET,
+    PictureRow,
+    draw_pictures,
+    save_figure,
+    styled_figure,
+)
+from unseen.bench.turns import markdown
+from unseen.errors import SampleError
+from unseen.records.json_form import plain
+
+TRAINING, HELD_OUT, UNRELATED = "training", "held out", "unrelated"
+OWN = "own images"  # the generator's: what it can draw, inverted in the same way
+
+_COLOURS = ("#8a929c", "#2f7fb8", "#3f9b6c", "#e07b39", "#b8457c", "#7b5ea7", "#8c8c3a")
+_MEASURES: Mapping[str, str] = {
+    "loss": "loss",
+    "pixel": "mean absolute difference of pixels, range 2",
+    "correlation": "correlation of pixels",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GroupImage:
+    """How well one image was reconstructed."""
+
+    name: str
+    loss: float
+    pixel: float  # mean absolute difference, of a range of 2
+    correlation: float  # of pixels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+    """One group of images, inverted by one generator."""
+
+    name: str
+    generator: str  # short
+    spec: str
+    images: tuple[GroupImage, ...]
+    failed: int  # left out
+
+    def __post_init__(self) -> None:
+        if len(self.images) < 2:
+            raise SampleError(
+                f"{len(self.images)} images of {self.spec} were reconstructed, and {self.failed} "
+                "failed; an interval needs at least 2"
+            )
+
+    def values(self, measure: str) -> np.ndarray:
+        """Loss, pixel or correlation of every image."""
+        return np.array([getattr(image, measure) for image in self.images], np.float64)
+
+    def mean(self, measure: str) -> tuple[float, float, float]:
+        """The mean, and its 95 % interval by Student's t."""
+        values = self.values(measure)
+        mean = float(values.mean())
+        error = float(values.std(ddof=1)) / np.sqrt(len(values))
+        reach = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+        return mean, mean - reach, mean + reach
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Training minus held out, of one measure's means."""
+
+    measure: str
+    value: float
+    interval: tuple[float, float]  # 95 %, Welch's
+    held_out: float  # the held-out mean
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossDomainResult:
+    """What was measured."""
+
+    package_version: str
+    method: str
+    groups: tuple[Group, ...]  # own images, the first generator's groups, then the others'
+    training_minus_held_out: tuple[Difference, ...]  # empty where one of them was not given
+    provenance: Mapping[str, Any]
+
+    def label(self, group: Group, separator: str = ", ") -> str:
+        """How the group is called: with its generator, where several have such a group."""
+        alone = sum(one.name == group.name for one in self.groups) == 1
+        return group.name if alone else f"{group.name}{separator}{group.generator}"
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        value: dict[str, Any] = plain(dataclasses.asdict(self))
+        return {"schema_version": 1, **value}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pictures:
+    """An image, what became of it (None: failed), and the correlation of their pixels."""
+
+    target: UInt8[np.ndarray, "3 h w"]
+    rebuilt: UInt8[np.ndarray, "3 h w"] | None
+    correlation: float | None
+
+
+def cross_domain_csv(result: CrossDomainResult) -> str:
+    """A line an image."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["group", "generator", "image", "loss", "pixel", "correlation"])
+    for group in result.groups:
+        for image in group.images:
+            values = (f"{getattr(image, measure):.6f}" for measure in _MEASURES)
+            writer.writerow([group.name, group.generator, image.name, *values])
+    return buffer.getvalue()
+
+
+def cross_domain_markdown(result: CrossDomainResult) -> str:
+    """A table of the groups, and training minus held out in words."""
+    rows = [
+        [
+            result.label(group),
+            f"`{group.spec}`" if group.name != OWN else group.spec,
+            f"{len(group.images)}" + (f" ({group.failed} failed)" if group.failed else ""),
+            *(_with_interval(group.mean(measure)) for measure in _MEASURES),
+        ]
+        for group in result.groups
+    ]
+    headings = ("group", "images", "number", *_MEASURES.values())
+    lines = [
+        f"Method {result.method}; by {result.groups[0].generator} unless another is named; means "
+        "with 95 % intervals over images.",
+        "",
+        markdown(headings, rows),
+        "",
+    ]
+    if result.training_minus_held_out:
+        lines.append("Training minus held out:")
+        lines.append("")
+        lines += [f"- {sentence(one)}" for one in result.training_minus_held_out]
+    else:
+        lines.append("Training and held-out images were not both given: no difference of them.")
+    return "\n".join(lines) + "\n"
+
+
+def sentence(one: Difference) -> str:
+    """What the difference says, and how much it leaves possible."""
+    low, high = one.interval
+    numbers = f"{one.value:+.4f} [{low:+.4f}, {high:+.4f}]".replace("-", "−")
+    if one.held_out:
+        share, *ends = (
+            f"{value / one.held_out:+.1%}".replace("-", "−") for value in (one.value, low, high)
+        )
+        numbers += f", {share} [{', '.join(ends)}] of the held-out mean"
+    found = f"{_MEASURES[one.measure]} {numbers}"
+    better = low > 0 if one.measure == "correlation" else high < 0
+    worse = high < 0 if one.measure == "correlation" else low > 0
+    if better:
+        return f"{found}: training images are reconstructed better"
+    if worse:
+        return f"{found}: training images are reconstructed worse"
+    return f"{found}: not told apart"
+
+
+def _with_interval(mean: tuple[float, float, float]) -> str:
+    value, low, high = (f"{number:.4f}".replace("-", "−") for number in mean)
+    return f"{value} [{low}, {high}]"
+
+
+def draw_groups(groups: Mapping[str, Sequence[Pictures]], method: str, stem: Path) -> list[Path]:
+    """Images over their reconstructions, a block a group.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    rows: list[PictureRow] = []
+    for name, pictures in groups.items():
+        rows.append(PictureRow(pictures=[one.target for one in pictures], block=name))
+        rows.append(
+            PictureRow(
+                pictures=[one.rebuilt for one in pictures],
+                notes=[_note(one.correlation) for one in pictures],
+                block=name,
+            )
+        )
+    caption = (
+        f"above: the images, uncurated; below: what ({method}) makes of them, and the correlation "
+        "of pixels"
+    )
+    return draw_pictures(rows, stem, caption=caption)
+
+
+def draw_generators(
+    labels: Sequence[str], made: Sequence[Sequence[Pictures]], stem: Path
+) -> list[Path]:
+    """The same images, a row a generator.
+
+    Args:
+        labels: of the generators.
+        made: of every generator, the same images.
+        stem: of the files, `.svg` and `.png`.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    rows = [PictureRow(pictures=[one.target for one in made[0]], block="images")]
+    for label, pictures in zip(labels, made, strict=True):
+        rows.append(
+            PictureRow(
+                pictures=[one.rebuilt for one in pictures],
+                notes=[_note(one.correlation) for one in pictures],
+                block=_broken(label),
+            )
+        )
+    caption = "below each reconstruction: correlation of its pixels with the image's"
+    return draw_pictures(rows, stem, caption=caption)
+
+
+def _note(correlation: float | None) -> str:
+    return "" if correlation is None else f"{correlation:.3f}".replace("-", "−")
+
+
+def _broken(label: str, most: int = 17) -> str:
+    """A long name on two lines, each of which fits beside a picture."""
+    head, colon, tail = label.partition(":")
+    lines = [label] if len(label) <= most or not colon else [f"{head}:", tail]
+    return "\n".join(line if len(line) <= most else f"…{line[1 - most :]}" for line in lines)
+
+
+def draw_losses(result: CrossDomainResult, stem: Path) -> list[Path]:
+    """A point an image, with quartiles: loss at the left, correlation of pixels at the right.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    groups = result.groups
+    names = list(dict.fromkeys(group.name for group in groups))
+    jitter = np.random.default_rng(0)
+    with styled_figure(8.6, 0.7 + 0.52 * len(groups)) as figure:
+        axes = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.08})
+        for axis, measure in zip(axes, ("loss", "correlation"), strict=True):
+            for row, group in enumerate(groups):
+                values = group.values(measure)
+                heights = row - 0.1 + jitter.uniform(-0.2, 0.2, len(values))
+                colour = _COLOURS[names.index(group.name) % len(_COLOURS)]
+                axis.scatter(values, heights, s=12, color=colour, alpha=0.55, linewidths=0)
+                low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+                axis.plot([low, high], [row + 0.26] * 2, color=INK, linewidth=2.2, zorder=3)
+                axis.plot(middle, row + 0.26, "o", color="white", markersize=4.5, zorder=4)
+                axis.lines[-1].set_markeredgecolor(INK)
+            axis.grid(axis="x", color=FAINT, linewidth=0.7)
+            axis.spines["left"].set_visible(False)
+            axis.tick_params(axis="y", length=0)
+            axis.tick_params(labelsize=8)
+            axis.set_xlabel(
+                {"loss": "loss", "correlation": "correlation of pixels"}[measure], fontsize=9
+            )
+        axes[0].set_xlim(left=0)
+        axes[0].set_yticks(range(len(groups)), [result.label(group, "\n") for group in groups])
+        for label in axes[0].get_yticklabels():
+            label.set(fontsize=9, color=INK)
+        axes[0].set_ylim(len(groups) - 0.5, -0.5)
+        axes[0].annotate(
+            "points: images; bars: quartiles; circles: medians",
+            (0, 0),
+            (0, -38),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=7,
+            color=QUIET,
+        )
+        return save_figure(figure, stem)
