@@ -2,7 +2,7 @@
 
 Groups of images are taken as they come, the first of a seeded subset, and inverted by
 `unseen.pipeline.invert`, a folder a group. Images like the training's against ones held out show
-whether the generator, or its inverter, knows its training images by heart.
+whether the generator knows its training images by heart.
 Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, figures 7 and 8.
 """
 
