@@ -8,7 +8,6 @@ from unseen.errors import SampleError
 from unseen.statistics.retention import (
     Instances,
     Judging,
-    holm,
     judge_classes,
     match_controls,
     mean_retention,
@@ -61,12 +60,6 @@ def test_a_round_gives_every_instance_one_before_any_gets_two():
 
 def test_without_controls_nothing_is_matched():
     assert match_controls(instances([0], 1.0), instances([], 1.0)) == [[]]
-
-
-def test_holm_is_that_of_his_paper():
-    # Holm, Scandinavian Journal of Statistics 6, 1979: p(i) times (k − i + 1), made monotone
-    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert len(holm(np.zeros(0))) == 0
 
 
 def test_the_p_value_is_that_of_all_exchanges_of_whole_images():

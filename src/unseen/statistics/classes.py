@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from unseen.errors import SampleError
 from unseen.statistics import ratios
 from unseen.statistics.frechet import check_samples
+from unseen.statistics.multiplicity import holm
 
 Verdict = Literal["omitted", "under", "over", "matched", "undecided", "untested"]
 Change = Literal["regressed", "improved", "undecided", "untested"]
@@ -119,7 +120,8 @@ def compare_classes(
         drop[k] = area.detectable_drop(alpha)
 
     p_holm, p_bh = np.full(len(ratio), np.nan), np.full(len(ratio), np.nan)
-    p_holm[tested], p_bh[tested] = holm(p_value[tested]), benjamini_hochberg(p_value[tested])
+    p_holm[tested] = holm(p_value[tested])
+    p_bh[tested] = scipy.stats.false_discovery_control(p_value[tested])
 
     def number(value: float, *, known: bool = True) -> float | None:
         return float(value) if known and not math.isnan(value) else None
@@ -224,24 +226,6 @@ class _AreaRatio:
     def detectable_drop(self, alpha: float) -> float:
         reach = (self._critical(alpha) + scipy.stats.norm.ppf(_POWER)) * self.error
         return 1.0 - math.exp(-reach)
-
-
-def holm(p_value: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
-    """P-values adjusted for the family-wise error (Holm 1979)."""
-    order = np.argsort(p_value)
-    scaled = p_value[order] * np.arange(len(p_value), 0, -1)
-    adjusted = np.empty_like(p_value)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return adjusted
-
-
-def benjamini_hochberg(p_value: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
-    """P-values adjusted for the false discovery rate (Benjamini and Hochberg 1995)."""
-    order = np.argsort(p_value)[::-1]
-    scaled = p_value[order] * len(p_value) / np.arange(len(p_value), 0, -1)
-    adjusted = np.empty_like(p_value)
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
-    return adjusted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ import scipy.stats
 from jaxtyping import Float64, Int64
 
 from unseen.errors import SampleError
+from unseen.statistics.multiplicity import holm
 
 Verdict = Literal["cannot draw", "can draw", "undecided", "untested"]
 
@@ -324,15 +325,6 @@ def judge_classes(
         one = dataclasses.replace(judged[name], p_holm=float(p_holm))
         judged[name] = _decide(one, primary, range_methods, judging)
     return judged
-
-
-def holm(p_values: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
-    """p-values adjusted so that the chance of any false alarm among k tests is kept (Holm)."""
-    order = np.argsort(p_values)
-    scaled = p_values[order] * np.arange(len(p_values), 0, -1)
-    answer = np.empty_like(p_values)
-    answer[order] = np.minimum(np.maximum.accumulate(scaled), 1)
-    return answer
 
 
 def _measure(
