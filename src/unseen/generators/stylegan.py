@@ -9,7 +9,6 @@ CVPR 2019 (figure 1, appendix B and C); variable names of NVIDIA's files.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -23,10 +22,12 @@ from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
     OPTIONS,
     Activations,
+    BlockNetwork,
     EqualizedLinear,
     MappingNetwork,
     SavedStyleGAN,
     SavedVariables,
+    StyleBlock,
     StyleGenerator,
     drawn_noise,
     fill,
@@ -149,14 +150,13 @@ class ToRGB(nn.Module):
         return x.float() + self.bias[:, None, None]
 
 
-class Block(nn.Module):
+class Block(StyleBlock):
     """One resolution: two layers, the first on a constant at 4×4; the last block draws."""
 
     def __init__(
         self, inputs: int, outputs: int, *, resolution: int, width: int, last: bool, noise: bool
     ) -> None:
         super().__init__()
-        self.mode = "const"  # of noise
         self.last = last
         if not inputs:
             self.const = nn.Parameter(torch.ones(outputs, resolution, resolution))
@@ -184,7 +184,7 @@ class Block(nn.Module):
         return self.torgb(x) if self.last else now._replace(features=x)
 
 
-class StyleGAN(nn.Sequential):
+class StyleGAN(BlockNetwork):
     """The generator: mapping network, then a block a resolution.
 
     Args:
@@ -193,14 +193,11 @@ class StyleGAN(nn.Sequential):
         noise: whether the layers have noise inputs.
     """
 
-    mapping: MappingNetwork
-
     def __init__(
         self, widths: Sequence[int], mapping: MappingNetwork, *, noise: bool = True
     ) -> None:
-        layers: OrderedDict[str, nn.Module] = OrderedDict(mapping=mapping)
-        for level, outputs in enumerate(widths):
-            layers[f"b{4 << level}"] = Block(
+        blocks = [
+            Block(
                 widths[level - 1] if level else 0,
                 outputs,
                 resolution=4 << level,
@@ -208,14 +205,9 @@ class StyleGAN(nn.Sequential):
                 last=level == len(widths) - 1,
                 noise=noise,
             )
-        super().__init__(layers)
-        self.resolution = 4 << (len(widths) - 1)
-
-    def set_noise(self, mode: str) -> None:
-        """Noise of every block: const, random or none."""
-        for layer in self.children():
-            if isinstance(layer, Block):
-                layer.mode = mode
+            for level, outputs in enumerate(widths)
+        ]
+        super().__init__(mapping, blocks)
 
 
 def load_stylegan(

@@ -9,7 +9,6 @@ for modulation and demodulation, figure 7 for the architectures); tensor names o
 
 import math
 import re
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -24,10 +23,12 @@ from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
     OPTIONS,
     Activations,
+    BlockNetwork,
     EqualizedLinear,
     MappingNetwork,
     SavedStyleGAN,
     SavedVariables,
+    StyleBlock,
     StyleGenerator,
     drawn_noise,
     fill,
@@ -162,7 +163,7 @@ def _doubled(x: Tensor, taps: Tensor) -> Tensor:
     return upsample(x, taps, 2, ((size + 1) // 2, (size - 2) // 2), 4.0)
 
 
-class Block(nn.Module):
+class Block(StyleBlock):
     """One resolution: a constant at 4×4 or a doubling convolution, a convolution, and RGB.
 
     Args:
@@ -191,7 +192,6 @@ class Block(nn.Module):
         clamp: float | None,
     ) -> None:
         super().__init__()
-        self.mode = "const"  # of noise
         self.last = last
         self.first_style = 2 * int(math.log2(resolution)) - 5 if inputs else 0
         self.residual = bool(inputs) and architecture == "resnet"
@@ -246,7 +246,7 @@ class Block(nn.Module):
         return now._replace(features=x, image=image)
 
 
-class StyleGAN2(nn.Sequential):
+class StyleGAN2(BlockNetwork):
     """The generator: mapping network, then a block a resolution.
 
     Args:
@@ -257,8 +257,6 @@ class StyleGAN2(nn.Sequential):
         clamp: bound on magnitudes, None for none.
     """
 
-    mapping: MappingNetwork
-
     def __init__(
         self,
         widths: Sequence[int],
@@ -268,9 +266,8 @@ class StyleGAN2(nn.Sequential):
         noise: bool = True,
         clamp: float | None = None,
     ) -> None:
-        layers: OrderedDict[str, nn.Module] = OrderedDict(mapping=mapping)
-        for level, outputs in enumerate(widths):
-            layers[f"b{4 << level}"] = Block(
+        blocks = [
+            Block(
                 widths[level - 1] if level else 0,
                 outputs,
                 resolution=4 << level,
@@ -280,14 +277,9 @@ class StyleGAN2(nn.Sequential):
                 noise=noise,
                 clamp=clamp,
             )
-        super().__init__(layers)
-        self.resolution = 4 << (len(widths) - 1)
-
-    def set_noise(self, mode: str) -> None:
-        """Noise of every block: const, random or none."""
-        for layer in self.children():
-            if isinstance(layer, Block):
-                layer.mode = mode
+            for level, outputs in enumerate(widths)
+        ]
+        super().__init__(mapping, blocks)
 
 
 def load_stylegan2(

@@ -9,7 +9,8 @@ import dataclasses
 import hashlib
 import math
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -191,6 +192,39 @@ class MappingNetwork(nn.Module):
             styles = torch.cat([moved, styles[:, cutoff:]], dim=1)
         seeds = noise_seeds(latents) if self.sampling.noise == "random" else None
         return Activations(styles, seeds)
+
+
+class StyleBlock(nn.Module):
+    """A resolution's layers.
+
+    Attributes:
+        mode: of noise: const, random or none.
+    """
+
+    mode = "const"
+
+
+class BlockNetwork(nn.Sequential):
+    """StyleGAN and StyleGAN2: the mapping network, then a block a resolution, b4, b8, ….
+
+    Args:
+        mapping: it feeds two styles a resolution.
+        blocks: for 4×4, 8×8, …; their number decides the resolution.
+    """
+
+    mapping: MappingNetwork
+
+    def __init__(self, mapping: MappingNetwork, blocks: Sequence[StyleBlock]) -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict(mapping=mapping)
+        layers.update((f"b{4 << level}", block) for level, block in enumerate(blocks))
+        super().__init__(layers)
+        self.resolution = 4 << (len(blocks) - 1)
+
+    def set_noise(self, mode: str) -> None:
+        """Noise of every block: const, random or none."""
+        for layer in self.children():
+            if isinstance(layer, StyleBlock):
+                layer.mode = mode
 
 
 def noise_seeds(latents: Float[Tensor, "n z"]) -> Int64[Tensor, " n"]:
