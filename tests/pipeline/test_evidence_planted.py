@@ -12,7 +12,8 @@ from PIL import Image
 
 import unseen
 from unseen.images import open_images
-from unseen.pipeline.evidence import EvidenceTask, select_photographs
+from unseen.pipeline.choosing import select_photographs
+from unseen.pipeline.evidence import EvidenceTask
 from unseen.records.areas import Areas
 from unseen.statistics.retention import Judging
 

@@ -6,14 +6,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.progress import progress_bar
 from unseen.cli.summary import printable
 from unseen.errors import SpecError
 from unseen.generators import load_generator
 from unseen.inversion.methods import inversion_preset
+from unseen.pages import report_folder
+from unseen.pipeline.evidence import EvidenceTask, LabelMaps, evidence_of_inversions
 from unseen.pipeline.invert import CONTROLS_SEED, InversionRun, default_perceptual, invert
-from unseen.records.inversions import METHODS, Inversions, Method
-from unseen.segmenters import load_segmenter
+from unseen.pipeline.segment import default_segmenter
+from unseen.records.inversions import METHODS, Inversions, Method, curve_runs
+from unseen.segmenters import Segmenter, load_segmenter
 
 FAILED = 5
 """Status where the loss of some images was not a number and the others were reconstructed."""
@@ -76,6 +80,25 @@ def command(
             show_default=False,
         ),
     ] = None,
+    curve: Annotated[
+        str,
+        typer.Option(
+            help="Further runs of f, perturbed up to these layers, for the curve of retention: "
+            "layer1,layer6; none; or auto: the first layer, half and twice as deep as the last "
+            "perturbed one."
+        ),
+    ] = "auto",
+    cut_rule: Annotated[
+        str | None,
+        typer.Option(help="How the cut was chosen: a sentence for the page.", show_default=False),
+    ] = None,
+    label_maps: Annotated[
+        LabelMaps,
+        typer.Option(
+            help="Where the photographs' instances come from: segmenter, or true for a source with "
+            "exact label maps (the churchyard)."
+        ),
+    ] = "segmenter",
     regularisation: Annotated[
         float | None,
         typer.Option(help="Weight of the perturbations' squares. Default: 1.", min=0.0),
@@ -107,9 +130,36 @@ def command(
         typer.Option(help="Photographs, a seeded subset. Default: all.", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the subset, and of method a's starts.")] = 0,
+    by_class: Annotated[
+        int | None,
+        typer.Option(
+            help="Photographs of each class, drawn from those that hold most of it; controls are "
+            "chosen in the same way. Default: all photographs.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    pool: Annotated[
+        int,
+        typer.Option(help="Photographs, and own images, that --by-class chooses from.", min=1),
+    ] = 500,
+    class_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            help="Choose photographs for this class, and judge it, alone; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     controls: Annotated[
-        int, typer.Option(help="The generator's own images, inverted in the same way.", min=0)
-    ] = 0,
+        int | None,
+        typer.Option(
+            help="The generator's own images, inverted in the same way; with --by-class of each "
+            "class. Default: none; with --by-class as many.",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
     controls_seed: Annotated[
         int, typer.Option(help="Of the controls' latents.", min=0)
     ] = CONTROLS_SEED,
@@ -146,15 +196,19 @@ def command(
         settings=settings,
         count=count,
         seed=seed,
+        by_class=by_class,
+        pool=pool,
+        classes=class_ if by_class is not None else None,
         controls=controls,
         controls_seed=controls_seed,
+        curve=_curve(curve) if evidence or curve != "auto" else (),
         batch_size=batch_size,
         skip_broken=skip_broken,
         overwrite=overwrite,
     )
-    compared = None
-    if settings.perceptual == "segmenter" and segmenter is not None:
-        compared = load_segmenter(segmenter, device=device)
+    judge = None  # loaded before anything is inverted: what is missing is said at once
+    if evidence or by_class is not None or segmenter is not None:
+        judge = load_segmenter(segmenter or default_segmenter(images), device=device)
     with progress_bar("invert", unit="reconstructions") as progress:
         record = invert(
             images,
@@ -162,19 +216,41 @@ def command(
             inverter,
             out=out,
             encoder=encoder,
-            segmenter=compared,
+            segmenter=judge,
             task=task,
             progress=progress,
             say=lambda line: typer.echo(f"unseen: {printable(line)}", err=True),
         )
-    _tell(record)
+    further = curve_runs(record)
+    for one in (record, *further):
+        _tell(one)
     for line in summary(record):
         typer.echo(printable(line))
+    for one in further:
+        for line in summary(one):
+            typer.echo(printable(f"up to {one.folder.name}: {line}"))
     if evidence and any(result for one in record.images for result in one.reconstructions.values()):
-        _gather(record, segmenter, device, batch_size, overwrite)
+        _gather(
+            record,
+            judge,
+            EvidenceTask(
+                label_maps=label_maps,
+                classes=class_,
+                device=device,
+                batch_size=batch_size,
+                overwrite=overwrite,
+                cut_rule=cut_rule,
+            ),
+        )
     typer.echo(f"Record: {out}")
-    if record.failures:
+    if any(one.failures for one in (record, *further)):
         raise typer.Exit(FAILED)
+
+
+def _curve(text: str) -> tuple[str, ...] | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    return () if text == "none" else tuple(part.strip() for part in text.split(","))
 
 
 def _layers(text: str) -> int | tuple[str, ...]:
@@ -224,14 +300,7 @@ def summary(record: Inversions) -> list[str]:
     return lines
 
 
-def _gather(
-    record: Inversions, segmenter: str | None, device: str, batch_size: int, overwrite: bool
-) -> None:
-    from unseen.cli.evidence_summary import evidence_summary
-    from unseen.pages import report_folder
-    from unseen.pipeline.evidence import EvidenceTask, evidence_of_inversions
-
-    task = EvidenceTask(device=device, batch_size=batch_size, overwrite=overwrite)
+def _gather(record: Inversions, segmenter: Segmenter | None, task: EvidenceTask) -> None:
     with progress_bar("segment") as progress:
         found = evidence_of_inversions(record, segmenter, task=task, progress=progress)
     typer.echo(evidence_summary(found))

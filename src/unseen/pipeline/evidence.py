@@ -24,10 +24,10 @@ from unseen.pipeline.progress import Progress, silent
 from unseen.pipeline.reconstructions import Collection, Entry, open_runs, pair_up
 from unseen.pipeline.segment import default_segmenter
 from unseen.provenance import canonical_json, package_version, write_json
-from unseen.records.areas import Areas
 from unseen.records.areas_file import difference
 from unseen.records.evidence import FILE, Evidence, Fate, Rebuilt, Selection, write_evidence
-from unseen.records.inversions import Inversions
+from unseen.records.inversions import Inversions, curve_runs, read_inversions
+from unseen.records.json_form import MismatchError, build
 from unseen.segmenters import (
     Precision,
     Segmenter,
@@ -38,7 +38,6 @@ from unseen.segmenters import (
 from unseen.statistics.instances import (
     LEAST_AREA,
     became,
-    choose_photographs,
     contrast,
     find_instances,
     intersection_over_union,
@@ -137,54 +136,42 @@ def evidence_of_inversions(
     """Evidence from what `unseen invert` left.
 
     Args:
-        runs: a folder of inversions, or several of the same images that differ in the last
-            perturbed layer: verdicts are about the first one's method f, and the others give the
-            curve.
+        runs: a folder of inversions, with the ones for the curve that lie in it; or several of
+            the same images that differ in the last perturbed layer. Verdicts are about the first
+            one's method f, and the others give the curve.
         segmenter: as `evidence` takes it.
         out: folder for the record; None: the first run's own.
-        task: how.
+        task: how. Where it says nothing of how the photographs were chosen, the run does.
         progress: called with images done, and of how many.
 
     Raises:
         RecordError: no such run, or runs of different images; see `evidence` for the others.
     """
-    several = [runs] if isinstance(runs, str | Path | Inversions) else list(runs)
-    collection = open_runs(several, true_label_maps=task.label_maps == "true")
+    given = [runs] if isinstance(runs, str | Path | Inversions) else list(runs)
+    several = [one if isinstance(one, Inversions) else read_inversions(one) for one in given]
     first = several[0]
+    if len(several) == 1:
+        several += curve_runs(first)
+    collection = open_runs(several, true_label_maps=task.label_maps == "true")
+    if task.selection is None:
+        task = dataclasses.replace(task, selection=_selection(first))
     if out is None:
-        out = first.folder if isinstance(first, Inversions) else first
+        out = first.folder
     images = collection.photographs.provenance.get("spec")
     network = _segmenter(segmenter or default_segmenter(str(images or "")), task)
     return _gather(collection, network, Path(out), task, progress)
 
 
-def select_photographs(
-    areas: Areas, *, each: int = 4, share: float = 0.2, seed: int = 0
-) -> Selection:
-    """For every class, the images that hold most of it, by a seeded rule and never by hand.
-
-    Of the images in which a class covers 0.5 % at least, the fifth that holds most of it is drawn
-    from. Choose controls by the same call on areas of the generator's own images: choosing what
-    is largest biases retention, and must bias both sides alike.
-
-    Args:
-        areas: of the pool, a seeded subset of a source; see `unseen.segment`.
-        each: images a class.
-        share: of the images that hold the class.
-        seed: of the draw.
-    """
-    chosen = choose_photographs(areas.fraction, each=each, share=share, seed=seed)
-    return Selection(
-        rule=f"of the {100 * share:.0f} % of the images with a class (at least "
-        f"{100 * LEAST_AREA:g} % of the image) that hold most of it, {each} at random",
-        seed=seed,
-        pool=len(areas),
-        chosen={
-            column: tuple(areas.names[i] for i in rows)
-            for column, rows in zip(areas.columns, chosen, strict=True)
-            if rows
-        },
-    )
+def _selection(run: Inversions) -> Selection | None:
+    """How the run says that its photographs were chosen."""
+    described = run.provenance.get("images")
+    recorded = described.get("selection") if isinstance(described, Mapping) else None
+    if recorded is None:
+        return None
+    try:
+        return build(Selection, recorded, "selection")
+    except MismatchError as error:
+        raise RecordError(f"{run.folder} does not say how images were chosen: {error}") from error
 
 
 def _opened(source: str | Path | ImageSource) -> ImageSource:

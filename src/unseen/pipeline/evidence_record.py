@@ -450,6 +450,12 @@ def _caveats(
                 "were chosen by one rule. Photographs picked by hand for what they lost prove "
                 "nothing."
             )
+        if measured.selection is not None and not collection.controls.provenance.get("selection"):
+            yield (
+                "The photographs are those that hold most of a class, and the controls were not "
+                "chosen so: what is chosen for its size is retained better or worse than what is "
+                "not, and only matching makes up for it."
+            )
         odd = [one for one in pictures if one.typicality is not None and one.typicality.atypical]
         if odd:
             yield (

@@ -6,10 +6,11 @@ its folder are defined in `unseen.records.inversions`.
 """
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,10 +24,14 @@ from unseen.inversion.checkpoints import load_inverter
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.methods import Inversion, Inverted, Reconstruction, inversion_preset
 from unseen.inversion.perceptual import PerceptualName, load_perceptual
+from unseen.pipeline.choosing import Choice, Chosen, choose_images
+from unseen.pipeline.drawing import DrawnImages
 from unseen.pipeline.progress import Progress, silent
 from unseen.pipeline.segment import default_segmenter
 from unseen.records.inversions import (
+    CURVE,
     METHODS,
+    POOL,
     Inversions,
     InversionsWriter,
     Method,
@@ -49,17 +54,40 @@ class InversionRun:
     settings: Inversion | str = "default"  # of every method; or a preset's name
     count: int | None = None  # photographs, a seeded subset; None for all
     seed: int = 0  # of the subset
-    controls: int = 0  # the generator's own images, inverted in the same way
-    controls_seed: int = CONTROLS_SEED  # of their latents, of which the first are taken
+    by_class: int | None = None  # photographs a class, of those that hold most of it; None: all
+    pool: int = 500  # photographs, and images of the generator, that these are chosen from
+    classes: Sequence[str] | None = None  # the only ones photographs are chosen for; None: all
+    controls: int | None = None  # own images, inverted in the same way: in all (None: none), or by
+    # class (None: as many as photographs)
+    controls_seed: int = CONTROLS_SEED  # of their latents: the first are taken, or chosen from
+    # Layers up to which method f perturbs in further runs; "auto": the first, half as deep as the
+    # run's last perturbed layer, and twice as deep.
+    curve: Sequence[str] | Literal["auto"] = ()
     batch_size: int = 16  # images that are optimised at once; decides memory, not results
+    workers: int | None = None  # decoding processes, for the pool; None for one a core
     skip_broken: bool = False  # list images that cannot be decoded instead of stopping
     overwrite: bool = False  # replace what another run left in the folder
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.controls < 0:
+        if self.batch_size < 1 or (self.controls or 0) < 0:
             raise SpecError(
                 f"batch_size is {self.batch_size} and controls is {self.controls}; at least 1 and "
                 "at least 0 are needed"
+            )
+        if self.by_class is not None and (self.by_class < 1 or self.pool < self.by_class):
+            raise SpecError(
+                f"{self.by_class} photographs a class were asked for, of {self.pool}; at least 1, "
+                "and a pool that is not smaller, are needed"
+            )
+        if self.by_class is not None and self.count is not None:
+            raise SpecError(
+                "a count of photographs and so many a class were asked for; say how many a class, "
+                "and from how many they are chosen (pool)"
+            )
+        if self.by_class is None and self.classes is not None:
+            raise SpecError(
+                f"photographs are to be chosen for {', '.join(self.classes)}; say how many of each "
+                "(by_class)"
             )
         if not self.methods or any(method not in METHODS for method in self.methods):
             found = ", ".join(self.methods) or "none"
@@ -102,13 +130,15 @@ def invert(
         out: folder of the record, the pictures and the tensors. A run that was interrupted goes on
             from what is there. None: a temporary folder, which goes when the record does.
         encoder: an inverter that was trained end to end, for methods b and c.
-        segmenter: whose features are compared, where the settings say so.
+        segmenter: whose features are compared, where the settings say so, and by which images are
+            chosen, where they are; None: the churchyard's for the churchyard, else upp.
         task: which images, by which methods.
         progress: called with reconstructions done, and of how many.
         say: told in a sentence that images were resized.
 
     Returns:
-        The record. `failures` lists images whose loss was not a number; the others are whole.
+        The record; runs for the curve lie in its folder, where `unseen.evidence_of_inversions`
+        finds them. `failures` lists images whose loss was not a number; the others are whole.
 
     Raises:
         GeneratorError: the generator cannot be split.
@@ -123,11 +153,43 @@ def invert(
         load_inverter(one, network) if isinstance(one, str | Path) else one
         for one in (inverter, encoder)
     )
-    temporary = tempfile.TemporaryDirectory(prefix="unseen-") if out is None else None
-    folder = Path(temporary.name if temporary is not None else out)  # type: ignore[arg-type]
-    run = _Run(task, source, network, inverter, encoder, segmenter, progress or silent, say)
-    record = run.into(folder)
+    parts = _Parts(source, network, inverter, encoder, segmenter)
+    if out is not None:
+        return _invert_into(Path(out), parts, task, progress or silent, say)
+    temporary = tempfile.TemporaryDirectory(prefix="unseen-")
+    try:
+        record = _invert_into(Path(temporary.name), parts, task, progress or silent, say)
+    except BaseException:
+        temporary.cleanup()
+        raise
     return dataclasses.replace(record, holder=temporary)
+
+
+def _invert_into(
+    folder: Path,
+    parts: "_Parts",
+    task: InversionRun,
+    progress: Progress,
+    say: Callable[[str], None] | None,
+) -> Inversions:
+    """The run into the folder, then those for the curve below it."""
+    ways = _Ways(parts, task)
+    others = {layer: _Ways(parts, ways.up_to(layer)) for layer in ways.curve()}
+    chosen = _choose(parts, task, folder)
+    run = _Run(task, parts, ways, chosen, say)
+    further = {
+        folder / CURVE / layer: _Run(other.task, parts, other, chosen, None)
+        for layer, other in others.items()
+    }
+    of = run.total + sum(one.total for one in further.values())
+    run.report(progress, 0, of)
+    record = run.into(folder)
+    before = run.total
+    for place, one in further.items():
+        one.report(progress, before, of)
+        one.into(place)
+        before += one.total
+    return record
 
 
 def default_perceptual(images: str) -> PerceptualName:
@@ -147,70 +209,173 @@ class _Image:
     latents: torch.Tensor | None = None  # a control's own
 
 
-class _Run:
-    """One run of a task."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Parts:
+    """What every run of a call shares."""
 
-    def __init__(
-        self,
-        task: InversionRun,
-        source: ImageSource,
-        generator: Generator,
-        inverter: Inverter | None,
-        encoder: Inverter | None,
-        segmenter: str | Path | Segmenter | None,
-        progress: Progress,
-        say: Callable[[str], None] | None,
-    ) -> None:
-        self.task, self.source, self.generator = task, source, generator
-        self.progress, self.say = progress, say
-        self.preparation = Preparation(generator.resolution)
-        self.indices = subset(source, task.count, task.seed)
-        self.skipped: dict[str, str] = {}
+    source: ImageSource
+    generator: Generator
+    inverter: Inverter | None
+    encoder: Inverter | None
+    named: str | Path | Segmenter | None  # the segmenter, or its spec
+
+    @functools.cached_property
+    def segmenter(self) -> Segmenter:
+        """The segmenter, loaded when it is asked for."""
+        if isinstance(self.named, Segmenter):
+            return self.named
+        device = str(self.generator.latents(range(1)).device)
+        return load_segmenter(self.named or default_segmenter(self.source), device=device)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Images:
+    """Which images are inverted."""
+
+    indices: Sequence[int]  # of photographs, in the source
+    controls: Sequence[int]  # of latents, in their stream
+    chosen: Chosen | None = None
+    chosen_controls: Chosen | None = None
+
+
+def _choose(parts: _Parts, task: InversionRun, folder: Path) -> _Images:
+    """The first ones; or by class, the controls in the same way as the photographs."""
+    source = parts.source
+    if task.by_class is None:
+        return _Images(subset(source, task.count, task.seed), range(task.controls or 0))
+    choice = Choice(
+        each=task.by_class,
+        pool=task.pool,
+        classes=task.classes,
+        seed=task.seed,
+        batch_size=task.batch_size,
+        workers=task.workers,
+        skip_broken=task.skip_broken,
+        overwrite=task.overwrite,
+    )
+    photographs = choose_images(
+        source, parts.segmenter, choice, folder / POOL / "photograph.parquet"
+    )
+    each = task.by_class if task.controls is None else task.controls
+    if each == 0:
+        return _Images(photographs.indices, (), photographs)
+    own = choose_images(
+        DrawnImages(parts.generator, seed=task.controls_seed),
+        parts.segmenter,
+        dataclasses.replace(choice, each=each, classes=None),
+        folder / POOL / "control.parquet",
+    )
+    return _Images(photographs.indices, own.indices, photographs, own)
+
+
+class _Ways:
+    """The methods of a task, made ready."""
+
+    def __init__(self, parts: _Parts, task: InversionRun) -> None:
+        self.task = task
+        self.names = tuple(parts.generator.layer_names)
         self.methods = [method for method in METHODS if method in task.methods]
-        device = generator.latents(range(1)).device
-        self.ways: dict[Method, Reconstruction] = {}
-        described: dict[str, Any] = {}
+        self.ready: dict[Method, Reconstruction] = {}
+        self.described: dict[str, Any] = {}
+        device = parts.generator.latents(range(1)).device
         for method in self.methods:
-            settings = task.of(method, source.spec)
-            if settings.perceptual == "segmenter" and not isinstance(segmenter, Segmenter):
-                segmenter = load_segmenter(
-                    segmenter or default_segmenter(source), device=str(device)
-                )
+            settings = task.of(method, parts.source.spec)
             perceptual = load_perceptual(
                 settings.perceptual,
                 normalised=settings.normalised,
-                segmenter=segmenter if isinstance(segmenter, Segmenter) else None,
-                inverter=inverter or encoder,
+                segmenter=parts.segmenter if settings.perceptual == "segmenter" else None,
+                inverter=parts.inverter or parts.encoder,
                 device=device,
             )
             way = Reconstruction(
-                generator, inverter, settings, encoder=encoder, perceptual=perceptual
+                parts.generator,
+                parts.inverter,
+                settings,
+                encoder=parts.encoder,
+                perceptual=perceptual,
             )
-            self.ways[method] = way
+            self.ready[method] = way
             layers = way.split.shapes.layer_names
-            described[method] = {
+            self.described[method] = {
                 **settings.to_json(),
                 "cut": layers[-1],
                 "layers": list(layers),
                 "perturbed": list(way.perturbed),
                 "perceptual": None if perceptual is None else dict(perceptual.provenance),
             }
+
+    def curve(self) -> list[str]:
+        """The last perturbed layers of the further runs, in the generator's order."""
+        asked = self.task.curve
+        if "f" not in self.ready:
+            return []
+        last = self.ready["f"].perturbed[-1]
+        depth = self.names.index(last) + 1
+        if asked == "auto":
+            depths = sorted({1, depth // 2, 2 * depth} - {0, depth})
+            return [self.names[one - 1] for one in depths if one < len(self.names)]
+        if unknown := [name for name in asked if name not in self.names[:-1]]:
+            raise SpecError(
+                f"the curve cannot be perturbed up to {unknown[0]!r}; choose among "
+                f"{', '.join(self.names[:-1])}"
+            )
+        return [name for name in self.names if name in asked and name != last]
+
+    def up_to(self, layer: str) -> InversionRun:
+        """The same by method f alone, with all layers up to this one perturbed."""
+        settings = self.ready["f"].settings
+        return dataclasses.replace(
+            self.task,
+            methods=("f",),
+            settings=dataclasses.replace(settings, cut=layer, perturbed=None),
+            curve=(),
+        )
+
+
+class _Run:
+    """One run of a task into one folder."""
+
+    def __init__(
+        self,
+        task: InversionRun,
+        parts: _Parts,
+        ways: _Ways,
+        images: _Images,
+        say: Callable[[str], None] | None,
+    ) -> None:
+        self.task, self.source, self.generator = task, parts.source, parts.generator
+        self.say = say
+        self.progress: Progress = silent
+        self.preparation = Preparation(self.generator.resolution)
+        self.indices, self.controls = images.indices, images.controls
+        self.skipped: dict[str, str] = {}
+        self.methods, self.ways = ways.methods, ways.ready
+        self.total = (len(self.indices) + len(self.controls)) * len(self.methods)
         self.provenance = {
-            "generator": dict(generator.provenance),
-            "inverter": None if inverter is None else dict(inverter.provenance),
-            "encoder": None if encoder is None else dict(encoder.provenance),
-            "settings": described,
+            "generator": dict(self.generator.provenance),
+            "inverter": None if parts.inverter is None else dict(parts.inverter.provenance),
+            "encoder": None if parts.encoder is None else dict(parts.encoder.provenance),
+            "settings": ways.described,
             "images": {
-                "spec": source.spec,
-                "fingerprint": source.fingerprint(),
+                "spec": self.source.spec,
+                "fingerprint": self.source.fingerprint(),
                 "count": len(self.indices),
                 "seed": task.seed,
-                "resolution": generator.resolution,
+                "resolution": self.generator.resolution,
                 "preparation": "shorter side to the resolution, then the centre crop (Pillow, "
                 "bilinear, antialiased)",
+                **_selected(images.chosen),
             },
-            "controls": {"count": task.controls, "seed": task.controls_seed},
+            "controls": {
+                "count": len(self.controls),
+                "seed": task.controls_seed,
+                **_selected(images.chosen_controls),
+            },
         }
+
+    def report(self, progress: Progress, before: int, of: int) -> None:
+        """Report to a callback, as a part of several runs."""
+        self.progress = lambda done, _: progress(before + done, of)
 
     def into(self, folder: Path) -> Inversions:
         """Make what is not in the folder yet."""
@@ -224,15 +389,13 @@ class _Run:
             self._make(writer)
             return writer.finish(self.skipped)
         except (KeyboardInterrupt, StorageError, ImageError) as error:
-            total = (len(self.indices) + self.task.controls) * len(self.methods)
-            told = f"{writer.count:,} of {total:,} reconstructions are kept in {folder}"
+            told = f"{writer.count:,} of {self.total:,} reconstructions are kept in {folder}"
             interrupted = isinstance(error, KeyboardInterrupt)
             error.add_note(told + (": run the same command again to go on" if interrupted else ""))
             raise
 
     def _make(self, writer: InversionsWriter) -> None:
-        total = (len(self.indices) + self.task.controls) * len(self.methods)
-        self.progress(writer.count, total)
+        self.progress(writer.count, self.total)
         for role, numbers in self._batches():
             places = [Place(role, number) for number in numbers]
             if not self._missing(writer, places):
@@ -243,7 +406,7 @@ class _Run:
             for method in self._missing(writer, [image.place for image in images]):
                 for found in self._invert(method, images):
                     self._keep(writer, images[found.row], method, found)
-                    self.progress(writer.count, total)
+                    self.progress(writer.count, self.total)
 
     def _missing(self, writer: InversionsWriter, places: Sequence[Place]) -> list[Method]:
         """The methods by which one of these images has not been inverted."""
@@ -256,7 +419,7 @@ class _Run:
     def _batches(self) -> Iterator[tuple[Role, list[int]]]:
         sizes: tuple[tuple[Role, int], ...] = (
             ("photograph", len(self.indices)),
-            ("control", self.task.controls),
+            ("control", len(self.controls)),
         )
         for role, count in sizes:
             for start in range(0, count, self.task.batch_size):
@@ -265,12 +428,13 @@ class _Run:
     def _read(self, role: Role, numbers: Sequence[int]) -> Iterator[_Image]:
         if role == "control":
             seed = self.task.controls_seed
-            latents = self.generator.latents(numbers, seed=seed)
+            indices = [self.controls[number] for number in numbers]
+            latents = self.generator.latents(indices, seed=seed)
             drawn = to_uint8(self.generator(latents).cpu().numpy())
-            for number, own, pixels in zip(numbers, latents, drawn, strict=True):
-                name = f"seed {seed}, index {number}"
+            for number, index, own, pixels in zip(numbers, indices, latents, drawn, strict=True):
+                name = f"seed {seed}, index {index}"
                 height, width = pixels.shape[1:]
-                yield _Image(Place(role, number), name, number, (height, width), pixels, own)
+                yield _Image(Place(role, number), name, index, (height, width), pixels, own)
             return
         for number in numbers:
             index = self.indices[number]
@@ -344,3 +508,10 @@ class _Run:
             tensors={name: value.float().cpu().numpy() for name, value in tensors.items()},
             **about,
         )
+
+
+def _selected(chosen: Chosen | None) -> dict[str, Any]:
+    """How images were chosen, for the provenance."""
+    if chosen is None:
+        return {}
+    return {"indices": list(chosen.indices), "selection": dataclasses.asdict(chosen.selection)}

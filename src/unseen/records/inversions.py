@@ -4,6 +4,8 @@
     images/ROLE/00000.png                            the prepared 8-bit target
     reconstructions/METHOD/ROLE/00000.png            what the method made of it, 8-bit
     tensors/METHOD/ROLE/00000.safetensors            latents, features at the cut, perturbations
+    pool/ROLE.parquet                                areas that images were chosen by, if they were
+    upto/LAYER/                                      another run of the same images, for the curve
 
 ROLE is `photograph` or `control` (the generator's own images); the number counts the images of a
 role in this run. While a run is under way finished images are listed in `entries.jsonl`, a line
@@ -33,6 +35,8 @@ from unseen.records.json_form import MismatchError, build, plain
 SCHEMA_VERSION = 1
 RECORD = "inversions.json"
 JOURNAL = "entries.jsonl"
+POOL = "pool"
+CURVE = "upto"
 _NOT_IN_JSON = ("folder", "holder")
 
 Role = Literal["photograph", "control"]
@@ -183,6 +187,22 @@ def read_inversions(path: str | Path) -> Inversions:
     return record
 
 
+def curve_runs(record: Inversions) -> list[Inversions]:
+    """The runs of the same images that lie in a run's folder, perturbed up to other layers.
+
+    Raises:
+        RecordError: one of them is broken or not complete.
+    """
+    runs = [read_inversions(file) for file in sorted(record.folder.glob(f"{CURVE}/*/{RECORD}"))]
+    for one in runs:
+        if not one.complete and record.complete:
+            raise RecordError(
+                f"{one.folder} is not complete; run the same `unseen invert` again to go on, or "
+                "remove the folder"
+            )
+    return runs
+
+
 @dataclasses.dataclass(frozen=True)
 class Place:
     """One image in one run: what its files are named by."""
@@ -254,7 +274,7 @@ class InversionsWriter:
                 earlier = read_inversions(self.folder)
                 if self._same(earlier):
                     return earlier
-            for kind in ("images", "reconstructions", "tensors"):
+            for kind in ("images", "reconstructions", "tensors", CURVE):
                 shutil.rmtree(self.folder / kind, ignore_errors=True)
             return None
         earlier = read_inversions(self.folder)
@@ -361,7 +381,8 @@ class InversionsWriter:
 
 def _foreign(folder: Path) -> list[Path]:
     """What a run that was killed at its very beginning did not leave."""
-    return [p for p in folder.iterdir() if p.name != JOURNAL and not p.name.startswith(".")]
+    ours = (JOURNAL, POOL)
+    return [p for p in folder.iterdir() if p.name not in ours and not p.name.startswith(".")]
 
 
 def _lines(record: Inversions) -> list[dict[str, Any]]:
