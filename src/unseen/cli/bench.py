@@ -200,3 +200,85 @@ def checkpoints(
     task = Checkpoints(folder=folder, count=count, every=every, without=without, device=device)
     for path in measure_checkpoints(task, say=lambda line: typer.echo(line, err=True)):
         typer.echo(path)
+
+
+@app.command()
+def evidence(
+    generator: Annotated[
+        str, typer.Argument(help="Spec of the one whose controls choose.", show_default=False)
+    ],
+    inverter: Annotated[str, typer.Option(help="Its inverter.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder; continued if there.", show_default=False)],
+    planted: Annotated[
+        str | None,
+        typer.Option(help="Spec of one that plays no part in the choice.", show_default=False),
+    ] = None,
+    planted_inverter: Annotated[
+        str | None, typer.Option(help="Its inverter.", show_default=False)
+    ] = None,
+    without: Annotated[
+        str, typer.Option(help="Classes that the training of --planted was without.")
+    ] = "car,fence",
+    cuts: Annotated[
+        str, typer.Option(help="Last perturbed layers to choose from.")
+    ] = "layer1,layer2,layer4,layer6",
+    perturbed: Annotated[
+        str, typer.Option(help="Of all (layers up to the cut) and last (it alone).")
+    ] = "all,last",
+    regularisations: Annotated[str, typer.Option(help="λ_reg to choose from.")] = "0.1,1,10",
+    seeds: Annotated[int, typer.Option(help="That verdicts are counted over.", min=1)] = 20,
+    by_class: Annotated[int, typer.Option(help="Scenes, and controls, a class.", min=1)] = 6,
+    development_by_class: Annotated[int, typer.Option(help="The same for the choice.", min=1)] = 2,
+    pool: Annotated[int, typer.Option(help="Images that these are chosen from.", min=1)] = 500,
+    presence: Annotated[int, typer.Option(help="Images a side, for presences.", min=1)] = 2000,
+    method: Annotated[str, typer.Option(help="With f; d and e show what can be drawn.")] = "d,e,f",
+    steps: Annotated[
+        int | None, typer.Option(help="Of the optimiser. Default: the preset's.", min=1)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images optimised at once.", min=1)] = 16,
+    workers: Annotated[
+        int | None, typer.Option(help="Drawing processes. Default: one a core.", min=0)
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
+) -> None:
+    """Choose cut, layers and λ_reg on development seeds; count verdicts on other churchyards."""
+    from unseen.bench.evidence import EvidenceBench, Subject, measure_evidence
+    from unseen.segmenters import resolve_device
+
+    if (planted is None) != (planted_inverter is None):
+        raise typer.BadParameter("--planted and --planted-inverter go together")
+    subjects = [Subject(name="full", generator=generator, inverter=inverter)]
+    if planted is not None and planted_inverter is not None:
+        subjects.append(
+            Subject(
+                name="planted",
+                generator=planted,
+                inverter=planted_inverter,
+                without=tuple(without.split(",")),
+            )
+        )
+    for name, asked, known in (
+        ("--perturbed", perturbed, ("all", "last")),
+        ("--method", method, tuple("abcdef")),
+    ):
+        if unknown := [one for one in asked.split(",") if one not in known]:
+            raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(known)}: {name}")
+    task = EvidenceBench(
+        out=out,
+        subjects=subjects,
+        cuts=tuple(cuts.split(",")),
+        perturbed=tuple(perturbed.split(",")),  # type: ignore[arg-type]
+        regularisations=tuple(_numbers(regularisations, "--regularisations")),
+        seeds=seeds,
+        by_class=by_class,
+        development_by_class=development_by_class,
+        pool=pool,
+        presence_count=presence,
+        methods=tuple(method.split(",")),  # type: ignore[arg-type]
+        steps=steps,
+        batch_size=batch_size,
+        workers=workers,
+        device=resolve_device(device),
+    )
+    for path in measure_evidence(task, say=lambda line: typer.echo(line, err=True)):
+        typer.echo(path)

@@ -1,0 +1,374 @@
+"""Instance evidence put to the test on the churchyard: what is chosen, and what is then found.
+
+Cut, perturbed layers and λ_reg are chosen by the controls of one generator on development seeds.
+Verdicts are then counted over other seeds, for that generator and for one that played no part in
+the choice, whose training was without some classes. Instances of scenes are those of their exact
+label maps. Every run is kept, so the same command goes on where it stopped.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unseen.bench.evidence_report import (
+    Candidate,
+    Perturbed,
+    Row,
+    candidates_csv,
+    draw_evidence,
+    evidence_markdown,
+    rows_csv,
+)
+from unseen.errors import SpecError
+from unseen.generators import Generator, load_generator
+from unseen.inversion.checkpoints import load_inverter
+from unseen.inversion.inverter import Inverter
+from unseen.inversion.methods import inversion_preset
+from unseen.pipeline.evidence import EvidenceTask, evidence_of_inversions
+from unseen.pipeline.invert import InversionRun, default_perceptual, invert
+from unseen.pipeline.segment import segment
+from unseen.provenance import sha256_of_file, write_json, write_text
+from unseen.records.areas import class_name
+from unseen.records.evidence import CONTROL_PASSES, Evidence, control_retention
+from unseen.records.inversions import POOL, RECORD, Inversions, Method
+from unseen.segmenters import Segmenter, load_segmenter
+from unseen.statistics.instances import LEAST_AREA
+from unseen.statistics.retention import Judging
+
+DEVELOPMENT = 20_002  # seed of scenes and of controls' latents on which the choice is made
+REPORTING = 30_003  # the first of those that are reported
+PRESENCE = 40_004  # of the scenes whose presences the generators' are compared with
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A generator that is looked at."""
+
+    name: str  # of its folder
+    generator: str  # a spec
+    inverter: str  # a file or a spec
+    without: Sequence[str] = ()  # classes that its training was without
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvidenceBench:
+    """Choose on development seeds; count verdicts on others."""
+
+    out: Path
+    subjects: Sequence[Subject]  # the first one's controls choose, the others play no part
+    images: str = "churchyard"  # a spec that takes a seed and has exact label maps
+    segmenter: str = "churchyard"
+    cuts: Sequence[str] = ("layer1", "layer2", "layer4", "layer6")
+    perturbed: Sequence[Perturbed] = ("all", "last")  # all layers up to the cut, or it alone
+    regularisations: Sequence[float] = (0.1, 1.0, 10.0)  # λ_reg
+    seeds: int = 20  # that are reported
+    by_class: int = 6  # photographs a class, and controls
+    development_by_class: int = 2
+    pool: int = 500  # that these are chosen from
+    presence_count: int = 2_000  # scenes, and images of each generator
+    methods: Sequence[Method] = ("d", "e", "f")
+    steps: int | None = None  # of the optimiser; None: the preset's
+    batch_size: int = 16
+    permutations: int = 9_999
+    workers: int | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.subjects or "f" not in self.methods or not self.cuts or self.seeds < 1:
+            raise SpecError(
+                "a generator, method f, a cut and a seed are needed; name one of each at least"
+            )
+
+    def scenes(self, seed: int) -> str:
+        """The spec of the scenes of one seed."""
+        return f"{self.images}{'&' if '?' in self.images else '?'}seed={seed}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A subject, ready."""
+
+    subject: Subject
+    generator: Generator
+    inverter: Inverter
+
+
+def measure_evidence(
+    task: EvidenceBench, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Path]:
+    """Choose, report, and write what was found.
+
+    Args:
+        task: what.
+        say: told of every run.
+
+    Yields:
+        The paths written: `development.csv`, `verdicts.csv`, `evidence.md` and the figure.
+
+    Raises:
+        UnseenError: as `unseen.invert` and `unseen.evidence_of_inversions` raise them.
+    """
+    segmenter = load_segmenter(task.segmenter, device=task.device)
+    first, *others = [_load(subject, task.device) for subject in task.subjects]
+    candidates = _develop(task, first, segmenter, say)
+    chosen = choose(candidates)
+    rule = cut_rule(chosen, first.subject.name)
+    say(rule)
+    rows: list[Row] = []
+    for one in (first, *others):
+        presence = _presence(task, one, segmenter)
+        for seed in range(REPORTING, REPORTING + task.seeds):
+            rows += _report(task, one, segmenter, chosen, seed, rule, presence)
+            called = [
+                row.name
+                for row in rows
+                if (row.subject, row.seed, row.verdict) == (one.subject.name, seed, "cannot draw")
+            ]
+            say(f"{one.subject.name}, seed {seed}: cannot draw {', '.join(called) or 'nothing'}")
+    names = [subject.name for subject in task.subjects]
+    for name, text in (
+        ("development.csv", candidates_csv(candidates)),
+        ("verdicts.csv", rows_csv(rows)),
+        ("evidence.md", evidence_markdown(candidates, chosen, rule, rows, names)),
+    ):
+        write_text(task.out / name, text)
+        yield task.out / name
+    yield from draw_evidence(task.out, candidates, chosen, rows, names)
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate:
+    """The earliest cut whose controls pass; of that cut's candidates whose controls retain most.
+
+    Where none passes, the one whose controls retain most. Photographs have no say.
+    """
+    passing = [one for one in candidates if one.controls >= CONTROL_PASSES]
+    if not passing:
+        return max(candidates, key=lambda one: one.controls)
+    earliest = min(one.depth for one in passing)
+    return max((one for one in passing if one.depth == earliest), key=lambda one: one.controls)
+
+
+def cut_rule(chosen: Candidate, generator: str) -> str:
+    """The sentence of how the cut was chosen, for the page."""
+    what = (
+        f"the earliest cut whose controls retain {CONTROL_PASSES:g} on average"
+        if chosen.controls >= CONTROL_PASSES
+        else f"no cut's controls retain {CONTROL_PASSES:g} on average, so the one whose controls "
+        "retain most"
+    )
+    layers = f"all up to {chosen.cut}" if chosen.perturbed == "all" else f"{chosen.cut} alone"
+    return (
+        f"{what} (here {chosen.controls:.2f}); there, of perturbed layers and λ_reg, those whose "
+        f"controls retain most ({layers}, λ_reg "
+        f"{chosen.regularisation:g}); chosen with the generator {generator} on scenes and latents "
+        f"of seed {DEVELOPMENT}, on which nothing is reported"
+    )
+
+
+def _load(subject: Subject, device: str) -> _Loaded:
+    generator = load_generator(subject.generator, device=device)
+    return _Loaded(subject, generator, load_inverter(subject.inverter, generator))
+
+
+def _develop(
+    task: EvidenceBench, first: _Loaded, segmenter: Segmenter, say: Callable[[str], None]
+) -> list[Candidate]:
+    """Every candidate's retention on development seeds, the images of all being the same."""
+    found: list[Candidate] = []
+    pool: Path | None = None
+    for cut in task.cuts:
+        for perturbed in task.perturbed:
+            for regularisation in task.regularisations:
+                name = f"{cut}-{perturbed}-{regularisation:g}"
+                folder = task.out / "development" / name
+                if pool is not None and pool.is_dir() and not (folder / POOL).exists():
+                    shutil.copytree(pool, folder / POOL)
+                pool = pool or folder / POOL
+                run = _inversion(
+                    task, cut, perturbed, regularisation, DEVELOPMENT, task.development_by_class
+                )
+                run = dataclasses.replace(run, methods=("f",))
+                record = _invert(task, first, segmenter, run, DEVELOPMENT, folder)
+                kept = _kept(
+                    record,
+                    {"development": True, "version": 1},
+                    lambda record=record: _retentions(task, record, segmenter),  # type: ignore[misc]
+                )
+                found.append(
+                    Candidate(
+                        cut=cut,
+                        depth=first.generator.layer_names.index(cut) + 1,
+                        perturbed=perturbed,
+                        regularisation=regularisation,
+                        **kept,
+                    )
+                )
+                say(
+                    f"development: {cut}, {perturbed}, λ {regularisation:g}: controls retain "
+                    f"{found[-1].controls:.3f}, photographs {found[-1].photographs:.3f}"
+                )
+    return found
+
+
+def _retentions(task: EvidenceBench, record: Inversions, segmenter: Segmenter) -> dict[str, Any]:
+    found = evidence_of_inversions(
+        record, segmenter, task=_evidence_task(task, None, permutations=99)
+    )
+    photographs = [
+        fate.retention
+        for one in found.instances
+        if one.role == "photograph"
+        for fate in one.fates
+        if fate.method == found.primary
+    ]
+    return {
+        "controls": control_retention(found, found.primary) or 0.0,
+        "photographs": float(np.mean(photographs)),
+    }
+
+
+def _report(
+    task: EvidenceBench,
+    one: _Loaded,
+    segmenter: Segmenter,
+    chosen: Candidate,
+    seed: int,
+    rule: str,
+    presence: Mapping[str, tuple[float, float]],
+) -> list[Row]:
+    """The verdicts of one seed."""
+    folder = task.out / "reporting" / one.subject.name / f"seed-{seed}"
+    run = _inversion(task, chosen.cut, chosen.perturbed, chosen.regularisation, seed, task.by_class)
+    if seed == REPORTING:  # the curve takes as long again for every cut, so the first seed's alone
+        run = dataclasses.replace(run, curve=tuple(task.cuts))
+    record = _invert(task, one, segmenter, run, seed, folder)
+
+    def verdicts() -> dict[str, Any]:
+        found = evidence_of_inversions(
+            record, segmenter, task=_evidence_task(task, rule, permutations=task.permutations)
+        )
+        return {"rows": _rows(found)}
+
+    kept = _kept(record, {"rule": rule, "permutations": task.permutations}, verdicts)
+    return [
+        Row(
+            subject=one.subject.name,
+            seed=seed,
+            real_presence=presence.get(row["name"], (0.0, 0.0))[0],
+            generated_presence=presence.get(row["name"], (0.0, 0.0))[1],
+            planted=row["name"] in one.subject.without,
+            **row,
+        )
+        for row in kept["rows"]
+    ]
+
+
+def _rows(found: Evidence) -> list[dict[str, Any]]:
+    rows = []
+    for one in found.classes:
+        here = one.by(found.primary)
+        rows.append(
+            {
+                "name": one.name,
+                "verdict": one.verdict or "none",
+                "images": one.images,
+                "instances": one.instances,
+                "retained": here.photographs.mean,
+                "controls": here.controls.mean,
+                "p_holm": one.p_holm,
+            }
+        )
+    return rows
+
+
+def _kept(
+    record: Inversions, about: Mapping[str, Any], make: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What was measured of a run, kept beside it: a bench that goes on does not measure again."""
+    path = record.folder / "bench.json"
+    key = {**about, "inversions": sha256_of_file(record.folder / RECORD)}
+    if path.is_file():
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["key"] == key:
+            measured: dict[str, Any] = value["measured"]
+            return measured
+    measured = make()
+    write_json(path, {"key": key, "measured": measured})
+    return measured
+
+
+def _inversion(
+    task: EvidenceBench,
+    cut: str,
+    perturbed: Perturbed,
+    regularisation: float,
+    seed: int,
+    each: int,
+) -> InversionRun:
+    changes: dict[str, Any] = {} if task.steps is None else {"steps": task.steps}
+    settings = inversion_preset(
+        "default",
+        perceptual=default_perceptual(task.scenes(seed)),
+        cut=cut,
+        perturbed=(cut,) if perturbed == "last" else None,
+        regularisation=regularisation,
+        **changes,
+    )
+    return InversionRun(
+        methods=tuple(task.methods),
+        settings=settings,
+        by_class=each,
+        pool=task.pool,
+        controls_seed=seed,
+        batch_size=task.batch_size,
+        workers=task.workers,
+    )
+
+
+def _invert(
+    task: EvidenceBench,
+    one: _Loaded,
+    segmenter: Segmenter,
+    run: InversionRun,
+    seed: int,
+    folder: Path,
+) -> Inversions:
+    return invert(
+        task.scenes(seed), one.generator, one.inverter, segmenter=segmenter, out=folder, task=run
+    )
+
+
+def _evidence_task(task: EvidenceBench, rule: str | None, *, permutations: int) -> EvidenceTask:
+    return EvidenceTask(
+        label_maps="true",
+        judging=Judging(permutations=permutations),
+        device=task.device,
+        batch_size=task.batch_size,
+        cut_rule=rule,
+        overwrite=True,  # the same run's, when it was measured before all of it was there
+    )
+
+
+def _presence(
+    task: EvidenceBench, one: _Loaded, segmenter: Segmenter
+) -> dict[str, tuple[float, float]]:
+    """Class → share of the scenes, and of the generator's images, that hold it."""
+    sides = []
+    for name, source in (("scenes", task.scenes(PRESENCE)), (one.subject.name, one.generator)):
+        areas = segment(
+            source,
+            segmenter,
+            count=task.presence_count,
+            out=task.out / "presence" / f"{name}.parquet",
+            workers=task.workers,
+        )
+        sides.append((areas.fraction >= LEAST_AREA).mean(axis=0))
+    return {
+        class_name(column): (float(real), float(generated))
+        for column, real, generated in zip(areas.columns, *sides, strict=True)
+    }

@@ -1,0 +1,308 @@
+"""What the bench of instance evidence found: tables, the account in Markdown, and the figure."""
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from unseen.bench.drawing import FAINT, save_figure, styled_figure
+from unseen.bench.turns import markdown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Perturbed = Literal["all", "last"]  # layers up to the cut, or it alone
+
+WELL_DRAWN = 0.8  # of the real presence: a class so drawn must not be called
+_THIRD = 1 / 3  # of the other generator's retention, at most, of a class that was planted
+_COLOURS = ("#2166ac", "#b2182b", "#4d4d4d", "#1b7837")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One setting on development seeds."""
+
+    cut: str
+    depth: int  # of the cut, from 1
+    perturbed: Perturbed
+    regularisation: float
+    controls: float  # mean retention of all instances of the generator's own images
+    photographs: float  # the same of scenes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One class of one generator on one seed."""
+
+    subject: str  # the generator
+    seed: int
+    name: str  # the class
+    verdict: str
+    images: int  # scenes that hold it
+    instances: int
+    retained: float | None  # mean over the scenes' instances
+    controls: float | None  # mean over their matched controls
+    p_holm: float | None
+    real_presence: float
+    generated_presence: float
+    planted: bool  # the generator's training was without it
+
+    @property
+    def drawn(self) -> float:
+        """The generator's presence over the real one; NaN where there is none."""
+        return self.generated_presence / self.real_presence if self.real_presence else math.nan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassSummary:
+    """One class of one generator over all seeds."""
+
+    subject: str
+    name: str
+    real_presence: float
+    drawn: float
+    planted: bool
+    retained: float  # mean over the seeds in which it was looked at
+    controls: float
+    verdicts: dict[str, int]  # verdict → seeds
+
+    @property
+    def well_drawn(self) -> bool:
+        """At 80 % of its real presence or more."""
+        return self.drawn >= WELL_DRAWN and not self.planted
+
+
+def summarise(rows: Sequence[Row]) -> list[ClassSummary]:
+    """The classes of every generator, in order of first appearance."""
+    keys = dict.fromkeys((row.subject, row.name) for row in rows)
+    found = []
+    for subject, name in keys:
+        these = [row for row in rows if (row.subject, row.name) == (subject, name)]
+        verdicts = [row.verdict for row in these]
+        found.append(
+            ClassSummary(
+                subject=subject,
+                name=name,
+                real_presence=these[0].real_presence,
+                drawn=these[0].drawn,
+                planted=these[0].planted,
+                retained=_mean([row.retained for row in these]),
+                controls=_mean([row.controls for row in these]),
+                verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
+            )
+        )
+    return found
+
+
+def candidates_csv(candidates: Sequence[Candidate]) -> str:
+    """A row a candidate."""
+    return _csv([dataclasses.asdict(one) for one in candidates])
+
+
+def rows_csv(rows: Sequence[Row]) -> str:
+    """A row a generator, seed and class."""
+    return _csv([{**dataclasses.asdict(row), "drawn": row.drawn} for row in rows])
+
+
+def evidence_markdown(
+    candidates: Sequence[Candidate],
+    chosen: Candidate,
+    rule: str,
+    rows: Sequence[Row],
+    names: Sequence[str],
+) -> str:
+    """The account: the choice, the aims, and a table a generator."""
+    parts = [
+        "## Chosen on development seeds",
+        f"{rule[0].upper()}{rule[1:]}.",
+        markdown(
+            ("cut", "perturbed", "λ_reg", "controls retain", "scenes retain", ""),
+            [
+                [
+                    one.cut,
+                    one.perturbed,
+                    f"{one.regularisation:g}",
+                    f"{one.controls:.3f}",
+                    f"{one.photographs:.3f}",
+                    "chosen" if one == chosen else "",
+                ]
+                for one in candidates
+            ],
+        ),
+        "## Found on other seeds",
+        "\n".join(f"- {line}" for line in aims(rows, names)),
+    ]
+    summaries = summarise(rows)
+    for name in names:
+        seeds = len({row.seed for row in rows if row.subject == name})
+        table = sorted(
+            (one for one in summaries if one.subject == name), key=lambda one: one.retained
+        )
+        parts += [
+            f"### {name}, {seeds} seed{'' if seeds == 1 else 's'}",
+            markdown(
+                (
+                    "class",
+                    "real presence",
+                    "drawn",
+                    "retained",
+                    "of controls",
+                    "cannot draw",
+                    "can draw",
+                    "undecided",
+                    "untested",
+                ),
+                [
+                    [
+                        one.name + (" (planted)" if one.planted else ""),
+                        f"{100 * one.real_presence:.1f} %",
+                        "–" if math.isnan(one.drawn) else f"{100 * one.drawn:.0f} %",
+                        _number(one.retained),
+                        _number(one.controls),
+                        *(
+                            str(one.verdicts.get(verdict, 0))
+                            for verdict in ("cannot draw", "can draw", "undecided", "untested")
+                        ),
+                    ]
+                    for one in table
+                ],
+            ),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def aims(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """What was aimed at, and how often it was reached, a sentence each."""
+    summaries = summarise(rows)
+    first = {one.name: one for one in summaries if one.subject == names[0]}
+    lines = []
+    for one in summaries:
+        if not one.planted:
+            continue
+        seeds = sum(one.verdicts.values())
+        line = (
+            f"{one.name}, planted in {one.subject}: cannot draw in "
+            f"{one.verdicts.get('cannot draw', 0)} of {seeds} seeds; retained "
+            f"{_number(one.retained)}"
+        )
+        other = first.get(one.name)
+        if other is not None and other.subject != one.subject and other.retained > 0:
+            share = one.retained / other.retained
+            reached = "reached" if share <= _THIRD else "missed"
+            line += (
+                f" where {other.subject} retains {_number(other.retained)}: {share:.2f} of it (aim "
+                f"at most a third: {reached})"
+            )
+        lines.append(line)
+    for name in names:
+        well = [one for one in summaries if one.subject == name and one.well_drawn]
+        looked_at = len({row.seed for row in rows if row.subject == name})
+        kinds = {one.name for one in well}
+        called = [
+            row
+            for row in rows
+            if row.subject == name and row.name in kinds and row.verdict == "cannot draw"
+        ]
+        wrong = len({row.seed for row in called})
+        listed = ", ".join(sorted({row.name for row in called}))
+        lines.append(
+            f"{name} draws {len(kinds)} classes at {100 * WELL_DRAWN:.0f} % or more of their real "
+            f'presence; in {wrong} of {looked_at} seeds one of them is called "cannot draw"'
+            + (f" ({listed})" if listed else "")
+        )
+    return lines
+
+
+def draw_evidence(
+    folder: Path,
+    candidates: Sequence[Candidate],
+    chosen: Candidate,
+    rows: Sequence[Row],
+    names: Sequence[str],
+) -> Iterator[Path]:
+    """Draw `evidence.svg` and `evidence.png`; yields each path."""
+    summaries = summarise(rows)
+    classes = len({one.name for one in summaries})
+    with styled_figure(9.5, 1.6 + 0.26 * classes) as figure:
+        figure.set_layout_engine("constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
+        _draw_choice(left, candidates, chosen)
+        _draw_classes(right, summaries, names)
+        handles, labels = right.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=len(names), frameon=False)
+        yield from save_figure(figure, folder / "evidence")
+
+
+def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequence[str]) -> None:
+    """What every generator retains of every class, those it retains least at the top."""
+    found = {(one.subject, one.name): one for one in summaries}
+    mean = {one.name: one.retained for one in summaries}  # the last generator's, where it has one
+    order = sorted(mean, key=lambda name: -mean[name])
+    for i, subject in enumerate(names):
+        colour = _COLOURS[i % len(_COLOURS)]
+        axis.plot([], [], "o", color=colour, label=subject)
+        for y, name in enumerate(order):
+            one = found.get((subject, name))
+            if one is None:
+                continue
+            height = y + 0.22 * (i - (len(names) - 1) / 2)
+            called = one.verdicts.get("cannot draw", 0)
+            fill = colour if called else "white"
+            axis.plot(one.retained, height, "o", color=colour, markerfacecolor=fill, markersize=6)
+            axis.plot(one.controls, height, "|", color=colour, markersize=8)
+            if called:
+                text = f"  cannot draw, {called} of {sum(one.verdicts.values())}"
+                at = (one.retained, height)
+                axis.annotate(text, at, fontsize=7, va="center", color=colour)
+    planted = {one.name for one in summaries if one.planted}
+    labels = [f"{name} (planted)" if name in planted else name for name in order]
+    axis.set_yticks(range(len(order)), labels, fontsize=8)
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_xlabel("retained, mean over seeds (bars: matched controls)", fontsize=9)
+    axis.grid(axis="x", color=FAINT, linewidth=0.7)
+
+
+def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidate) -> None:
+    """Retention against the cut, a line a setting."""
+    kinds = dict.fromkeys((one.perturbed, one.regularisation) for one in candidates)
+    for kind in kinds:
+        line = sorted(
+            (one for one in candidates if (one.perturbed, one.regularisation) == kind),
+            key=lambda one: one.depth,
+        )
+        mine = kind == (chosen.perturbed, chosen.regularisation)
+        style: dict[str, Any] = {
+            "linewidth": 1.8 if mine else 0.7,
+            "linestyle": "-" if kind[0] == "all" else "--",
+            "alpha": 1 if mine else 0.5,
+        }
+        depths = [one.depth for one in line]
+        axis.plot(depths, [one.controls for one in line], "o", color="#2166ac", ms=3, **style)
+        axis.plot(depths, [one.photographs for one in line], "s", color="#d6604d", ms=3, **style)
+    axis.axvline(chosen.depth, color="#999999", linewidth=0.8, linestyle=":")
+    axis.set_xticks(sorted({one.depth for one in candidates}))
+    axis.set_ylim(0, 1.02)
+    axis.set_xlabel("last perturbed layer (development seeds)", fontsize=9)
+    axis.set_ylabel("retained", fontsize=9)
+    axis.text(0.02, 0.06, "controls", color="#2166ac", transform=axis.transAxes, fontsize=8)
+    axis.text(0.02, 0.01, "scenes", color="#d6604d", transform=axis.transAxes, fontsize=8)
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
