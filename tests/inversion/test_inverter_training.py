@@ -236,6 +236,19 @@ def test_a_killed_training_goes_on_to_the_same_file(tmp_path: Path, kills: int) 
     assert to_its_end(tmp_path / "killed") == to_its_end(tmp_path / "whole")
 
 
+def test_ctrl_c_ends_the_command_with_130_and_it_goes_on(tmp_path: Path) -> None:
+    generator, folder = weights_file(tmp_path), tmp_path / "stopped"
+    command = [sys.executable, "-m", "unseen", "train", f"progan:{generator}", str(folder)]
+    process = subprocess.Popen([*command, *TRIAL], stderr=subprocess.PIPE, text=True)
+    while not folder.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert to_its_end(folder)
+
+
 def test_a_loss_that_is_no_number_ends_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
