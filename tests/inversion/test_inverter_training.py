@@ -108,6 +108,7 @@ def test_three_steps_of_the_joint_stage_are_those_written_by_hand(tmp_path: Path
         torch.manual_seed(step_seed(9, "joint", -1))
         inverter = Inverter(split.shapes, SMALL).train()
     optimizer = torch.optim.AdamW(inverter.parameters(), 1e-3, weight_decay=0)
+    firm = {name: torch.ones_like(value) > 0 for name, value in inverter.named_parameters()}
     for index in range(3):
         source = torch.Generator().manual_seed(step_seed(9, "joint", index))
         latents = torch.randn(4, 8, generator=source)
@@ -125,11 +126,22 @@ def test_three_steps_of_the_joint_stage_are_those_written_by_hand(tmp_path: Path
         assert isinstance(loss, torch.Tensor)
         optimizer.zero_grad()
         loss.backward()
+        for name, value in inverter.named_parameters():
+            assert value.grad is not None
+            firm[name] &= value.grad.abs() > 1e-5
         optimizer.step()
-    for name, value in weights(trained).items():
-        # the same sums in another order, and channels-last convolutions: float32 rounding, which
-        # Adam's first steps of size 1e-3 enlarge where a gradient is nearly zero
-        torch.testing.assert_close(value, weights(inverter)[name], rtol=1e-3, atol=2e-5)
+    # The same sums in another order differ by rounding, and Adam steps by its rate whatever a
+    # gradient's size: where one is nothing but rounding (a bias before a batch normalisation), the
+    # two part, and the network computes the same.
+    for name, sure in firm.items():
+        one, other = weights(trained)[name][sure], weights(inverter)[name][sure]
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
+    assert sum(int(sure.sum()) for sure in firm.values()) > 0.8 * sum(
+        s.numel() for s in firm.values()
+    )
+    found, again = (net.train().estimates(images) for net in (trained, inverter))
+    for name in found:
+        torch.testing.assert_close(found[name], again[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_layer_is_trained_on_its_left_loss_and_a_hundredth_of_its_right(tmp_path: Path) -> None:
