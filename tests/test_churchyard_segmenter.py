@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ from unseen.churchyard.segmenter_training import (
     measure,
     perturb,
     recolour_matrices,
+    stain,
     train_segmenter,
+    weave,
 )
 from unseen.churchyard.source import open_churchyard
 from unseen.errors import CheckpointError, SegmenterError
@@ -154,6 +157,20 @@ def test_blurring_keeps_a_flat_image_and_spreads_a_point_by_its_gaussian() -> No
     spread = blur(point, torch.tensor([0.8]))[0, 0]
     # neighbour over centre of a Gaussian: exp(-1 / (2 · 0.8²))
     assert float(spread[4, 5] / spread[4, 4]) == pytest.approx(np.exp(-1 / 1.28), rel=1e-5)
+
+
+@pytest.mark.parametrize("add", [stain, weave])
+def test_blobs_and_stripes_are_as_strong_as_told_and_follow_their_generator(add: Any) -> None:
+    grey = torch.full((2, 3, 64, 64), 128.0)
+    one, other = (
+        add(grey, torch.tensor([0.0, 20.0]), torch.Generator().manual_seed(4)) for _ in range(2)
+    )
+    assert torch.equal(one, other)
+    assert torch.equal(one[0], grey[0])
+    assert 5 < float((one[1] - 128).std()) < 25
+    halves = (one[1] - 128).square().mean(dim=(0, 2))  # they are all over the picture
+    assert float(halves[:32].mean()) > 10
+    assert float(halves[32:].mean()) > 10
 
 
 def test_altered_pictures_stay_in_range_and_follow_their_generator() -> None:

@@ -1,8 +1,8 @@
 """How the churchyard's segmenter is trained and measured.
 
 It sees rendered scenes alone, never a generator's output. Training and measuring use worlds of
-different seeds. Every batch is recoloured, blurred, noised and squeezed at random, so that labels
-do not hang on the renderer's own crispness.
+different seeds. Every batch is recoloured, stained, woven, blurred, noised and squeezed at random,
+so that labels do not hang on the renderer's own crispness, and nothing is seen in mere smears.
 """
 
 import copy
@@ -98,10 +98,50 @@ def blur(
     return flat.reshape(n, c, h, w)
 
 
+def stain(
+    images: Float[torch.Tensor, "n c h w"],
+    strength: Float[torch.Tensor, " n"],
+    generator: torch.Generator,
+) -> Float[torch.Tensor, "n c h w"]:
+    """Add smooth blobs of any colour, of 2 to 16 pixels, with this standard deviation in levels.
+
+    They stand for what an unfinished generator smears: a dark spot on a road is not yet a car.
+    """
+    n, c, h, w = images.shape
+    noise = torch.zeros_like(images)
+    for cell in (2, 4, 8, 16):
+        coarse = torch.randn(n, c, h // cell, w // cell, generator=generator)
+        grey = torch.randn(n, 1, h // cell, w // cell, generator=generator)
+        noise += torch.nn.functional.interpolate(coarse + grey, (h, w), mode="bilinear")
+    scale = noise.std(dim=(1, 2, 3), keepdim=True)
+    return images + noise / scale * strength[:, None, None, None]
+
+
+def weave(
+    images: Float[torch.Tensor, "n c h w"],
+    strength: Float[torch.Tensor, " n"],
+    generator: torch.Generator,
+) -> Float[torch.Tensor, "n c h w"]:
+    """Add stripes with periods of 2 to 8 pixels along both axes, this many levels high.
+
+    Upsampling by two leaves such grids; they come and go over the picture.
+    """
+    n, _, h, w = images.shape
+    period = 2 ** (1 + 2 * torch.rand(n, 2, generator=generator))
+    phase = torch.rand(n, 2, generator=generator) * 2 * math.pi
+    rows = torch.cos(2 * math.pi * torch.arange(h) / period[:, :1] + phase[:, :1])
+    columns = torch.cos(2 * math.pi * torch.arange(w) / period[:, 1:] + phase[:, 1:])
+    mixed = torch.rand(n, 1, 1, generator=generator)
+    grid = mixed * rows[:, :, None] + (1 - mixed) * columns[:, None, :]
+    where = torch.rand(n, 1, 4, 4, generator=generator)
+    where = torch.nn.functional.interpolate(where, (h, w), mode="bilinear")
+    return images + grid[:, None] * where * strength[:, None, None, None]
+
+
 def augment(
     pictures: UInt8[torch.Tensor, "n 3 h w"], generator: torch.Generator
 ) -> Float[torch.Tensor, "n 3 h w"]:
-    """Recolour, relight, blur, squeeze and noise; the result is 0 to 255, not rounded."""
+    """Recolour, relight, stain, weave, blur, squeeze and noise; 0 to 255, not rounded."""
     # Colours need more than the eight bits of bf16.
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         return _augment(pictures, generator)
@@ -121,6 +161,8 @@ def _augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor
     images = torch.einsum("nij,njhw->nihw", turned, images)
     contrast, offset = uniform(0.7, 1.25), uniform(-22, 22)
     images = (images - 128) * contrast[:, None, None, None] + 128 + offset[:, None, None, None]
+    images = stain(images, torch.where(some(0.4), uniform(0, 30), 0.0), generator)
+    images = weave(images, torch.where(some(0.4), uniform(0, 50), 0.0), generator)
     images = torch.where(some(0.45)[:, None, None, None], blur(images, uniform(0.3, 1.15)), images)
     squeezed = some(0.25)
     if squeezed.any():
@@ -452,7 +494,8 @@ calibration runs and of the demo; it knows nothing of photographs.
 - Data: {stage.scenes:,} rendered scenes of the world with seed {TRAINING_SEED} (renderer version
   {RENDERER_VERSION}), where the rarest classes ({rare}) are raised to
   {stage.least_frequency:.0%} of scenes. No generator's output. Every scene is recoloured, relit,
-  blurred, squeezed as JPEG does, noised and mirrored at random.
+  stained with blobs, woven with stripes, blurred, squeezed as JPEG does, noised and mirrored at
+  random.
 - Training: {stage.steps:,} steps of {stage.batch_size}, AdamW at {stage.learning_rate:g} (one
   cycle), {stage.precision} autocast, moving average of weights ({stage.average_decay}){started}.
   Afterwards the head's biases take out the weights of the loss and the raised frequencies.
