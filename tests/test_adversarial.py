@@ -77,9 +77,10 @@ def test_the_discriminator_mirrors_the_generator() -> None:
     assert 0.2e6 < parameters < 0.3e6
 
 
-def test_the_first_step_equals_one_written_by_hand() -> None:
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_the_first_step_equals_one_written_by_hand(noise: float) -> None:
     device = torch.device("cpu")
-    settings = stage(r1_gamma=2.0)
+    settings = stage(r1_gamma=2.0, instance_noise=noise)
     torch.manual_seed(0)
     learner = AdversarialLearner(settings, device)
     torch.manual_seed(0)
@@ -87,10 +88,15 @@ def test_the_first_step_equals_one_written_by_hand() -> None:
     learner.step(0, torch.Generator().manual_seed(1))
 
     d, g = hand.discriminator, hand.generator
-    latents = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    source = torch.Generator().manual_seed(1)
+    latents = torch.randn(4, 3, generator=source)
     real = torch.from_numpy(next(batches(0))) / 127.5 - 1
-    real.requires_grad_()
-    real_score, generated_score = d(real), d(g(latents).detach())
+    one, two, three = (
+        noise * torch.randn(real.shape, generator=source) if noise else torch.zeros_like(real)
+        for _ in range(3)
+    )
+    real = (real + one).requires_grad_()
+    real_score, generated_score = d(real), d(g(latents).detach() + two)
     loss = -torch.log(torch.sigmoid(real_score)).mean()
     loss = loss - torch.log(1 - torch.sigmoid(generated_score)).mean()
     (slope,) = torch.autograd.grad(real_score.sum(), real, create_graph=True)
@@ -100,7 +106,7 @@ def test_the_first_step_equals_one_written_by_hand() -> None:
     for weight, gradient in zip(d_weights, torch.autograd.grad(loss, d_weights), strict=True):
         weight.grad = gradient
     d_adam.step()
-    loss = -torch.log(torch.sigmoid(d(g(latents)))).mean()
+    loss = -torch.log(torch.sigmoid(d(g(latents) + three))).mean()
     g_adam = torch.optim.Adam(g_weights, 1.5e-3, betas=(0.0, 0.99))
     for weight, gradient in zip(g_weights, torch.autograd.grad(loss, g_weights), strict=True):
         weight.grad = gradient

@@ -55,13 +55,13 @@ Draws churchyard scenes of {size}{without}. ProGAN's layers, narrower
 at by this package: a generator whose omissions are known, or can be looked up in its world.
 
 - File: SHA-256 `{sha256_of_file(path)}`
-- Made by: `{made["command"]}`
+{_commands(made)}
 - Data: {made["images"]:,} scenes of `{made["source"]}` (renderer version {RENDERER_VERSION}), each
   shown once.
-- Training: non-saturating loss, R1 penalty (γ = {made["r1_gamma"]:g}, every 16 steps), minibatch
-  standard deviation, batches of {made["batch_size"]}, Adam(0, 0.99) at {made["learning_rate"]:g},
-  moving average of weights ({made["average_decay"]:g}), {made["precision"]} autocast on
-  {made["device"].upper()}, PyTorch {torch.__version__.partition("+")[0]}. Seed {made["seed"]}.
+- Training: non-saturating loss, lazy R1 penalty every 16 steps, minibatch standard deviation,
+  Adam(0, 0.99) for both networks, on {made["device"].upper()} with PyTorch
+  {torch.__version__.partition("+")[0]}.
+{_settings(made)}
 - The discriminator's widths, 4×4 upwards: {", ".join(map(str, made["discriminator_widths"]))}.
 
 ## Measured
@@ -81,6 +81,46 @@ churchyard's segmenter. FSD {side.fsd.value:.4g} over a floor of {side.fsd.floor
 
 Licence: Apache-2.0, as the package.
 """
+
+
+def _parts(made: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The records of the trainings, each begun from the one before, oldest first."""
+    parts: list[Mapping[str, Any]] = []
+    part: Mapping[str, Any] | None = made
+    while part is not None:
+        parts.insert(0, part)
+        part = part["start"]
+    return parts
+
+
+def _commands(made: Mapping[str, Any]) -> str:
+    commands = [f"`{part['command']}`" for part in _parts(made)]
+    if len(commands) == 1:
+        return f"- Made by: {commands[0]}"
+    listed = "\n".join(f"  {k}. {command}" for k, command in enumerate(commands, 1))
+    return (
+        f"- Made in {len(commands)} parts, where EARLIER is the folder of the one before:\n{listed}"
+    )
+
+
+def _settings(made: Mapping[str, Any]) -> str:
+    """What may differ from part to part, as a table."""
+    rows = [
+        f"  | {part['images']:,} | {part['batch_size']} | {part['learning_rate']:g} "
+        f"| {part['r1_gamma']:g} | {part.get('instance_noise', 0):g} | {part['average_decay']:g} "
+        f"| {part['precision']} | {part['seed']} |"
+        for part in _parts(made)
+    ]
+    return "\n".join(
+        [
+            "",
+            "  | scenes, up to | batch | learning rate | γ of R1 | instance noise | moving average "
+            "| arithmetic | seed |",
+            "  | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+            *rows,
+            "",
+        ]
+    )
 
 
 def _rows(rows: Sequence[str]) -> str:

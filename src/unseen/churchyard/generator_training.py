@@ -49,6 +49,7 @@ class GeneratorTraining:
     batch_size: int = 32
     learning_rate: float = 1.5e-3
     r1_gamma: float = 0.2
+    instance_noise: float = 0.0  # deviation, of −1 to 1, added to all that the discriminator sees
     average_decay: float = 0.998
     precision: str = "bf16"  # or fp32
     device: str = "cpu"
@@ -72,6 +73,7 @@ class GeneratorTraining:
             "batch_size",
             "learning_rate",
             "r1_gamma",
+            "instance_noise",
             "average_decay",
             "precision",
         )
@@ -124,6 +126,7 @@ def train_generator(
         batch_size=task.batch_size,
         learning_rate=task.learning_rate,
         r1_gamma=task.r1_gamma,
+        instance_noise=task.instance_noise,
         average_decay=task.average_decay,
         arithmetic=Arithmetic(
             precision="bf16" if task.precision == "bf16" else "fp32", channels_last=True

@@ -34,6 +34,12 @@ def command(
         float, typer.Option(help="Adam's, both networks.")
     ] = _DEFAULT.learning_rate,
     r1_gamma: Annotated[float, typer.Option(help="Weight of the R1 penalty.")] = _DEFAULT.r1_gamma,
+    instance_noise: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Deviation of the noise on all the discriminator sees; 1 is grey."
+        ),
+    ] = _DEFAULT.instance_noise,
     average_decay: Annotated[
         float, typer.Option(help="Of the moving average that is kept.")
     ] = _DEFAULT.average_decay,
@@ -55,6 +61,7 @@ def command(
         batch_size=batch_size,
         learning_rate=learning_rate,
         r1_gamma=r1_gamma,
+        instance_noise=instance_noise,
         average_decay=average_decay,
         precision=precision,
         device=device,

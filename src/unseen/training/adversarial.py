@@ -2,7 +2,8 @@
 
 Non-saturating loss, lazy R1 penalty, equalised learning rates, moving average of the generator.
 All resolutions are trained at once: at 64×64 growing them one by one brings nothing.
-Source: Goodfellow et al., 2014 (loss); Mescheder et al., 2018 (R1); Karras et al., 2020 (lazy R1).
+Source: Goodfellow et al., 2014 (loss); Mescheder et al., 2018 (R1); Karras et al., 2020 (lazy R1);
+Sønderby et al., 2017 (instance noise).
 """
 
 import dataclasses
@@ -41,6 +42,7 @@ class AdversarialStage:
     learning_rate: float = 1.5e-3  # Adam(0, 0.99), both networks
     r1_gamma: float = 0.2  # penalty γ/2 E|∇D|²
     r1_every: int = 16  # steps between penalties, each of them as much larger
+    instance_noise: float = 0.0  # deviation of what the discriminator's images get, of −1 to 1
     average_decay: float = 0.998  # of the generator kept
     arithmetic: Arithmetic = dataclasses.field(default_factory=Arithmetic)
     start: Mapping[str, Any] | None = (
@@ -64,6 +66,7 @@ class AdversarialStage:
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "r1": [self.r1_gamma, self.r1_every],
+            **({"instance_noise": self.instance_noise} if self.instance_noise else {}),
             "average_decay": self.average_decay,
             "arithmetic": dataclasses.asdict(self.arithmetic),
             **({"shown": self.shown} if self.start is not None else {}),
@@ -127,8 +130,9 @@ class AdversarialLearner:
         with self._stage.arithmetic.autocast(self._device):
             generated = self.generator(latents.to(self._device))
         penalise = index % self._stage.r1_every == 0
-        losses = self._step_discriminator(real, generated.detach(), penalise)
-        losses |= self._step_generator(generated)
+        seen = [self._noised(images, generator) for images in (real, generated.detach(), generated)]
+        losses = self._step_discriminator(seen[0], seen[1], penalise)
+        losses |= self._step_generator(seen[2])
         self.average.update(self.generator)
         self._next_step = index + 1
         return losses
@@ -138,6 +142,15 @@ class AdversarialLearner:
             self._batches = self._stage.batches(index)
         images = torch.from_numpy(to_unit(next(self._batches)))
         return self._stage.arithmetic.images(images, self._device)
+
+    def _noised(
+        self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator
+    ) -> Float[Tensor, "n 3 h w"]:
+        """What the discriminator sees of them: a generator without noise draws no grain."""
+        if not self._stage.instance_noise:
+            return images
+        noise = torch.randn(images.shape, generator=generator) * self._stage.instance_noise
+        return images + self._stage.arithmetic.images(noise, self._device).to(images.dtype)
 
     def _step_discriminator(
         self,
