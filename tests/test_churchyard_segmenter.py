@@ -28,6 +28,7 @@ from unseen.churchyard.segmenter_training import (
     measure,
     perturb,
     recolour_matrices,
+    smear,
     stain,
     train_segmenter,
     weave,
@@ -173,9 +174,27 @@ def test_blobs_and_stripes_are_as_strong_as_told_and_follow_their_generator(add:
     assert float(halves[32:].mean()) > 10
 
 
+def test_smears_cover_the_background_alone_and_follow_their_generator() -> None:
+    scenes = [World(seed=80).scene(k) for k in range(8)]
+    pictures = torch.from_numpy(np.stack([scene.picture for scene in scenes])).float()
+    truth = torch.from_numpy(np.stack([scene.label_map for scene in scenes]))
+    opacity = torch.tensor([0.0] + [1.0] * 7)
+    one, other = (
+        smear(pictures, truth, opacity, torch.Generator().manual_seed(4)) for _ in range(2)
+    )
+    assert torch.equal(one, other)
+    assert torch.equal(one[0], pictures[0])
+    changed = (one - pictures).abs().amax(dim=1) > 8
+    ground = torch.isin(truth, torch.tensor([INDEX["grass"], INDEX["sky"], INDEX["tree"]]))
+    things = torch.isin(truth, torch.tensor([INDEX["building"], INDEX["car"], INDEX["person"]]))
+    assert not changed[things].any()
+    assert 0.1 < float(changed[1:][ground[1:]].float().mean()) < 0.9
+
+
 def test_altered_pictures_stay_in_range_and_follow_their_generator() -> None:
     pictures = torch.from_numpy(np.stack([World(seed=80).scene(k).picture for k in range(8)]))
-    one, other = (augment(pictures, torch.Generator().manual_seed(3)) for _ in range(2))
+    truth = torch.from_numpy(np.stack([World(seed=80).scene(k).label_map for k in range(8)]))
+    one, other = (augment(pictures, truth, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(one, other)
     assert float(one.min()) >= 0
     assert float(one.max()) <= 255

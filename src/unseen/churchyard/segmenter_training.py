@@ -1,8 +1,8 @@
 """How the churchyard's segmenter is trained and measured.
 
 It sees rendered scenes alone, never a generator's output. Training and measuring use worlds of
-different seeds. Every batch is recoloured, stained, woven, blurred, noised and squeezed at random,
-so that labels do not hang on the renderer's own crispness, and nothing is seen in mere smears.
+different seeds. Every batch is smeared, recoloured, stained, woven, blurred, noised and squeezed at
+random, so that labels do not hang on the renderer's own crispness, and nothing is seen in smears.
 """
 
 import copy
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64, UInt8
+from jaxtyping import Float, Float64, Int64, Integer, UInt8
 
 from unseen.churchyard.classes import CLASS_NAMES, INDEX
 from unseen.churchyard.scene import FREQUENCY, RENDERER_VERSION, World
@@ -122,7 +122,7 @@ def weave(
     strength: Float[torch.Tensor, " n"],
     generator: torch.Generator,
 ) -> Float[torch.Tensor, "n c h w"]:
-    """Add stripes with periods of 2 to 8 pixels along both axes, this many levels high.
+    """Add stripes or checks with periods of 2 to 8 pixels, this many levels high.
 
     Upsampling by two leaves such grids; they come and go over the picture.
     """
@@ -132,22 +132,66 @@ def weave(
     rows = torch.cos(2 * math.pi * torch.arange(h) / period[:, :1] + phase[:, :1])
     columns = torch.cos(2 * math.pi * torch.arange(w) / period[:, 1:] + phase[:, 1:])
     mixed = torch.rand(n, 1, 1, generator=generator)
-    grid = mixed * rows[:, :, None] + (1 - mixed) * columns[:, None, :]
+    stripes = mixed * rows[:, :, None] + (1 - mixed) * columns[:, None, :]
+    checks = rows[:, :, None] * columns[:, None, :]
+    grid = torch.where(torch.rand(n, 1, 1, generator=generator) < 0.5, stripes, checks)
     where = torch.rand(n, 1, 4, 4, generator=generator)
     where = torch.nn.functional.interpolate(where, (h, w), mode="bilinear")
     return images + grid[:, None] * where * strength[:, None, None, None]
 
 
+_BACKGROUND = ("sky", "cloud", "mountain", "tree", "grass", "path", "road")  # what smears cover
+
+
+def smear(
+    images: Float[torch.Tensor, "n c h w"],
+    label_maps: Integer[torch.Tensor, "n h w"],
+    opacity: Float[torch.Tensor, " n"],
+    generator: torch.Generator,
+) -> Float[torch.Tensor, "n c h w"]:
+    """Melt other scenes into patches of sky, trees and ground; the labels stay what they were.
+
+    Each patch shows the next scene of the batch with its pixels displaced by several of them. It
+    has the colours of cars and fences and not their form, as what a generator does not know how to
+    draw.
+    """
+    n, _, h, w = images.shape
+
+    def field(cell: int, channels: int) -> torch.Tensor:
+        coarse = torch.randn(n, channels, h // cell, w // cell, generator=generator)
+        return torch.nn.functional.interpolate(coarse, (h, w), mode="bilinear")
+
+    reach = 2 + 6 * torch.rand(n, 1, 1, 1, generator=generator)  # pixels
+    displacement = (field(2, 2) + field(8, 2)) * reach * (2 / h)
+    rows, columns = torch.meshgrid(
+        torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij"
+    )
+    grid = torch.stack([columns, rows], dim=-1) + displacement.permute(0, 2, 3, 1)
+    melted = torch.nn.functional.grid_sample(
+        images.roll(1, 0), grid, padding_mode="reflection", align_corners=True
+    )
+    background = torch.isin(
+        label_maps, torch.tensor([INDEX[name] for name in _BACKGROUND], dtype=label_maps.dtype)
+    )
+    patches = (4 * field(8, 1)).sigmoid() * background[:, None]
+    share = patches * opacity[:, None, None, None]
+    return images + (melted - images) * share
+
+
 def augment(
-    pictures: UInt8[torch.Tensor, "n 3 h w"], generator: torch.Generator
+    pictures: UInt8[torch.Tensor, "n 3 h w"],
+    label_maps: Integer[torch.Tensor, "n h w"],
+    generator: torch.Generator,
 ) -> Float[torch.Tensor, "n 3 h w"]:
-    """Recolour, relight, stain, weave, blur, squeeze and noise; 0 to 255, not rounded."""
+    """Smear, recolour, relight, stain, weave, blur, squeeze and noise; 0 to 255, not rounded."""
     # Colours need more than the eight bits of bf16.
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        return _augment(pictures, generator)
+        return _augment(pictures, label_maps, generator)
 
 
-def _augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _augment(
+    pictures: torch.Tensor, label_maps: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
 
     def uniform(low: int | float, high: int | float) -> torch.Tensor:
         return low + (high - low) * torch.rand(len(pictures), generator=generator)
@@ -156,13 +200,14 @@ def _augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor
         return torch.rand(len(pictures), generator=generator) < share
 
     images = pictures.float()
+    images = smear(images, label_maps, torch.where(some(0.6), uniform(0.2, 1), 0.0), generator)
     turned = recolour_matrices(len(images), 1.0, generator)
     turned = torch.where(some(0.5)[:, None, None], turned, torch.eye(3))
     images = torch.einsum("nij,njhw->nihw", turned, images)
-    contrast, offset = uniform(0.7, 1.25), uniform(-22, 22)
+    contrast, offset = uniform(0.6, 1.25), uniform(-30, 22)
     images = (images - 128) * contrast[:, None, None, None] + 128 + offset[:, None, None, None]
     images = stain(images, torch.where(some(0.4), uniform(0, 30), 0.0), generator)
-    images = weave(images, torch.where(some(0.4), uniform(0, 50), 0.0), generator)
+    images = weave(images, torch.where(some(0.5), uniform(0, 70), 0.0), generator)
     images = torch.where(some(0.45)[:, None, None, None], blur(images, uniform(0.3, 1.15)), images)
     squeezed = some(0.25)
     if squeezed.any():
@@ -331,7 +376,7 @@ class SegmenterStage:
             pictures, label_maps = pool.batch(chosen)
             if torch.rand((), generator=generator) < 0.5:
                 pictures, label_maps = pictures.flip(3), label_maps.flip(2)
-            images = augment(pictures, generator) / 127.5 - 1
+            images = augment(pictures, label_maps, generator) / 127.5 - 1
             truth = label_maps.to(device).long()
             logits = network(arithmetic.images(images, device))
             loss = torch.nn.functional.cross_entropy(logits.float(), truth, weights)
@@ -493,9 +538,9 @@ calibration runs and of the demo; it knows nothing of photographs.
 - Made by: `{command} --out FOLDER`
 - Data: {stage.scenes:,} rendered scenes of the world with seed {TRAINING_SEED} (renderer version
   {RENDERER_VERSION}), where the rarest classes ({rare}) are raised to
-  {stage.least_frequency:.0%} of scenes. No generator's output. Every scene is recoloured, relit,
-  stained with blobs, woven with stripes, blurred, squeezed as JPEG does, noised and mirrored at
-  random.
+  {stage.least_frequency:.0%} of scenes. No generator's output. At random, scenes are smeared with
+  others, recoloured, relit, stained with blobs, woven with stripes, blurred, squeezed as JPEG
+  does, noised and mirrored.
 - Training: {stage.steps:,} steps of {stage.batch_size}, AdamW at {stage.learning_rate:g} (one
   cycle), {stage.precision} autocast, moving average of weights ({stage.average_decay}){started}.
   Afterwards the head's biases take out the weights of the loss and the raised frequencies.
