@@ -156,6 +156,15 @@ class Halves:
         return (images.mean(axis=1) > 127.5).astype(np.uint8)
 
 
+def test_a_factory_gets_a_device_that_exists_where_auto_was_asked_for(module: str) -> None:
+    generator = load_generator(f"python:{module}:scaled", device="auto")
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert generator.latents([0]).device.type == expected
+    assert getattr(generator, "device", None) == expected
+    with pytest.raises(SpecError, match="device 'tpu' is not known"):
+        load_generator(f"python:{module}:scaled", device="tpu")
+
+
 @pytest.mark.real
 def test_a_generator_from_the_package_index_draws_as_it_does_by_itself(
     monkeypatch: pytest.MonkeyPatch,

@@ -311,7 +311,7 @@ def test_a_name_that_is_neither_file_nor_published_is_refused() -> None:
 
 
 def test_an_unknown_device_is_refused(weights: Path) -> None:
-    with pytest.raises(SpecError, match="'gpu9' is no device"):
+    with pytest.raises(SpecError, match="device 'gpu9' is not known; known: cpu, cuda"):
         load_generator(f"progan:{weights}", device="gpu9")
 
 

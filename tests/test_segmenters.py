@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from unseen.devices import resolve_device
 from unseen.errors import SegmenterError, SpecError
-from unseen.segmenters import checked_label_maps, load_segmenter, resolve_device
+from unseen.segmenters import checked_label_maps, load_segmenter
 
 IMAGES = np.zeros((2, 3, 4, 4), np.uint8)
 

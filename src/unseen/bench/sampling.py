@@ -18,9 +18,10 @@ from jaxtyping import UInt8
 from torch import nn
 
 from unseen.bench.turns import HEADINGS, cells, machine, markdown, take_turns
+from unseen.devices import resolve_device
 from unseen.errors import SpecError
 from unseen.generators import Precision, load_generator
-from unseen.generators.network import LayeredGenerator, resolve_device
+from unseen.generators.network import LayeredGenerator
 from unseen.generators.progan import ProGAN
 from unseen.pipeline.drawing import DrawnImages
 from unseen.provenance import package_version
@@ -126,7 +127,7 @@ def _drawn(task: SamplingSpeed, precision: Precision) -> DrawnImages:
         latent_size=PROGAN_WIDTHS[0],
         resolution=network.resolution,
         provenance={"family": "progan", "random_weights": task.seed, "precision": precision},
-        device=resolve_device(task.device),
+        device=torch.device(resolve_device(task.device)),
         precision=precision,
     )
     return DrawnImages(made, seed=task.seed, batch_size=task.batch_size)

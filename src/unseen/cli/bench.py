@@ -77,7 +77,7 @@ def throughput(
     import json
 
     from unseen.bench.throughput import Throughput, measure, table
-    from unseen.segmenters import resolve_device
+    from unseen.devices import resolve_device
 
     task = Throughput(
         segmenter=segmenter,
@@ -243,7 +243,7 @@ def evidence(
 ) -> None:
     """Choose cut, layers and λ_reg on development seeds; count verdicts on other churchyards."""
     from unseen.bench.evidence import EvidenceBench, Subject, measure_evidence
-    from unseen.segmenters import resolve_device
+    from unseen.devices import resolve_device
 
     if (planted is None) != (planted_inverter is None):
         raise typer.BadParameter("--planted and --planted-inverter go together")

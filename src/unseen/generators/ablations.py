@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen import weights
+from unseen.devices import resolve_device
 from unseen.errors import CheckpointError, SpecError
-from unseen.generators.network import LayeredGenerator, resolve_device
+from unseen.generators.network import LayeredGenerator
 from unseen.generators.progan import PixelNorm
 from unseen.generators.protocol import Precision
 from unseen.provenance import sha256_of_file
@@ -221,7 +222,7 @@ def _load(
         latent_size=network.widths[0],
         resolution=network.resolution,
         provenance=provenance | ({"batch_norm": batch_norm} if layout == "batch-norm" else {}),
-        device=resolve_device(device),
+        device=torch.device(resolve_device(device)),
         precision=precision,
     )
 

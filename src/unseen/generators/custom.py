@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unseen.devices import resolve_device
 from unseen.errors import GeneratorError, SpecError
 from unseen.generators.latents import LatentStream
-from unseen.generators.network import resolve_device
 from unseen.generators.protocol import Generator, Precision
 from unseen.registry import Spec, call_user_factory
 
@@ -41,7 +41,7 @@ class FunctionGenerator:
     def latents(self, indices: Iterable[int], *, seed: int = 1) -> Float[Tensor, "n z"]:
         """Rows of `numpy.random.RandomState(seed)`'s stream: image k has row k."""
         rows = torch.from_numpy(self._stream.rows(indices, seed))
-        return rows.to(resolve_device(self.device))
+        return rows.to(torch.device(resolve_device(self.device)))
 
     def __call__(self, latents: Float[Tensor, "n z"]) -> Float[Tensor, "n 3 h w"]:
         """Images in [−1, 1], in float32 and without gradient.

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from unseen.devices import resolve_device
 from unseen.generators.protocol import Generator, Precision
 from unseen.registry import parse_spec, plugin
 
@@ -15,10 +16,10 @@ def load_generator(text: str, *, device: str = "cpu", precision: Precision = "fp
         precision: "fp32", or "bf16" for autocast; images come as float32 either way.
 
     Raises:
-        SpecError: the spec is malformed or names no known generator.
+        SpecError: the spec is malformed or names no known generator; no such device here.
         CheckpointError: the weights are unreadable or do not fit.
         DownloadError: published weights cannot be fetched.
     """
     spec = parse_spec(text)
     factory = plugin("generators", spec)
-    return cast("Generator", factory(spec, device=device, precision=precision))
+    return cast("Generator", factory(spec, device=resolve_device(device), precision=precision))

@@ -14,23 +14,6 @@ from unseen.generators.latents import LatentStream
 from unseen.generators.protocol import Precision
 
 
-def resolve_device(name: str) -> torch.device:
-    """The torch device that a user named; "auto" is CUDA where there is one.
-
-    Raises:
-        SpecError: torch knows no such device, or it is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SpecError(f"{name!r} is no device; write cpu, cuda, cuda:1 or auto") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SpecError(f"{name!r} was asked for and this machine has no CUDA; use cpu or auto")
-    return device
-
-
 @dataclasses.dataclass(eq=False)
 class LayeredGenerator:
     """A generator whose layers, applied in order to latents (n z 1 1), give the image.

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen import weights
+from unseen.devices import resolve_device
 from unseen.errors import CheckpointError
-from unseen.generators.network import LayeredGenerator, resolve_device
+from unseen.generators.network import LayeredGenerator
 from unseen.generators.protocol import Precision
 from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
@@ -182,7 +183,7 @@ def open_progan(path: Path, spec: str, *, device: str, precision: Precision) -> 
             "weights_sha256": sha256_of_file(path),
             "precision": precision,
         },
-        device=resolve_device(device),
+        device=torch.device(resolve_device(device)),
         precision=precision,
     )
 

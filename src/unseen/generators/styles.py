@@ -20,8 +20,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unseen.devices import resolve_device
 from unseen.errors import CheckpointError, SampleError, SpecError
-from unseen.generators.network import LayeredGenerator, resolve_device
+from unseen.generators.network import LayeredGenerator
 from unseen.generators.protocol import Precision
 from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
@@ -318,7 +319,7 @@ def style_generator(
             "weights_sha256": sha256_of_file(path),
             "precision": precision,
         },
-        device=resolve_device(device),
+        device=torch.device(resolve_device(device)),
         precision=precision,
         sampling=sampling,
     )

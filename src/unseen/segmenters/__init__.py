@@ -4,7 +4,6 @@ from unseen.segmenters.checks import checked_label_maps, class_names
 from unseen.segmenters.loading import (
     check_segmenter,
     load_segmenter,
-    resolve_device,
     segmenter_spec,
 )
 from unseen.segmenters.protocol import Precision, Segmenter
@@ -16,6 +15,5 @@ __all__ = [
     "checked_label_maps",
     "class_names",
     "load_segmenter",
-    "resolve_device",
     "segmenter_spec",
 ]
