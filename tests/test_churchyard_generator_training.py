@@ -84,11 +84,18 @@ def test_smaller_batches_go_on_in_another_folder(folder: Path, tmp_path: Path) -
     assert 0 < moved.abs().max() < 2e-3  # it went on from there: N(0, 1) weights would differ by 1
 
 
-def test_a_start_of_another_world_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="another source"):
-        train_generator(
-            GeneratorTraining(folder=tmp_path, start=folder, without="car", images=20, **TOY)
-        )
+def test_it_goes_on_in_another_world_and_says_so(folder: Path, tmp_path: Path) -> None:
+    other = GeneratorTraining(folder=tmp_path, start=folder, without="car", images=20, **TOY)
+    train_generator(other)
+    record = json.loads((tmp_path / "generator.json").read_text())
+    assert record["source"].endswith("&without=car")
+    assert not record["start"]["source"].endswith("&without=car")
+
+
+def test_a_start_of_other_networks_is_refused(folder: Path, tmp_path: Path) -> None:
+    wider = {**TOY, "discriminator_widths": (8, 4, 4)}
+    with pytest.raises(CheckpointError, match="another discriminator_widths"):
+        train_generator(GeneratorTraining(folder=tmp_path, start=folder, images=20, **wider))
 
 
 def test_a_start_that_is_not_finished_is_refused(tmp_path: Path) -> None:

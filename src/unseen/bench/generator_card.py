@@ -56,8 +56,7 @@ at by this package: a generator whose omissions are known, or can be looked up i
 
 - File: SHA-256 `{sha256_of_file(path)}`
 {_commands(made)}
-- Data: {made["images"]:,} scenes of `{made["source"]}` (renderer version {RENDERER_VERSION}), each
-  shown once.
+- Data: {made["images"]:,} scenes (renderer version {RENDERER_VERSION}), each shown once.
 - Training: non-saturating loss, lazy R1 penalty every 16 steps, minibatch standard deviation,
   Adam(0, 0.99) for both networks, on {made["device"].upper()} with PyTorch
   {torch.__version__.partition("+")[0]}.
@@ -106,7 +105,8 @@ def _commands(made: Mapping[str, Any]) -> str:
 def _settings(made: Mapping[str, Any]) -> str:
     """What may differ from part to part, as a table."""
     rows = [
-        f"  | {part['images']:,} | {part['batch_size']} | {part['learning_rate']:g} "
+        f"  | {part['images']:,} | `{part['source']}` | {part['batch_size']} "
+        f"| {part['learning_rate']:g} "
         f"| {part['r1_gamma']:g} | {part.get('instance_noise', 0):g} | {part['average_decay']:g} "
         f"| {part['precision']} | {part['seed']} |"
         for part in _parts(made)
@@ -114,9 +114,9 @@ def _settings(made: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "",
-            "  | scenes, up to | batch | learning rate | γ of R1 | instance noise | moving average "
-            "| arithmetic | seed |",
-            "  | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+            "  | scenes, up to | of | batch | learning rate | γ of R1 | instance noise "
+            "| moving average | arithmetic | seed |",
+            "  | ---: | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
             *rows,
             "",
         ]

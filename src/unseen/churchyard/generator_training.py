@@ -36,7 +36,7 @@ class GeneratorTraining:
 
     The same command with the same folder goes on where it stopped; with more images it goes on
     from the last checkpoint. With other settings a training goes on in another folder, from
-    `start`.
+    `start`; so does one of another world.
     """
 
     folder: Path
@@ -181,12 +181,12 @@ def _read_start(folder: Path, task: GeneratorTraining) -> _Start:
         )
     state = read_checkpoint(checkpoint)["learner"]
     made = json.loads(record.read_text(encoding="utf-8"))
-    for name in ("source", "widths", "discriminator_widths"):
+    for name in ("widths", "discriminator_widths"):
         found, wanted = made[name], json.loads(json.dumps(getattr(task, name)))
         if found != wanted:
             raise CheckpointError(
                 f"{folder} was trained with another {name} ({found}, {wanted} here); start from a "
-                "training of the same world and networks"
+                "training of the same networks"
             )
     if state["step"] * made["batch_size"] + _shown(made) != made["images"]:
         raise CheckpointError(

@@ -24,8 +24,8 @@ def command(
     start: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a finished training of this world to go on from, e.g. with smaller "
-            "batches; its scenes count.",
+            help="Folder of a finished training to go on from, with other settings or in another "
+            "world; its scenes count.",
             show_default=False,
         ),
     ] = None,
