@@ -11,7 +11,7 @@ from unseen.training.tensorboard import ScalarEvents, _checksum
 
 
 def progress(step: int, **metrics: float) -> TrainingProgress:
-    return TrainingProgress("joint", step, 300, 1.0, metrics)
+    return TrainingProgress("joint", step, 300, (step, 300), 1.0, metrics)
 
 
 def records(path: Path) -> list[bytes]:

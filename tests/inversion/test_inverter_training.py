@@ -466,3 +466,6 @@ def test_progress_is_told_of_every_stage(tmp_path: Path) -> None:
     train_inverter(progan(), task(tmp_path, EVERY_STAGE, cut="layer1"), progress=seen.append)
     assert list(dict.fromkeys(one.stage for one in seen)) == ["e_1", "e_f", "bottom_1", "joint"]
     assert "x_correlation" in seen[-1].metrics
+    overall = [one.overall[0] for one in seen]
+    assert overall == sorted(overall)
+    assert seen[-1].overall == (3 + 7 + 2 + 7, 3 + 7 + 2 + 7)

@@ -127,7 +127,7 @@ def command(
             if events is not None:
                 events(progress)
             if bar is not None:
-                bar(progress.step, progress.steps)
+                bar(*progress.overall)
 
         network = load_generator(generator, device=device)
         inverter = train_inverter(network, task, progress=show)

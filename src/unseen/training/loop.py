@@ -93,6 +93,7 @@ class TrainingProgress:
     stage: str
     step: int  # steps done
     steps: int  # steps in all
+    overall: tuple[int, int]  # the same of all stages together
     steps_per_second: float  # since this process took the stage up
     metrics: Mapping[str, float]  # means since the last row, and the last validation
 
@@ -191,7 +192,9 @@ def _run_stage(
             _append_log(log, rows)
             if progress is not None:
                 speed = (done - first) / max(time.perf_counter() - began, 1e-9)
-                progress(TrainingProgress(stage.name, done, stage.steps, speed, metrics))
+                before = sum(one.steps for one in task.stages if one.name in earlier)
+                overall = before + done, sum(one.steps for one in task.stages)
+                progress(TrainingProgress(stage.name, done, stage.steps, overall, speed, metrics))
         if saves:
             state = {
                 "version": CHECKPOINT_VERSION,
