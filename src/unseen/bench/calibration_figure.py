@@ -34,7 +34,7 @@ def draw_calibration(folder: Path, cells: Sequence[Cell]) -> Iterator[Path]:
         axis.set_title(f"{presence:.1%} of real images", fontsize=10)
     _line(axes[-1], null, [c.false_alarms or 0 for c in null], "#444444", "any class called")
     axes[-1].axhline(0.05, color="#999999", linestyle=":", linewidth=1)
-    axes[-1].annotate("5 %", (null[0].count, 0.06), fontsize=8, color="#777777")
+    axes[-1].annotate("5 %", (null[0].count, 0.1), fontsize=8, color="#777777")
     axes[-1].set_title("nothing removed", fontsize=10)
     ticks = sorted({cell.count for cell in cells})
     for axis in axes:
@@ -46,7 +46,7 @@ def draw_calibration(folder: Path, cells: Sequence[Cell]) -> Iterator[Path]:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1], ["0", "20", "40", "60", "80", "100 %"])
     axes[0].set_ylabel("runs that call the class")
-    axes[0].legend(frameon=False, fontsize=8, loc="center right")
+    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     figure.supxlabel("images a side", fontsize=10)
     for suffix in (".svg", ".png"):
         with write_aside(folder / f"calibration{suffix}") as aside:
