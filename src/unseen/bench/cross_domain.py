@@ -33,8 +33,8 @@ from unseen.bench.cross_domain_report import (
 from unseen.errors import SpecError
 from unseen.generators import Generator, load_generator
 from unseen.inversion.checkpoints import load_inverter
-from unseen.inversion.methods import Inversion, inversion_preset
-from unseen.pipeline.invert import InversionRun, default_perceptual, invert
+from unseen.inversion.methods import Inversion
+from unseen.pipeline.invert import InversionRun, invert, preset_for
 from unseen.pipeline.progress import Progress, silent
 from unseen.pipeline.segment import default_segmenter
 from unseen.provenance import package_version, write_json, write_text
@@ -93,11 +93,8 @@ class CrossDomain:
     @property
     def settings(self) -> Inversion:
         """The same for all groups, so that their losses can be compared."""
-        changes = dict(self.changes)
-        if self.preset == "default":
-            first = next(iter(self.groups.values()))
-            changes.setdefault("perceptual", default_perceptual(first))
-        settings = inversion_preset(self.preset, **changes)
+        first = next(iter(self.groups.values()))
+        settings = preset_for(first, self.preset, **self.changes)
         return dataclasses.replace(settings, method=self.method)
 
 

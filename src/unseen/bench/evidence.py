@@ -28,9 +28,8 @@ from unseen.errors import SpecError
 from unseen.generators import Generator, load_generator
 from unseen.inversion.checkpoints import load_inverter
 from unseen.inversion.inverter import Inverter
-from unseen.inversion.methods import inversion_preset
 from unseen.pipeline.evidence import EvidenceTask, evidence_of_inversions
-from unseen.pipeline.invert import InversionRun, default_perceptual, invert
+from unseen.pipeline.invert import InversionRun, invert, preset_for
 from unseen.pipeline.segment import segment
 from unseen.provenance import sha256_of_file, write_json, write_text
 from unseen.records.areas import class_name
@@ -311,9 +310,9 @@ def _inversion(
     each: int,
 ) -> InversionRun:
     changes: dict[str, Any] = {} if task.steps is None else {"steps": task.steps}
-    settings = inversion_preset(
+    settings = preset_for(
+        task.scenes(seed),
         "default",
-        perceptual=default_perceptual(task.scenes(seed)),
         cut=cut,
         perturbed=(cut,) if perturbed == "last" else None,
         regularisation=regularisation,

@@ -30,8 +30,8 @@ from unseen.generators import Generator, load_generator
 from unseen.images.pixels import to_unit
 from unseen.inversion.checkpoints import load_inverter
 from unseen.inversion.layers import SplitGenerator, split_generator
-from unseen.inversion.methods import Inversion, inversion_preset
-from unseen.pipeline.invert import InversionRun, default_perceptual, invert
+from unseen.inversion.methods import Inversion
+from unseen.pipeline.invert import InversionRun, invert, preset_for
 from unseen.pipeline.progress import Progress, silent
 from unseen.provenance import package_version, write_json, write_text
 from unseen.records.inversions import METHODS, Inversions, Method, Role
@@ -89,9 +89,7 @@ class MethodComparison:
         if name == "iccv2019" and method != "f":
             name = "iccv2019-z"
             changes.pop("perturbed", None)
-        if name == "default":
-            changes.setdefault("perceptual", default_perceptual(self.photographs))
-        return dataclasses.replace(inversion_preset(name, **changes), method=method)
+        return dataclasses.replace(preset_for(self.photographs, name, **changes), method=method)
 
 
 def compare_methods(

@@ -11,10 +11,9 @@ from unseen.cli.progress import progress_bar
 from unseen.cli.summary import printable
 from unseen.errors import SpecError
 from unseen.generators import load_generator
-from unseen.inversion.methods import inversion_preset
 from unseen.pages import report_folder
 from unseen.pipeline.evidence import EvidenceTask, LabelMaps, evidence_of_inversions
-from unseen.pipeline.invert import CONTROLS_SEED, InversionRun, default_perceptual, invert
+from unseen.pipeline.invert import CONTROLS_SEED, InversionRun, invert, preset_for
 from unseen.pipeline.segment import default_segmenter
 from unseen.records.inversions import METHODS, Inversions, Method, curve_runs
 from unseen.segmenters import Segmenter, load_segmenter
@@ -186,9 +185,7 @@ def command(
         "perceptual": perceptual,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    if preset == "default":
-        changes.setdefault("perceptual", default_perceptual(images))
-    settings = dataclasses.replace(inversion_preset(preset, **changes), seed=seed)
+    settings = dataclasses.replace(preset_for(images, preset, **changes), seed=seed)
     methods = _methods(method)
     network = load_generator(generator, device=device)
     task = InversionRun(

@@ -102,10 +102,7 @@ class InversionRun:
         """
         settings = self.settings
         if isinstance(settings, str):
-            features = default_perceptual(images) if settings == "default" else None
-            settings = inversion_preset(
-                settings, **({} if features is None else {"perceptual": features})
-            )
+            settings = preset_for(images, settings)
         return dataclasses.replace(settings, method=method)
 
 
@@ -195,6 +192,19 @@ def _invert_into(
 def default_perceptual(images: str) -> PerceptualName:
     """The features that `default` compares: the churchyard's segmenter's there, else VGG-16's."""
     return "segmenter" if default_segmenter(images) == "churchyard" else "vgg16"
+
+
+def preset_for(images: str, name: str, **changes: Any) -> Inversion:
+    """`inversion_preset`, where `default` compares the features that suit the photographs.
+
+    Args:
+        images: the photographs' spec.
+        name: of the preset.
+        changes: fields of `Inversion`, as `inversion_preset` takes them.
+    """
+    if name == "default":
+        changes.setdefault("perceptual", default_perceptual(images))
+    return inversion_preset(name, **changes)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
