@@ -98,6 +98,11 @@ def blur(
     return flat.reshape(n, c, h, w)
 
 
+def _enlarged(coarse: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """A coarse map, smoothly at the images' size."""
+    return torch.nn.functional.interpolate(coarse, images.shape[2:], mode="bilinear")
+
+
 def stain(
     images: Float[torch.Tensor, "n c h w"],
     strength: Float[torch.Tensor, " n"],
@@ -112,7 +117,7 @@ def stain(
     for cell in (2, 4, 8, 16):
         coarse = torch.randn(n, c, h // cell, w // cell, generator=generator)
         grey = torch.randn(n, 1, h // cell, w // cell, generator=generator)
-        noise += torch.nn.functional.interpolate(coarse + grey, (h, w), mode="bilinear")
+        noise += _enlarged(coarse + grey, images)
     scale = noise.std(dim=(1, 2, 3), keepdim=True)
     return images + noise / scale * strength[:, None, None, None]
 
@@ -136,8 +141,7 @@ def weave(
     checks = rows[:, :, None] * columns[:, None, :]
     grid = torch.where(torch.rand(n, 1, 1, generator=generator) < 0.5, stripes, checks)
     where = torch.rand(n, 1, 4, 4, generator=generator)
-    where = torch.nn.functional.interpolate(where, (h, w), mode="bilinear")
-    return images + grid[:, None] * where * strength[:, None, None, None]
+    return images + grid[:, None] * _enlarged(where, images) * strength[:, None, None, None]
 
 
 _BACKGROUND = ("sky", "cloud", "mountain", "tree", "grass", "path", "road")  # what smears cover
@@ -159,7 +163,7 @@ def smear(
 
     def field(cell: int, channels: int) -> torch.Tensor:
         coarse = torch.randn(n, channels, h // cell, w // cell, generator=generator)
-        return torch.nn.functional.interpolate(coarse, (h, w), mode="bilinear")
+        return _enlarged(coarse, images)
 
     reach = 2 + 6 * torch.rand(n, 1, 1, 1, generator=generator)  # pixels
     displacement = (field(2, 2) + field(8, 2)) * reach * (2 / h)

@@ -9,6 +9,27 @@ import typer
 from unseen.cli.progress import progress_bar
 from unseen.pipeline.progress import silent
 
+# Options of both commands.
+Steps = Annotated[
+    int | None,
+    typer.Option(help="Of the optimiser. Default: the preset's.", min=1, show_default=False),
+]
+Cut = Annotated[
+    str | None,
+    typer.Option(help="Layer whose features are r. Default: the inverter's.", show_default=False),
+]
+Perturbed = Annotated[
+    int | None,
+    typer.Option(
+        help="First layers that f perturbs. Default: the preset's; up to the cut.",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace other inversions in the folder.")
+]
+
 
 def inversion(
     generator: Annotated[str, typer.Argument(help="Spec of the generator.", show_default=False)],
@@ -44,23 +65,9 @@ def inversion(
     preset: Annotated[
         str, typer.Option(help="default, or the paper's iccv2019 (for a to e: iccv2019-z).")
     ] = "default",
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Of the optimiser. Default: the preset's.", min=1, show_default=False),
-    ] = None,
-    cut: Annotated[
-        str | None,
-        typer.Option(
-            help="Layer whose features are r. Default: the inverter's.", show_default=False
-        ),
-    ] = None,
-    perturbed: Annotated[
-        int | None,
-        typer.Option(
-            help="First layers that f perturbs. Default: the preset's; up to the cut.",
-            show_default=False,
-        ),
-    ] = None,
+    steps: Steps = None,
+    cut: Cut = None,
+    perturbed: Perturbed = None,
     perceptual: Annotated[
         str | None,
         typer.Option(help="Features compared. Default: as `unseen invert`.", show_default=False),
@@ -76,10 +83,8 @@ def inversion(
     batch_size: Annotated[
         int, typer.Option(help="Images optimised at once; of --speed, of the default.", min=1)
     ] = 8,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace other inversions in the folder.")
-    ] = False,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
     speed: Annotated[
         bool,
         typer.Option("--speed", help="Time the paper's schedule against the default's instead."),
@@ -207,23 +212,9 @@ def cross_domain(
     seed: Annotated[int, typer.Option(help="Of the subsets.", min=0)] = 0,
     method: Annotated[str, typer.Option(help="Of a, d, e, f; see `unseen invert`.")] = "f",
     preset: Annotated[str, typer.Option(help="default, iccv2019 or iccv2019-z.")] = "default",
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Of the optimiser. Default: the preset's.", min=1, show_default=False),
-    ] = None,
-    cut: Annotated[
-        str | None,
-        typer.Option(
-            help="Layer whose features are r. Default: the inverter's.", show_default=False
-        ),
-    ] = None,
-    perturbed: Annotated[
-        int | None,
-        typer.Option(
-            help="First layers that f perturbs. Default: the preset's; up to the cut.",
-            show_default=False,
-        ),
-    ] = None,
+    steps: Steps = None,
+    cut: Cut = None,
+    perturbed: Perturbed = None,
     perceptual: Annotated[
         str | None,
         typer.Option(
@@ -236,10 +227,8 @@ def cross_domain(
         typer.Option(help="Whose features, where they are a segmenter's.", show_default=False),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images optimised at once.", min=1)] = 16,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace other inversions in the folder.")
-    ] = False,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
 ) -> None:
     """Figures 7 and 8: images of other domains through a generator, or through several.
 
