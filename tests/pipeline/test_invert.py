@@ -29,16 +29,6 @@ FEW = Inversion(
 TREE = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def generator():
-    return tiny_generator()
-
-
-@pytest.fixture(scope="module")
-def inverter(generator):
-    return tiny_inverter(generator)
-
-
 @pytest.fixture
 def photos(tmp_path):
     """Five photographs: 16×16 like the generator's, and one that is not."""

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inversion.worlds import tiny_generator, tiny_inverter
 
 import unseen
 from unseen.errors import ImageError, RecordError, SegmenterError, SpecError
@@ -33,16 +32,6 @@ class Bright:
 
     def label_maps(self, images, channel="object"):
         return np.digitize(images.mean(axis=1), [60, 170])
-
-
-@pytest.fixture(scope="module")
-def generator():
-    return tiny_generator()
-
-
-@pytest.fixture(scope="module")
-def inverter(generator):
-    return tiny_inverter(generator)
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ def write_inverter(inverter: Inverter, path: Path, *, half: bool = False) -> Non
     Args:
         inverter: what to write.
         path: where to.
-        half: write convolutions' weights as float16, which makes the file half as large; see
-            `round_to_half`. What is read again is float32.
+        half: write convolutions' weights as float16, which makes the file half as large; what is
+            read again is float32. `round_to_half` does to an inverter what this does to its file.
 
     Raises:
         StorageError: the file cannot be written.
@@ -49,21 +49,25 @@ def write_inverter(inverter: Inverter, path: Path, *, half: bool = False) -> Non
         name: value.detach().cpu().contiguous() for name, value in inverter.state_dict().items()
     }
     if half:
-        state = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
+        state = {name: value.half() if _halved(value) else value for name, value in state.items()}
     with write_aside(path) as aside:
         aside.write_bytes(save(state, metadata={_KEY: canonical_json(about)}))
 
 
 @torch.no_grad()
 def round_to_half(inverter: Inverter) -> None:
-    """Round in place what `write_inverter` writes as float16.
-
-    Those are the tensors of two axes or more; biases and batch norm's statistics, which may be
-    beyond float16's range, stay as they are.
-    """
+    """Round in place what `write_inverter` writes as float16."""
     for value in inverter.parameters():
-        if value.ndim > 1:
+        if _halved(value):
             value.copy_(value.half())
+
+
+def _halved(value: Tensor) -> bool:
+    """Whether it has two axes or more.
+
+    Biases and batch norm's statistics, which may be beyond float16's range, stay as they are.
+    """
+    return value.ndim > 1
 
 
 def load_inverter(text: str | Path, generator: Generator) -> Inverter:
