@@ -58,8 +58,8 @@ at by this package: a generator whose omissions are known, or can be looked up i
 {_commands(made)}
 - Data: {made["images"]:,} scenes (renderer version {RENDERER_VERSION}), each shown once.
 - Training: non-saturating loss, lazy R1 penalty every 16 steps, minibatch standard deviation,
-  Adam(0, 0.99) for both networks, on {made["device"].upper()} with PyTorch
-  {torch.__version__.partition("+")[0]}.
+  Adam(0, 0.99) for both networks.
+- Arithmetic: {made["device"].upper()}, PyTorch {torch.__version__.partition("+")[0]}.
 {_settings(made)}
 - The discriminator's widths, 4×4 upwards: {", ".join(map(str, made["discriminator_widths"]))}.
 

@@ -1,0 +1,40 @@
+"""The churchyard's generators, shipped trained: `churchyard-full` and `churchyard-planted`.
+
+Both are ProGANs of one recipe. The full one was shown the whole world, the planted one the world
+without cars and fences: an omission that is known, beside those that nobody planted.
+"""
+
+from pathlib import Path
+
+from unseen.errors import SpecError
+from unseen.generators.network import LayeredGenerator
+from unseen.generators.progan import open_progan
+from unseen.generators.protocol import Precision
+from unseen.registry import Spec
+
+PLANTED = ("car", "fence")  # what churchyard-planted was never shown
+
+_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS = {
+    "churchyard-full": _FOLDER / "full.safetensors",
+    "churchyard-planted": _FOLDER / "planted.safetensors",
+}
+"""The files by spec; beside each lies its model card, with the ending `.md`."""
+
+
+def load_churchyard_generator(
+    spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
+) -> LayeredGenerator:
+    """`churchyard-full` or `churchyard-planted`: 64×64, layers as the paper's ProGAN names them.
+
+    Weights of your own training are `progan:FILE`.
+
+    Raises:
+        SpecError: an argument or an option; there are none.
+    """
+    spec.check_options()
+    if spec.argument is not None:
+        raise SpecError(
+            f"{spec.text!r} names {spec.argument}; weights of your own are progan:{spec.argument}"
+        )
+    return open_progan(WEIGHTS[spec.name], spec.text, device=device, precision=precision)
