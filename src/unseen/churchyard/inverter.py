@@ -1,0 +1,31 @@
+"""The inverters of the churchyard's generators, shipped trained, under the generators' names."""
+
+from pathlib import Path
+
+from unseen.errors import SpecError
+from unseen.generators import Generator
+from unseen.inversion.checkpoints import read_inverter
+from unseen.inversion.inverter import Inverter
+from unseen.registry import Spec
+
+_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS = {
+    "churchyard-full": _FOLDER / "full-inverter.safetensors",
+    "churchyard-planted": _FOLDER / "planted-inverter.safetensors",
+}
+"""The files by spec; beside each lies its model card, with the ending `.md`."""
+
+
+def load_churchyard_inverter(spec: Spec, generator: Generator) -> Inverter:
+    """`churchyard-full` or `churchyard-planted`: of the generator of that name, and no other.
+
+    Raises:
+        SpecError: an argument or an option; there are none.
+        CheckpointError: the generator is another one.
+    """
+    spec.check_options()
+    if spec.argument is not None:
+        raise SpecError(
+            f"{spec.text!r} names {spec.argument}; for an inverter of your own write its file alone"
+        )
+    return read_inverter(WEIGHTS[spec.name], generator)
