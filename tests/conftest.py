@@ -17,3 +17,19 @@ def real_inputs() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real inputs: {folder} is not a folder; name it in UNSEEN_REAL")
     return folder
+
+
+@pytest.fixture(scope="module")
+def generator():
+    """A small generator of 16×16 images, untrained."""
+    from tests.inversion.worlds import tiny_generator  # after the hook
+
+    return tiny_generator()
+
+
+@pytest.fixture(scope="module")
+def inverter(generator):
+    """Its inverter, untrained too."""
+    from tests.inversion.worlds import tiny_inverter  # after the hook
+
+    return tiny_inverter(generator)

@@ -14,16 +14,6 @@ from unseen.inversion.perceptual import Perceptual, load_perceptual
 FEW = Adam(steps=60, learning_rate=0.05, momentum=0.95, falling=True)
 
 
-@pytest.fixture(scope="module")
-def generator():
-    return tiny_generator()
-
-
-@pytest.fixture(scope="module")
-def inverter(generator):
-    return tiny_inverter(generator)
-
-
 def settings(method="f", **changes):
     return Inversion(**{"method": method, "perceptual": "none", "optimiser": FEW} | changes)
 
