@@ -36,6 +36,11 @@ class Spec:
             raise SpecError(f"{self.text!r} names no {what}; write {self.name}:{what.upper()}")
         return self.argument
 
+    def refuse_argument(self, instead: str) -> None:
+        """Refuse an argument (SpecError), and say what to write instead."""
+        if self.argument is not None:
+            raise SpecError(f"{self.text!r} names {self.argument}; {instead}")
+
     def check_options(self, *known: str) -> None:
         """Refuse options that the plug-in does not know (SpecError)."""
         for key in self.options:

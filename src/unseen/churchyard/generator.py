@@ -6,7 +6,6 @@ without cars and fences: an omission that is known, beside those that nobody pla
 
 from pathlib import Path
 
-from unseen.errors import SpecError
 from unseen.generators.network import LayeredGenerator
 from unseen.generators.progan import open_progan
 from unseen.generators.protocol import Precision
@@ -33,8 +32,5 @@ def load_churchyard_generator(
         SpecError: an argument or an option; there are none.
     """
     spec.check_options()
-    if spec.argument is not None:
-        raise SpecError(
-            f"{spec.text!r} names {spec.argument}; weights of your own are progan:{spec.argument}"
-        )
+    spec.refuse_argument(f"weights of your own are progan:{spec.argument}")
     return open_progan(WEIGHTS[spec.name], spec.text, device=device, precision=precision)

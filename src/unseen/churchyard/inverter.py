@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from unseen.errors import SpecError
 from unseen.generators import Generator
 from unseen.inversion.checkpoints import read_inverter
 from unseen.inversion.inverter import Inverter
@@ -24,8 +23,5 @@ def load_churchyard_inverter(spec: Spec, generator: Generator) -> Inverter:
         CheckpointError: the generator is another one.
     """
     spec.check_options()
-    if spec.argument is not None:
-        raise SpecError(
-            f"{spec.text!r} names {spec.argument}; for an inverter of your own write its file alone"
-        )
+    spec.refuse_argument("for an inverter of your own write its file alone")
     return read_inverter(WEIGHTS[spec.name], generator)
