@@ -85,6 +85,7 @@ def evidence_world(folder: Path | None = None) -> Evidence:
                 lost_share=0.75,
                 rank=1,
                 retention=tuple(_retention(method) for method in _METHODS),
+                peers=Mean(mean=0.8, interval=(0.6, 1.0), instances=6, images=5),
                 p_value=0.001,
                 p_holm=0.001,
                 range_method=None,

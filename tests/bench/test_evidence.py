@@ -29,17 +29,22 @@ def candidate(depth, controls, regularisation=1.0):
     )
 
 
-def test_the_choice_is_the_earliest_cut_whose_controls_pass_and_there_the_best_controls():
-    passing = candidate(2, 0.85, regularisation=10.0)
-    best = candidate(2, 0.9)
-    candidates = [candidate(1, 0.79), passing, best, candidate(4, 0.99)]
+def test_the_choice_is_the_smallest_searched_set_whose_controls_pass():
+    best = candidate(2, 0.85, regularisation=10.0)
+    candidates = [
+        candidate(1, 0.79),
+        candidate(2, 0.9),
+        best,
+        candidate(2, 0.6, regularisation=100.0),
+        candidate(4, 0.99, regularisation=100.0),
+    ]
     assert choose(candidates) == best
-    assert "the earliest cut whose controls retain 0.8 on average (here 0.90)" in cut_rule(
-        best, "full"
+    assert "whose controls retain 0.8 on average (here 0.85: all up to layer2, λ_reg 10)" in (
+        cut_rule(best, "full")
     )
     fallen = [candidate(1, 0.3), candidate(4, 0.6)]
     assert choose(fallen) == fallen[1]
-    assert cut_rule(fallen[1], "full").startswith("no cut's controls retain 0.8 on average")
+    assert cut_rule(fallen[1], "full").startswith("no searched set's controls retain 0.8")
 
 
 def row(subject, seed, name, verdict, retained, *, drawn=1.0, planted=False):

@@ -116,12 +116,54 @@ def test_a_class_that_vanishes_beside_intact_controls_cannot_be_drawn():
     controls = instances(range(20), np.linspace(0.8, 1, 20), d=0.6)
     judged = judge_classes(photographs, controls, primary="f", range_methods=["d"], judging=FAST)
     assert judged["car"].verdict == "cannot draw"
-    assert judged["car"].reason == "10 % retained, 90 % of its controls"
+    assert judged["car"].reason == "10 % retained, 90 % of its controls, 90 % of its peers"
     assert judged["car"].p_holm == min(1.0, 2 * judged["car"].p_value)
     assert judged["tree"].verdict == "undecided"
     assert judged["tree"].reason.endswith("no method in range(G) retains it")
     assert sum(len(rows) for rows in judged["car"].controls) == 20  # each used once a class
     assert judged["car"].by_method["d"].controls.mean == pytest.approx(0.6)
+
+
+def test_a_class_that_is_lost_like_all_others_in_the_photographs_is_undecided():
+    controls = instances(range(20), np.linspace(0.8, 1, 20))
+    photographs = {"car": instances(range(8), 0.3), "tree": instances(range(8), 0.35)}
+    judged = judge_classes(photographs, controls, primary="f", judging=FAST)
+    assert judged["car"].p_holm < 0.05
+    assert judged["car"].verdict == "undecided"
+    assert judged["car"].reason == (
+        "30 % retained, 90 % of its controls, 35 % of its peers: "
+        "the photographs as a whole are not rebuilt much better"
+    )
+
+
+def test_peers_are_of_other_classes_and_matched_as_controls_are():
+    controls = instances(range(20), 1.0)
+    photographs = {
+        "car": instances(range(8), 0.1),
+        "tree": instances(range(8), 0.5),
+        "sky": instances(range(8), 1.0, area=0.4),  # no peer of anything
+    }
+    judged = judge_classes(photographs, controls, primary="f", judging=FAST)
+    assert judged["car"].peers.mean == pytest.approx(0.5)
+    assert judged["car"].peers.instances == 8
+    assert judged["tree"].peers.mean == pytest.approx(0.1)
+    assert judged["sky"].peers.mean is None
+
+
+def test_peers_in_too_few_photographs_have_no_say():
+    photographs = {"car": instances(range(8), 0.1), "tree": instances(range(4), 0.1)}
+    judged = judge_classes(photographs, instances(range(20), 1.0), primary="f", judging=FAST)
+    assert judged["car"].verdict == "cannot draw"
+    assert judged["car"].reason == "10 % retained, 100 % of its controls"
+
+
+def test_a_class_that_is_not_asked_for_is_a_peer_alone():
+    photographs = {"car": instances(range(8), 0.1), "tree": instances(range(8), 0.9)}
+    controls = instances(range(20), 1.0)
+    judged = judge_classes(photographs, controls, primary="f", asked={"car"}, judging=FAST)
+    assert list(judged) == ["car"]
+    assert judged["car"].p_holm == judged["car"].p_value
+    assert judged["car"].peers.mean == pytest.approx(0.9)
 
 
 def test_what_an_image_of_the_generator_retains_it_can_draw():

@@ -64,7 +64,7 @@ class EvidenceBench:
     segmenter: str = "churchyard"
     cuts: Sequence[str] = ("layer1", "layer2", "layer4", "layer6")
     perturbed: Sequence[Perturbed] = ("all", "last")  # all layers up to the cut, or it alone
-    regularisations: Sequence[float] = (0.1, 1.0, 10.0)  # λ_reg
+    regularisations: Sequence[float] = (1.0, 10.0, 100.0)  # λ_reg
     seeds: int = 20  # that are reported
     by_class: int = 6  # photographs a class, and controls
     development_by_class: int = 2
@@ -141,31 +141,31 @@ def measure_evidence(
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The earliest cut whose controls pass; of that cut's candidates whose controls retain most.
+    """The smallest searched set whose controls pass: the earliest cut, then the largest λ_reg.
 
-    Where none passes, the one whose controls retain most. Photographs have no say.
+    Of sets that are equal in both, the one whose controls retain most; the same where none passes.
+    Photographs have no say.
     """
     passing = [one for one in candidates if one.controls >= CONTROL_PASSES]
     if not passing:
         return max(candidates, key=lambda one: one.controls)
-    earliest = min(one.depth for one in passing)
-    return max((one for one in passing if one.depth == earliest), key=lambda one: one.controls)
+    return min(passing, key=lambda one: (one.depth, -one.regularisation, -one.controls))
 
 
 def cut_rule(chosen: Candidate, generator: str) -> str:
     """The sentence of how the cut was chosen, for the page."""
     what = (
-        f"the earliest cut whose controls retain {CONTROL_PASSES:g} on average"
+        "the smallest searched set (the earliest cut, there the largest λ_reg) whose controls "
+        f"retain {CONTROL_PASSES:g} on average"
         if chosen.controls >= CONTROL_PASSES
-        else f"no cut's controls retain {CONTROL_PASSES:g} on average, so the one whose controls "
-        "retain most"
+        else f"no searched set's controls retain {CONTROL_PASSES:g} on average, so the one whose "
+        "controls retain most"
     )
     layers = f"all up to {chosen.cut}" if chosen.perturbed == "all" else f"{chosen.cut} alone"
     return (
-        f"{what} (here {chosen.controls:.2f}); there, of perturbed layers and λ_reg, those whose "
-        f"controls retain most ({layers}, λ_reg "
-        f"{chosen.regularisation:g}); chosen with the generator {generator} on scenes and latents "
-        f"of seed {DEVELOPMENT}, on which nothing is reported"
+        f"{what} (here {chosen.controls:.2f}: {layers}, λ_reg {chosen.regularisation:g}); chosen "
+        f"with the generator {generator} on scenes and latents of seed {DEVELOPMENT}, on which "
+        "nothing is reported"
     )
 
 

@@ -30,6 +30,7 @@ class Design:
     instances: float = 2.0  # of a class in a photograph that holds it, on average
     times_larger: float = 1.0  # areas of the controls' instances, against the photographs'
     dependence: float = 0.5  # share of the variance that instances of one image have in common
+    rebuilt: float = 1.0  # of what controls retain, what photographs do, whatever the class
 
 
 DESIGNS = (
@@ -40,6 +41,7 @@ DESIGNS = (
     Design(photographs=16, controls=48, times_larger=3.5),
     Design(photographs=16, controls=48, instances=5.0, dependence=0.8),
     Design(photographs=16, controls=16),
+    Design(photographs=16, controls=48, rebuilt=0.4),
 )
 COVERED = (5, 8, 15, 30)  # images, of the table of intervals
 HARDER = (0.0, 1.2, 2.5)  # what is retained, from the most of a thing to less than half
@@ -130,6 +132,7 @@ def _verdicts(task: RetentionSimulation) -> Iterator[dict[str, str]]:
             "instances a class and photograph": f"{design.instances:g}",
             "controls larger": f"{design.times_larger:g}",
             "dependence": f"{design.dependence:g}",
+            "photographs rebuilt": f"{design.rebuilt:g}",
             "draws": str(task.draws),
             "p < 0.05, any class": str(alarms),
             "cannot draw, any class": str(called),
@@ -148,7 +151,7 @@ def _judge(
             design.photographs,
             instances=design.instances,
             dependence=design.dependence,
-            drawn=drawn if k == 0 else 1.0,
+            drawn=design.rebuilt * (drawn if k == 0 else 1.0),
         )
         for k in range(_CLASSES)
     }

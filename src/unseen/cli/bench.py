@@ -225,7 +225,7 @@ def evidence(
     perturbed: Annotated[
         str, typer.Option(help="Of all (layers up to the cut) and last (it alone).")
     ] = "all,last",
-    regularisations: Annotated[str, typer.Option(help="λ_reg to choose from.")] = "0.1,1,10",
+    regularisations: Annotated[str, typer.Option(help="λ_reg to choose from.")] = "1,10,100",
     seeds: Annotated[int, typer.Option(help="That verdicts are counted over.", min=1)] = 20,
     by_class: Annotated[int, typer.Option(help="Scenes, and controls, a class.", min=1)] = 6,
     development_by_class: Annotated[int, typer.Option(help="The same for the choice.", min=1)] = 2,

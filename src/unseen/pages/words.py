@@ -3,7 +3,7 @@
 Plain text; the template escapes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from unseen.records.areas import class_name, nothing
 from unseen.records.comparison import ClassRow, Comparison, Fsd, GeneratedSide, Interval, Verdict
@@ -50,7 +50,8 @@ def evidence_meanings(rules: Rules) -> dict[EvidenceVerdict, str]:
     return {
         "cannot draw": "the reconstructions retain significantly less of it than of matched "
         "regions of the generator's own images, and on average less than "
-        f"{share(rules.half)} of what they retain of these",
+        f"{share(rules.half)} of what they retain of these, and of things of other classes like it "
+        "in the photographs",
         "undecided": "these photographs and controls cannot tell",
         "can draw": "a reconstruction that is an image of the generator retains it",
         "untested": f"in fewer than {rules.least_images} photographs",
@@ -112,6 +113,11 @@ def shares(parts: Mapping[str, float], most: int = 3) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun: "1 photograph", "1,234 instances"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """With commas and an "and": "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def bound(method: Method) -> str:

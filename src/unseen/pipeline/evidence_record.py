@@ -109,26 +109,28 @@ def compose(
     """
     methods = collection.methods
     primary = next((one for one in methods if one.method == "f"), methods[0]).key
-    found = list(_find(seen, measured))
-    photographs = [one for one in found if seen[one.image].entry.role == "photograph"]
-    controls = [one for one in found if seen[one.image].entry.role == "control"]
+    everything = list(_find(seen, measured.columns, measured.label_map_size))
+    controls = [one for one in everything if seen[one.image].entry.role == "control"]
+    in_photographs = [one for one in everything if seen[one.image].entry.role == "photograph"]
+    asked = set(measured.columns if measured.classes is None else measured.classes)
+    photographs = [one for one in in_photographs if one.column in asked]
+    found = [*photographs, *controls]
     if not photographs:
         raise ImageError(
             f"no photograph holds an instance: no class{_of_these(measured)} has a connected part "
             f"of at least {100 * measured.least_area:g} % of an image; name other photographs, or "
             "a smaller least_area"
         )
-    by_class: dict[str, list[_Found]] = {}
-    for one in photographs:
-        by_class.setdefault(one.column, []).append(one)
     keys = [one.key for one in methods]
     judged = judge_classes(
-        {column: _arrays(these, keys) for column, these in by_class.items()},
+        {column: _arrays(these, keys) for column, these in _by_class(in_photographs).items()},
         _arrays(controls, keys) if collection.controls is not None else None,
         primary=primary,
         range_methods=[one.key for one in methods if one.in_range],
+        asked=asked,
         judging=judging,
     )
+    by_class = _by_class(photographs)
     shares = _loss_shares(photographs, primary)
     matched = {
         one.id: tuple(controls[j].id for j in rows)
@@ -174,22 +176,25 @@ def _picture_id(seen: Sequence[Seen], number: int) -> str:
     return f"{role}-{number - first:05d}"
 
 
-def _find(seen: Sequence[Seen], measured: Measured) -> Iterator[_Found]:
-    """All instances that count: not those of "no class", and of photographs only what is asked."""
-    ignored = nothing(measured.columns)
-    pixels = measured.label_map_size[0] * measured.label_map_size[1]
+def _by_class(found: Sequence[_Found]) -> dict[str, list[_Found]]:
+    by_class: dict[str, list[_Found]] = {}
+    for one in found:
+        by_class.setdefault(one.column, []).append(one)
+    return by_class
+
+
+def _find(
+    seen: Sequence[Seen], columns: Sequence[str], label_map_size: tuple[int, int]
+) -> Iterator[_Found]:
+    """All instances but those of "no class"."""
+    ignored = nothing(columns)
+    pixels = label_map_size[0] * label_map_size[1]
     for number, one in enumerate(seen):
         picture = _picture_id(seen, number)
         rows = zip(one.regions, one.perimeter_ratios, one.contrasts, one.fates, strict=True)
         for i, (region, ratio, contrast, fates) in enumerate(rows):
-            column = measured.columns[region.label]
+            column = columns[region.label]
             if column == ignored:
-                continue
-            if (
-                one.entry.role == "photograph"
-                and measured.classes is not None
-                and column not in measured.classes
-            ):
                 continue
             yield _Found(
                 id=f"{picture}-{i:02d}",
@@ -349,6 +354,7 @@ def _classes(
                     )
                     for method, one in judgement.by_method.items()
                 ),
+                peers=_mean(judgement.peers),
                 p_value=judgement.p_value,
                 p_holm=judgement.p_holm,
                 range_method=judgement.range_method,

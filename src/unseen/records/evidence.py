@@ -189,6 +189,7 @@ class ClassEvidence:
     lost_share: float | None  # lost / area: of all pixels of its instances, those that were lost
     rank: int  # 1: largest lost_share among the classes in enough photographs; then the others
     retention: tuple[ClassRetention, ...]  # a method each
+    peers: Mean  # instances of the photographs' other classes, matched as controls are; primary
     p_value: float | None  # of "retained as well as the matched controls", primary method
     p_holm: float | None
     range_method: str | None  # the `Method.key` in range(G) that retained it; only "can draw"

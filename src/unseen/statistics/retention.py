@@ -2,7 +2,9 @@
 
 The retention of a class's instances in photographs is compared with that of *control regions*:
 instances of any class in the generator's own images, inverted by the same optimiser, matched on
-area, perimeter ratio and contrast. Instances of one image are not independent, so images, never
+area, perimeter ratio and contrast. Controls begin nearer to their solution than photographs do, so
+it is also compared with that of its *peers*, instances of other classes in the photographs, matched
+in the same way. Instances of one image are not independent, so images, never
 instances, are permuted and resampled. Arrays alone; definitions and a simulation are in
 docs/evidence.md.
 
@@ -11,7 +13,7 @@ Source of the studentised permutation test: Chung and Romano, Annals of Statisti
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -96,6 +98,8 @@ class ClassJudgement:
         reason: one sentence that says why.
         by_method: in the order of the methods.
         controls: for every instance the rows of its matched controls, nearest first.
+        peers: what the primary method retains of matched instances of the photographs' other
+            classes, each weighted by one over how many its instance has.
         p_value: one-sided, of "retained as well as the matched controls"; None where not tested.
         p_holm: adjusted over the classes tested.
         range_method: the method in range(G) that retained it, where the verdict is "can draw".
@@ -105,6 +109,7 @@ class ClassJudgement:
     reason: str
     by_method: Mapping[str, MethodRetention]
     controls: Sequence[Sequence[int]]
+    peers: MeanRetention
     p_value: float | None = None
     p_holm: float | None = None
     range_method: str | None = None
@@ -288,6 +293,7 @@ def judge_classes(
     *,
     primary: str,
     range_methods: Sequence[str] = (),
+    asked: Container[str] | None = None,
     judging: Judging = Judging(),
 ) -> dict[str, ClassJudgement]:
     """A verdict for every class that photographs hold.
@@ -298,7 +304,8 @@ def judge_classes(
     - *undecided*: matched instances, or their controls, lie in fewer than `least_images` images,
       or fewer than half of the instances have a control.
     - *cannot draw*: the primary method retains significantly less of it than of its controls
-      (Holm over the classes tested), and on average under half of what it retains of these; and
+      (Holm over the classes tested), and on average under half of what it retains of these; under
+      half, too, of what it retains of its peers, where these lie in `least_images` photographs; and
       no method in range(G) retains it.
     - *can draw*: a method whose reconstructions lie in range(G) retains it: the lower end of the
       95 % interval of its mean is at least half of the control's mean under the primary method;
@@ -310,14 +317,16 @@ def judge_classes(
         controls: instances of any class in the generator's own images; None: no verdicts.
         primary: the method that verdicts are about (f).
         range_methods: those whose reconstructions are images G(z) (d, e).
+        asked: the classes that are judged; None: all. The others are peers alone.
         judging: the numbers that decide.
 
     Returns:
-        The same classes.
+        The classes asked for.
     """
     judged = {
-        name: _measure(instances, controls, primary, judging)
+        name: _measure(instances, _others(photographs, name), controls, primary, judging)
         for name, instances in photographs.items()
+        if asked is None or name in asked
     }
     tested = [name for name, one in judged.items() if one.p_value is not None]
     adjusted = holm(np.array([judged[name].p_value for name in tested], np.float64))
@@ -327,22 +336,58 @@ def judge_classes(
     return judged
 
 
-def _measure(
+def _others(photographs: Mapping[str, Instances], name: str) -> Instances | None:
+    """The instances of all other classes in the photographs."""
+    others = [instances for other, instances in photographs.items() if other != name]
+    if not others:
+        return None
+    return Instances(
+        np.concatenate([one.images for one in others]),
+        np.concatenate([one.area for one in others]),
+        np.concatenate([one.perimeter_ratio for one in others]),
+        np.concatenate([one.contrast for one in others]),
+        {
+            method: np.concatenate([one.retention[method] for one in others])
+            for method in others[0].retention
+        },
+    )
+
+
+def _matched(
     instances: Instances, controls: Instances | None, primary: str, judging: Judging
-) -> ClassJudgement:
-    """Means, matches, and the p-value where there is enough to test; else the verdict."""
-    whole = ~np.isnan(instances.retention[primary])
+) -> list[list[int]]:
+    """Controls for every instance, none for those on which the primary method failed."""
     matches: list[list[int]] = [[] for _ in range(len(instances))]
     if controls is not None:
+        whole = ~np.isnan(instances.retention[primary])
         usable = np.flatnonzero(~np.isnan(controls.retention[primary]))
         found = match_controls(_take(instances, whole), _take(controls, usable), judging)
         for i, chosen in zip(np.flatnonzero(whole), found, strict=True):
             matches[i] = [int(usable[j]) for j in chosen]
+    return matches
+
+
+def _measure(
+    instances: Instances,
+    others: Instances | None,
+    controls: Instances | None,
+    primary: str,
+    judging: Judging,
+) -> ClassJudgement:
+    """Means, matches, and the p-value where there is enough to test; else the verdict."""
+    matches = _matched(instances, controls, primary, judging)
+    peers = _matched(instances, others, primary, judging)
     by_method = {
         method: _method_retention(method, instances, controls, matches, judging)
         for method in instances.retention
     }
-    judged = ClassJudgement(verdict=None, reason="", by_method=by_method, controls=matches)
+    judged = ClassJudgement(
+        verdict=None,
+        reason="",
+        by_method=by_method,
+        controls=matches,
+        peers=_mean_of_matched(others, peers, primary, judging),
+    )
     here = by_method[primary]
     if controls is None:
         return dataclasses.replace(judged, reason="without controls no verdict is possible")
@@ -400,21 +445,27 @@ def _method_retention(
             seed=judging.seed,
         )
 
-    beside = mean_retention(np.zeros(0), np.zeros(0, np.int64))
-    if controls is not None:
-        rows, weights = _weighted(matches)
-        kept = ~np.isnan(controls.retention[method][rows])
-        beside = mean_retention(
-            controls.retention[method][rows][kept],
-            controls.images[rows][kept],
-            weights[kept],
-            resamples=judging.resamples,
-            seed=judging.seed,
-        )
     return MethodRetention(
         photographs=mean(np.ones(len(instances), bool)),
         matched=mean(np.array([bool(one) for one in matches], bool)),
-        controls=beside,
+        controls=_mean_of_matched(controls, matches, method, judging),
+    )
+
+
+def _mean_of_matched(
+    controls: Instances | None, matches: Sequence[Sequence[int]], method: str, judging: Judging
+) -> MeanRetention:
+    """What a method retains of matched controls, every instance's together weighing 1."""
+    if controls is None:
+        return mean_retention(np.zeros(0), np.zeros(0, np.int64))
+    rows, weights = _weighted(matches)
+    kept = ~np.isnan(controls.retention[method][rows])
+    return mean_retention(
+        controls.retention[method][rows][kept],
+        controls.images[rows][kept],
+        weights[kept],
+        resamples=judging.resamples,
+        seed=judging.seed,
     )
 
 
@@ -442,6 +493,13 @@ def _decide(
         and found.interval[0] >= limit
     ]
     said = f"{_percent(here.matched.mean)} retained, {_percent(here.controls.mean)} of its controls"
+    peers = judged.peers
+    if peers.mean is not None and peers.images >= judging.least_images:
+        said += f", {_percent(peers.mean)} of its peers"
+        if limit > here.matched.mean >= judging.half * peers.mean:
+            return dataclasses.replace(
+                judged, reason=f"{said}: the photographs as a whole are not rebuilt much better"
+            )
     if judged.p_holm < judging.significance and here.matched.mean < limit:
         if drawn:
             return dataclasses.replace(
