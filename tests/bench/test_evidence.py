@@ -18,7 +18,7 @@ from unseen.inversion.layers import split_generator
 from unseen.inversion.networks import Architecture
 
 
-def candidate(depth, controls, regularisation=1.0):
+def candidate(depth, controls, regularisation=1.0, lost=()):
     return Candidate(
         cut=f"layer{depth}",
         depth=depth,
@@ -26,25 +26,31 @@ def candidate(depth, controls, regularisation=1.0):
         regularisation=regularisation,
         controls=controls,
         photographs=0.5,
+        lost=lost,
     )
 
 
-def test_the_choice_is_the_smallest_searched_set_whose_controls_pass():
+def test_the_choice_is_the_smallest_searched_set_that_is_large_enough():
     best = candidate(2, 0.85, regularisation=10.0)
     candidates = [
         candidate(1, 0.79),
         candidate(2, 0.9),
         best,
         candidate(2, 0.6, regularisation=100.0),
+        candidate(2, 0.9, regularisation=30.0, lost=("car",)),
         candidate(4, 0.99, regularisation=100.0),
     ]
     assert choose(candidates) == best
-    assert "whose controls retain 0.8 on average (here 0.85: all up to layer2, λ_reg 10)" in (
-        cut_rule(best, "full")
-    )
-    fallen = [candidate(1, 0.3), candidate(4, 0.6)]
-    assert choose(fallen) == fallen[1]
-    assert cut_rule(fallen[1], "full").startswith("no searched set's controls retain 0.8")
+    assert cut_rule(best, "full").startswith("the smallest searched set (the earliest cut")
+    assert "(here 0.85: all up to layer2, λ_reg 10)" in cut_rule(best, "full")
+
+
+def test_where_no_set_is_large_enough_the_one_that_loses_least_is_taken_and_the_rule_says_so():
+    losing = [candidate(1, 0.9, lost=("car", "door")), candidate(2, 0.85, lost=("car",))]
+    assert choose([*losing, candidate(1, 0.3)]) == losing[1]
+    assert cut_rule(losing[1], "full").startswith("there is no searched set whose controls retain")
+    failing = [candidate(1, 0.3), candidate(4, 0.6)]
+    assert choose(failing) == failing[1]
 
 
 def row(subject, seed, name, verdict, retained, *, drawn=1.0, planted=False):

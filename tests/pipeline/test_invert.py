@@ -19,7 +19,7 @@ from unseen.errors import CheckpointError, ImageError, RecordError, SpecError, S
 from unseen.inversion.checkpoints import write_inverter
 from unseen.inversion.methods import Inversion
 from unseen.inversion.optimise import Adam
-from unseen.pipeline.invert import InversionRun, default_perceptual, invert
+from unseen.pipeline.invert import InversionRun, default_perceptual, invert, preset_for
 from unseen.provenance import write_aside
 from unseen.records.inversions import read_inversions
 
@@ -215,6 +215,13 @@ def test_settings_that_make_no_run_are_refused():
 def test_the_churchyard_is_compared_by_its_own_segmenter_and_the_rest_by_vgg():
     assert default_perceptual("churchyard?seed=3") == "segmenter"
     assert default_perceptual("photos") == "vgg16"
+    for preset in ("default", "quick"):
+        assert preset_for("churchyard?seed=3", preset).perceptual == "segmenter"
+    assert preset_for("churchyard?seed=3", "iccv2019-z").perceptual == "latents"
+    assert (
+        preset_for("photos", "quick").optimiser.steps
+        < preset_for("photos", "default").optimiser.steps
+    )
     run = InversionRun(settings="iccv2019")
     assert run.of("e", "churchyard?seed=3").perceptual == "vgg16"
     assert InversionRun().of("e", "churchyard?seed=3").perceptual == "segmenter"

@@ -31,6 +31,7 @@ class Candidate:
     regularisation: float
     controls: float  # mean retention of all instances of the generator's own images
     photographs: float  # the same of scenes
+    lost: tuple[str, ...]  # classes that the generator draws well, retained under half as peers are
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ def summarise(rows: Sequence[Row]) -> list[ClassSummary]:
 
 def candidates_csv(candidates: Sequence[Candidate]) -> str:
     """A row a candidate."""
-    return _csv([dataclasses.asdict(one) for one in candidates])
+    return _csv([{**dataclasses.asdict(one), "lost": " ".join(one.lost)} for one in candidates])
 
 
 def rows_csv(rows: Sequence[Row]) -> str:
@@ -119,7 +120,15 @@ def evidence_markdown(
         "## Chosen on development seeds",
         f"{rule[0].upper()}{rule[1:]}.",
         markdown(
-            ("cut", "perturbed", "λ_reg", "controls retain", "scenes retain", ""),
+            (
+                "cut",
+                "perturbed",
+                "λ_reg",
+                "controls retain",
+                "scenes retain",
+                "lost, though drawn",
+                "",
+            ),
             [
                 [
                     one.cut,
@@ -127,6 +136,7 @@ def evidence_markdown(
                     f"{one.regularisation:g}",
                     f"{one.controls:.3f}",
                     f"{one.photographs:.3f}",
+                    ", ".join(one.lost) or "–",
                     "chosen" if one == chosen else "",
                 ]
                 for one in candidates

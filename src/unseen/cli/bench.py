@@ -205,7 +205,7 @@ def checkpoints(
 @app.command()
 def evidence(
     generator: Annotated[
-        str, typer.Argument(help="Spec of the one whose controls choose.", show_default=False)
+        str, typer.Argument(help="Spec of the one that chooses.", show_default=False)
     ],
     inverter: Annotated[str, typer.Option(help="Its inverter.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder; continued if there.", show_default=False)],
@@ -232,6 +232,7 @@ def evidence(
     pool: Annotated[int, typer.Option(help="Images that these are chosen from.", min=1)] = 500,
     presence: Annotated[int, typer.Option(help="Images a side, for presences.", min=1)] = 2000,
     method: Annotated[str, typer.Option(help="With f; d and e show what can be drawn.")] = "d,e,f",
+    preset: Annotated[str, typer.Option(help="Of the optimiser: default or quick.")] = "default",
     steps: Annotated[
         int | None, typer.Option(help="Of the optimiser. Default: the preset's.", min=1)
     ] = None,
@@ -275,6 +276,7 @@ def evidence(
         pool=pool,
         presence_count=presence,
         methods=tuple(method.split(",")),  # type: ignore[arg-type]
+        preset=preset,
         steps=steps,
         batch_size=batch_size,
         workers=workers,

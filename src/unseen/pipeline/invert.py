@@ -195,14 +195,14 @@ def default_perceptual(images: str) -> PerceptualName:
 
 
 def preset_for(images: str, name: str, **changes: Any) -> Inversion:
-    """`inversion_preset`, where `default` compares the features that suit the photographs.
+    """`inversion_preset`, where all but the paper's compare features that suit the photographs.
 
     Args:
         images: the photographs' spec.
         name: of the preset.
         changes: fields of `Inversion`, as `inversion_preset` takes them.
     """
-    if name == "default":
+    if not name.startswith("iccv2019"):
         changes.setdefault("perceptual", default_perceptual(images))
     return inversion_preset(name, **changes)
 
