@@ -1,8 +1,8 @@
-import json
 from pathlib import Path
 
 import pytest
 
+import unseen
 from unseen.cli.main import run
 
 
@@ -10,15 +10,24 @@ def test_the_demo_finds_what_one_generator_was_not_shown_and_names_its_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # 200 images a side: enough to see that two common classes are short, too few for a rare one.
-    assert run(["demo", "--out", str(tmp_path / "demo"), "--count", "200"]) == 0
+    # Ten steps of the optimiser: enough for a page, too few for what its verdicts say to count.
+    out = tmp_path / "demo"
+    assert run(f"demo --out {out} --count 200 --each 1 --steps 10".split()) == 0
     said = capsys.readouterr().out
     assert "churchyard-planted a churchyard without cars and fences" in said
-    record = json.loads((tmp_path / "demo" / "comparison.json").read_text())
     full, planted = (
-        {row["column"]: row for row in side["classes"]} for side in record["generated"]
+        {row.name: row for row in side.classes}
+        for side in unseen.read_comparison(out / "comparison.json").generated
     )
-    for name in ("object/car", "object/fence"):
-        assert planted[name]["verdict"] in ("omitted", "under")
-        assert planted[name]["ratio"] < full[name]["ratio"] / 2
-    assert said.endswith(f"Page: {tmp_path / 'demo' / 'report.html'}\n")
-    assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
+    for name in ("car", "fence"):
+        assert planted[name].verdict in ("omitted", "under")
+        assert planted[name].ratio < full[name].ratio / 2
+    found = unseen.read_evidence(out)
+    assert found.photographs.images == 4
+    assert found.controls.images > 4
+    assert {"car", "fence"} <= {row.name for row in found.classes}
+    page, sets, scenes = said.splitlines()[-3:]
+    assert page == f"Page: {out / 'report.html'}"
+    assert sets.startswith("Against how often they occur, churchyard-planted, which never saw them")
+    assert scenes.startswith("In 4 scenes its late layers, which can make more than it ever draws")
+    assert "evidence-" in (out / "report.html").read_text(encoding="utf-8")
