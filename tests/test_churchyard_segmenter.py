@@ -15,6 +15,7 @@ from unseen.churchyard.scene import World
 from unseen.churchyard.segmenter import (
     WEIGHTS,
     SegmenterNetwork,
+    labels_by_majority,
     load_churchyard,
     load_network,
     save_network,
@@ -115,6 +116,30 @@ def test_a_label_map_depends_on_its_image_alone() -> None:
     alone = np.concatenate([segmenter.label_maps(pictures[k : k + 1]) for k in range(3)])
     # Another batch size may sum in another order: near ties of an untrained network may flip.
     assert (segmenter.label_maps(pictures) != alone).mean() < 1e-3
+
+
+def test_a_mirror_image_is_labelled_as_the_image_is() -> None:
+    segmenter = load_churchyard(parse_spec("churchyard"), device="cpu", precision="fp32")
+    world = World(seed=3)
+    images = np.stack([world.scene(index).picture for index in range(4)])
+    labels, mirrored = segmenter.label_maps(images), segmenter.label_maps(images[..., ::-1])
+    assert (labels == mirrored[..., ::-1]).mean() > 0.9999  # but for sums in another order
+
+
+def test_a_thing_is_named_by_majority_alone_and_scenery_by_plurality() -> None:
+    belief = torch.zeros(1, len(CLASS_NAMES), 1, 4)
+    for column, share in enumerate(
+        (
+            {"car": 0.6, "road": 0.4},
+            {"car": 0.45, "gravestone": 0.25, "road": 0.2, "grass": 0.1},
+            {"car": 0.5, "road": 0.5},  # no majority
+            {"road": 0.4, "grass": 0.3, "car": 0.3},
+        )
+    ):
+        for name, value in share.items():
+            belief[0, INDEX[name], 0, column] = value
+    labels = labels_by_majority(4 * belief)[0, 0]
+    assert [CLASS_NAMES[label] for label in labels] == ["car", "road", "road", "road"]
 
 
 def test_sides_and_channels_that_do_not_fit_are_refused() -> None:

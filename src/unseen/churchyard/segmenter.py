@@ -1,14 +1,16 @@
 """The churchyard's segmenter: a small network, shipped trained, that labels every pixel.
 
-A U-Net of three scales. It works on 2 × 2 blocks of pixels as channels (pixel unshuffle), so no
-convolution runs at full resolution and thin things are still there to be seen.
+A U-Net of three scales, which looks at every image four times. It works on 2 × 2 blocks of pixels
+as channels (pixel unshuffle), so no convolution runs at full resolution and thin things are still
+there to be seen. A thing is named only where it is believed in more than all else together: what
+is half a car and half a gravestone is neither.
 Sources: Ronneberger, Fischer and Brox, MICCAI 2015 (U-Net); Shi et al., CVPR 2016 (pixel shuffle).
 """
 
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -17,7 +19,7 @@ import torch
 from jaxtyping import Float, Integer, UInt8
 from torch import nn
 
-from unseen.churchyard.classes import CLASS_NAMES
+from unseen.churchyard.classes import CLASS_NAMES, INDEX, THINGS
 from unseen.errors import CheckpointError, SegmenterError
 from unseen.provenance import sha256_of_file
 from unseen.registry import Spec
@@ -27,6 +29,7 @@ WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
 RESOLUTION = 64
 MULTIPLE = 8  # sides must be: the block of 2, then two halvings
 WIDTHS = (40, 64, 96)
+LABEL_RULE = "four views; things by majority"  # in provenance: what decides labels beside weights
 
 
 class Block(nn.Module):
@@ -98,6 +101,34 @@ def network_input(images: UInt8[torch.Tensor, "n 3 h w"]) -> Float[torch.Tensor,
     return images.float() / 127.5 - 1
 
 
+def _belief(
+    network: nn.Module, images: Float[torch.Tensor, "n 3 h w"]
+) -> Float[torch.Tensor, "n k h w"]:
+    """How likely the network holds each class, summed over four views of the images.
+
+    These are the image, its mirror image, and both moved by one pixel along the diagonal, so that
+    the 2 × 2 blocks fall elsewhere. The first row and column, and in the mirror the last column,
+    have fewer views.
+    """
+    seen = torch.cat([images, images.flip(3)])
+    moved = nn.functional.pad(seen, (0, 1, 0, 1), mode="replicate")[:, :, 1:, 1:]
+    moved = moved.contiguous(memory_format=torch.channels_last)
+    belief: torch.Tensor = network(seen).softmax(1)
+    belief[:, :, 1:, 1:] += network(moved).softmax(1)[:, :, :-1, :-1]
+    plain, mirrored = belief.chunk(2)
+    return plain + mirrored.flip(3)
+
+
+def labels_by_majority(belief: Float[torch.Tensor, "n k h w"]) -> UInt8[torch.Tensor, "n h w"]:
+    """The likeliest class; but a thing needs the majority, else the likeliest of the scenery."""
+    things = torch.zeros(len(CLASS_NAMES), dtype=torch.bool, device=belief.device)
+    things[[INDEX[name] for name in THINGS]] = True
+    most, likeliest = belief.max(dim=1)
+    scenery = belief.masked_fill(things[None, :, None, None], 0).argmax(dim=1)
+    doubtful = things[likeliest] & (2 * most <= belief.sum(dim=1))
+    return torch.where(doubtful, scenery, likeliest).to(torch.uint8)
+
+
 class ChurchyardSegmenter:
     """The trained network behind the protocol of all segmenters."""
 
@@ -124,7 +155,7 @@ class ChurchyardSegmenter:
     def label_maps(
         self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
     ) -> Integer[np.ndarray, "n h w"]:
-        """The likeliest class of every pixel.
+        """The likeliest class of every pixel over four views of it; a thing needs the majority.
 
         Raises:
             SegmenterError: another channel, or sides that are no multiples of 8.
@@ -145,8 +176,9 @@ class ChurchyardSegmenter:
         with torch.inference_mode(), autocast:
             batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device)
             batch = network_input(batch).contiguous(memory_format=torch.channels_last)
-            labels = self._network(batch).argmax(1).to(torch.uint8)
-        return cast("np.ndarray", labels.cpu().numpy())
+            labels = labels_by_majority(_belief(self._network, batch))
+        found: np.ndarray = labels.cpu().numpy()
+        return found
 
 
 def load_network(path: Path) -> SegmenterNetwork:
@@ -193,6 +225,7 @@ def load_churchyard(spec: Spec, *, device: str, precision: Precision) -> Churchy
     provenance = {
         "segmenter": "churchyard",
         "weights_sha256": sha256_of_file(path),
+        "label_rule": LABEL_RULE,
         "precision": precision,
     }
     return ChurchyardSegmenter(
