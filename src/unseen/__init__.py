@@ -10,6 +10,7 @@ from typing import Any
 _PUBLIC: dict[str, str] = {
     "Areas": "unseen.records",
     "DrawnImages": "unseen.pipeline.drawing",
+    "EvidenceTask": "unseen.pipeline.evidence",
     "FunctionGenerator": "unseen.generators.custom",
     "InverterTraining": "unseen.inversion.training",
     "Sampling": "unseen.pipeline.sample",

@@ -99,7 +99,43 @@ def test_summaries_are_means_over_seeds_and_the_account_has_a_table_each():
     assert tree.retained == pytest.approx(0.55)
     assert tree.verdicts == {"can draw": 1, "cannot draw": 1}
     text = evidence_markdown([candidate(1, 0.9)], candidate(1, 0.9), "rule", ROWS, ["full"])
-    assert "| car | 20.0 % | 100 % | 0.70 | 0.90 | 0 | 1 | 1 | 0 |" in text
+    assert "| car | 20.0 % | 100 % | 0.70 | 0.90 | – | 0 | 1 | 1 | 0 |" in text
+    assert "| all up to layer1, λ_reg 1 | 0.900 | 0.500 | – | chosen |" in text
+
+
+def mosaic(window, lost=()):
+    return Candidate(window=window, controls=0.5, photographs=0.4, lost=lost)
+
+
+def test_of_mosaics_the_largest_window_is_taken_that_loses_nothing_which_is_drawn():
+    best = mosaic(0.03)
+    assert choose([mosaic(0.02), best, mosaic(0.05, lost=("car",))]) == best
+    assert cut_rule(best, "full").startswith(
+        "the smallest searched set (the largest window) that loses no class which full draws at "
+        "0.5 of its real presence or more (here 0.50: a window of 0.03)"
+    )
+
+
+def test_the_bench_of_mosaics_needs_no_inverter_and_counts_verdicts_as_the_other_does(tmp_path):
+    task = EvidenceBench(
+        out=tmp_path,
+        subjects=[Subject(name="full", generator="churchyard-full")],
+        methods=("nearest",),
+        windows=(0.03,),
+        seeds=1,
+        by_class=1,
+        development_by_class=1,
+        pool=12,
+        presence_count=8,
+        samples=12,
+        permutations=19,
+        workers=0,
+    )
+    paths = list(measure_evidence(task))
+    assert paths[-1].name == "evidence.png"
+    rows = list(csv.DictReader((tmp_path / "verdicts.csv").read_text().splitlines()))
+    assert all(0 <= float(one["reference"]) <= 1 for one in rows)
+    assert "| a window of 0.03 |" in (tmp_path / "evidence.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -174,5 +210,7 @@ def test_the_whole_bench_on_an_untrained_generator_and_again_without_inverting(
 
 
 def test_a_bench_without_anything_to_measure_is_refused(tmp_path: Path):
-    with pytest.raises(SpecError, match="a generator, method f, a cut and a seed are needed"):
+    with pytest.raises(
+        SpecError, match=r"a generator, method f \(or nearest alone\), a cut and a seed are needed"
+    ):
         EvidenceBench(out=tmp_path, subjects=[])

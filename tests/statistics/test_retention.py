@@ -166,6 +166,55 @@ def test_a_class_that_is_not_asked_for_is_a_peer_alone():
     assert judged["car"].peers.mean == pytest.approx(0.9)
 
 
+def mosaics(nearest, reference, **others):
+    kept = instances(range(8), nearest, nearest=nearest, reference=reference, **others)
+    return {"car": kept}
+
+
+CONTROLS = instances(range(20), 0.9, nearest=np.linspace(0.8, 1, 20), reference=0.9)
+
+
+@pytest.mark.parametrize(
+    ("nearest", "reference", "verdict", "reason"),
+    [
+        (0.1, 0.7, "cannot draw", "10 % retained, 90 % of its controls, 70 % by as many other"),
+        (0.2, 0.7, "undecided", "70 % by as many other photographs: not under a fifth of these"),
+        (0.1, 0.1, "undecided", "10 % by as many other photographs: not under a fifth"),
+    ],
+)
+def test_a_mosaic_of_samples_is_compared_with_one_of_photographs(
+    nearest, reference, verdict, reason
+):
+    judged = judge_classes(
+        mosaics(nearest, reference),
+        CONTROLS,
+        primary="nearest",
+        reference="reference",
+        judging=FAST,
+    )["car"]
+    assert judged.verdict == verdict
+    assert reason in judged.reason
+
+
+def test_with_a_reference_both_it_and_the_controls_must_be_significantly_better():
+    uncertain = mosaics(0.02, np.array([0.9, 0, 0, 0, 0, 0, 0, 0]))
+    judged = judge_classes(
+        uncertain, CONTROLS, primary="nearest", reference="reference", judging=FAST
+    )["car"]
+    alone = judge_classes(uncertain, CONTROLS, primary="nearest", judging=FAST)["car"]
+    assert alone.p_value < 0.01 < 0.1 < judged.p_value
+    assert judged.verdict == "undecided"
+
+
+def test_a_mosaic_without_its_reference_is_no_verdict():
+    photographs = {"car": instances(range(8), 0.0, nearest=0.0)}
+    judged = judge_classes(
+        photographs, CONTROLS, primary="nearest", reference="reference", judging=FAST
+    )["car"]
+    assert judged.verdict == "undecided"
+    assert judged.reason.endswith("there is no reference")
+
+
 def test_what_an_image_of_the_generator_retains_it_can_draw():
     photographs = {"tree": instances(range(8), 0.9, d=0.2, e=np.linspace(0.5, 0.8, 8))}
     controls = instances(range(20), 0.95, d=0.6, e=0.9)

@@ -1,8 +1,9 @@
 """Instance evidence put to the test on the churchyard: what is chosen, and what is then found.
 
-Cut, perturbed layers and λ_reg are chosen on development seeds, by the controls of one generator
-and by the classes that it is known to draw. Verdicts are then counted over other seeds, for that
-generator and for one that played no part in the choice, whose training was without some classes.
+Cut, perturbed layers and λ_reg, or the window of method nearest, are chosen on development seeds,
+by the controls of one generator and by the classes that it is known to draw. Verdicts are then
+counted over other seeds, for that generator and for one that played no part in the choice, whose
+training was without some classes.
 Instances of scenes are those of their exact label maps. Every run is kept, so the same command goes
 on where it stopped.
 """
@@ -37,12 +38,13 @@ from unseen.provenance import sha256_of_file, write_json, write_text
 from unseen.records.areas import class_name
 from unseen.records.evidence import CONTROL_PASSES, ClassEvidence, Evidence, control_retention
 from unseen.records.inversions import POOL, RECORD, Inversions, Method
-from unseen.segmenters import Segmenter, load_segmenter
+from unseen.segmenters import Precision, Segmenter, load_segmenter
 from unseen.statistics.instances import LEAST_AREA
 from unseen.statistics.retention import Judging
 
 DEVELOPMENT = 20_002  # seed of scenes and of controls' latents on which the choice is made
 REPORTING = 30_003  # the first of those that are reported
+DRAWN = 0.5  # of the real presence: a mosaic that loses a class so drawn looks too far around
 PRESENCE = 40_004  # of the scenes whose presences the generators' are compared with
 
 
@@ -52,7 +54,7 @@ class Subject:
 
     name: str  # of its folder
     generator: str  # a spec
-    inverter: str  # a file or a spec
+    inverter: str | None = None  # a file or a spec; method nearest needs none
     without: Sequence[str] = ()  # classes that its training was without
 
 
@@ -72,19 +74,29 @@ class EvidenceBench:
     development_by_class: int = 2
     pool: int = 500  # that these are chosen from
     presence_count: int = 2_000  # scenes, and images of each generator
-    methods: Sequence[Method] = ("d", "e", "f")
+    windows: Sequence[float] = (0.02, 0.03, 0.045)  # of method nearest
+    samples: int | None = None  # of method nearest; None: its default
+    methods: Sequence[Method] = ("d", "e", "f")  # or nearest alone
     preset: str = "default"  # of the optimiser
     steps: int | None = None  # None: the preset's
     batch_size: int = 16
     permutations: int = 9_999
     workers: int | None = None
     device: str = "cpu"
+    precision: Precision = "fp32"  # of the segmenter
 
     def __post_init__(self) -> None:
-        if not self.subjects or "f" not in self.methods or not self.cuts or self.seeds < 1:
+        wanted = "f" in self.methods or tuple(self.methods) == ("nearest",)
+        if not self.subjects or not wanted or not self.cuts or self.seeds < 1:
             raise SpecError(
-                "a generator, method f, a cut and a seed are needed; name one of each at least"
+                "a generator, method f (or nearest alone), a cut and a seed are needed; name one "
+                "of each at least"
             )
+
+    @property
+    def mosaics(self) -> bool:
+        """Whether method nearest is looked at, and not f."""
+        return "f" not in self.methods
 
     def scenes(self, seed: int) -> str:
         """The spec of the scenes of one seed."""
@@ -97,7 +109,7 @@ class _Loaded:
 
     subject: Subject
     generator: Generator
-    inverter: Inverter
+    inverter: Inverter | None
 
 
 def measure_evidence(
@@ -115,7 +127,7 @@ def measure_evidence(
     Raises:
         UnseenError: as `unseen.invert` and `unseen.evidence_of_inversions` raise them.
     """
-    segmenter = load_segmenter(task.segmenter, device=task.device)
+    segmenter = load_segmenter(task.segmenter, device=task.device, precision=task.precision)
     first, *others = [_load(subject, task.device) for subject in task.subjects]
     candidates = _develop(task, first, segmenter, _presence(task, first, segmenter), say)
     chosen = choose(candidates)
@@ -144,42 +156,46 @@ def measure_evidence(
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The smallest searched set that is large enough: the earliest cut, then the largest λ_reg.
+    """The smallest searched set that is large enough: the earliest cut, then the largest λ_reg; of
+    mosaics the largest window.
 
     It is large enough where its controls pass and no class is lost that the generator is known to
     draw. Of sets that are equal, the one whose controls retain most; where none is large enough,
     of those whose controls pass, or else of all, the one that loses fewest classes.
     """
-    enough = [one for one in candidates if one.controls >= CONTROL_PASSES and not one.lost]
+    enough = [one for one in candidates if one.enough and not one.lost]
     if not enough:
         return min(
             candidates,
-            key=lambda one: (one.controls < CONTROL_PASSES, len(one.lost), -one.controls),
+            key=lambda one: (not one.enough, len(one.lost), -one.controls),
         )
-    return min(enough, key=lambda one: (one.depth, -one.regularisation, -one.controls))
+    return min(enough, key=lambda one: (one.size, -one.controls))
 
 
 def cut_rule(chosen: Candidate, generator: str) -> str:
     """The sentence of how the cut was chosen, for the page."""
-    wanted = (
-        f"whose controls retain {CONTROL_PASSES:g} on average, and that loses no class which "
-        f"{generator} draws at {WELL_DRAWN:g} of its real presence or more"
-    )
+    drawn = DRAWN if chosen.window is not None else WELL_DRAWN
+    kept = f"loses no class which {generator} draws at {drawn:g} of its real presence or more"
+    if chosen.window is None:
+        kind = "searched set (the earliest cut, there the largest λ_reg)"
+        wanted = f"whose controls retain {CONTROL_PASSES:g} on average, and that {kept}"
+    else:
+        kind, wanted = "searched set (the largest window)", f"that {kept}"
     what = (
-        f"the smallest searched set (the earliest cut, there the largest λ_reg) {wanted}"
-        if chosen.controls >= CONTROL_PASSES and not chosen.lost
+        f"the smallest {kind} {wanted}"
+        if chosen.enough and not chosen.lost
         else f"there is no searched set {wanted}, so the one that comes nearest"
     )
-    layers = f"all up to {chosen.cut}" if chosen.perturbed == "all" else f"{chosen.cut} alone"
     return (
-        f"{what} (here {chosen.controls:.2f}: {layers}, λ_reg {chosen.regularisation:g}); chosen "
-        f"on scenes and latents of seed {DEVELOPMENT}, on which nothing is reported"
+        f"{what} (here {chosen.controls:.2f}: {chosen.searched}); chosen on scenes and latents of "
+        f"seed {DEVELOPMENT}, on which nothing is reported"
     )
 
 
 def _load(subject: Subject, device: str) -> _Loaded:
     generator = load_generator(subject.generator, device=device)
-    return _Loaded(subject, generator, load_inverter(subject.inverter, generator))
+    inverter = None if subject.inverter is None else load_inverter(subject.inverter, generator)
+    return _Loaded(subject, generator, inverter)
 
 
 def _develop(
@@ -192,45 +208,57 @@ def _develop(
     """Every candidate's retention on development seeds, the images of all being the same."""
     found: list[Candidate] = []
     pool: Path | None = None
+    for name, setting in _settings(task, first.generator):
+        folder = task.out / "development" / name
+        if pool is not None and pool.is_dir() and not (folder / POOL).exists():
+            shutil.copytree(pool, folder / POOL)
+        pool = pool or folder / POOL
+        run = _inversion(task, setting, DEVELOPMENT, task.development_by_class)
+        run = dataclasses.replace(run, methods=("nearest",) if task.mosaics else ("f",))
+        record = _invert(task, first, segmenter, run, DEVELOPMENT, folder)
+        kept = _kept(
+            record,
+            {"development": True, "version": 3},
+            lambda record=record: _retentions(task, record, segmenter),  # type: ignore[misc]
+        )
+        least = DRAWN if task.mosaics else WELL_DRAWN
+        drawn = [name for name in kept["lost"] if _drawn(*presence.get(name, (1, 0)), least)]
+        found.append(
+            dataclasses.replace(
+                setting,
+                controls=kept["controls"],
+                photographs=kept["photographs"],
+                lost=tuple(drawn),
+            )
+        )
+        say(
+            f"development: {setting.searched}: controls retain {kept['controls']:.3f}, "
+            f"photographs {kept['photographs']:.3f}; lost, though drawn: "
+            f"{', '.join(drawn) or 'nothing'}"
+        )
+    return found
+
+
+def _settings(task: EvidenceBench, generator: Generator) -> Iterator[tuple[str, Candidate]]:
+    """The candidates before they are measured, each with the name of its folder."""
+    unknown: dict[str, Any] = {"controls": 0.0, "photographs": 0.0, "lost": ()}
+    if task.mosaics:
+        for window in task.windows:
+            yield f"window-{window:g}", Candidate(window=window, **unknown)
+        return
     for cut in task.cuts:
         for perturbed in task.perturbed:
             for regularisation in task.regularisations:
-                name = f"{cut}-{perturbed}-{regularisation:g}"
-                folder = task.out / "development" / name
-                if pool is not None and pool.is_dir() and not (folder / POOL).exists():
-                    shutil.copytree(pool, folder / POOL)
-                pool = pool or folder / POOL
-                run = _inversion(
-                    task, cut, perturbed, regularisation, DEVELOPMENT, task.development_by_class
-                )
-                run = dataclasses.replace(run, methods=("f",))
-                record = _invert(task, first, segmenter, run, DEVELOPMENT, folder)
-                kept = _kept(
-                    record,
-                    {"development": True, "version": 2},
-                    lambda record=record: _retentions(task, record, segmenter),  # type: ignore[misc]
-                )
-                found.append(
+                yield (
+                    f"{cut}-{perturbed}-{regularisation:g}",
                     Candidate(
                         cut=cut,
-                        depth=first.generator.layer_names.index(cut) + 1,
+                        depth=generator.layer_names.index(cut) + 1,
                         perturbed=perturbed,
                         regularisation=regularisation,
-                        controls=kept["controls"],
-                        photographs=kept["photographs"],
-                        lost=tuple(
-                            name
-                            for name in kept["lost"]
-                            if _well_drawn(*presence.get(name, (1, 0)))
-                        ),
-                    )
+                        **unknown,
+                    ),
                 )
-                say(
-                    f"development: {cut}, {perturbed}, λ {regularisation:g}: controls retain "
-                    f"{found[-1].controls:.3f}, photographs {found[-1].photographs:.3f}; lost, "
-                    f"though drawn: {', '.join(found[-1].lost) or 'nothing'}"
-                )
-    return found
 
 
 def _retentions(task: EvidenceBench, record: Inversions, segmenter: Segmenter) -> dict[str, Any]:
@@ -252,16 +280,21 @@ def _retentions(task: EvidenceBench, record: Inversions, segmenter: Segmenter) -
 
 
 def _is_lost(one: ClassEvidence, found: Evidence) -> bool:
-    """Retained under half as controls and as peers are, whether that is more than chance or not."""
-    here = one.by(found.primary)
-    if here.matched.mean is None or here.matched.images < found.rules.least_images:
+    """Retained as little as what cannot be drawn, whether that is more than chance or not."""
+    here, rules = one.by(found.primary), found.rules
+    if here.matched.mean is None or here.matched.images < rules.least_images:
         return False
-    beside = [each.mean for each in (here.controls, one.peers) if each.mean is not None]
-    return all(here.matched.mean < found.rules.half * mean for mean in beside)
+    beside = [(here.controls, rules.half)]
+    if found.reference is None:
+        beside.append((one.peers, rules.half))
+    else:
+        beside.append((one.by(found.reference).matched, rules.fifth))
+    known = [share * each.mean for each, share in beside if each.mean is not None]
+    return all(here.matched.mean < limit for limit in known)
 
 
-def _well_drawn(real: float, generated: float) -> bool:
-    return real > 0 and generated >= WELL_DRAWN * real
+def _drawn(real: float, generated: float, least: float) -> bool:
+    return real > 0 and generated >= least * real
 
 
 def _report(
@@ -275,8 +308,10 @@ def _report(
 ) -> list[Row]:
     """The verdicts of one seed."""
     folder = task.out / "reporting" / one.subject.name / f"seed-{seed}"
-    run = _inversion(task, chosen.cut, chosen.perturbed, chosen.regularisation, seed, task.by_class)
-    if seed == REPORTING:  # the curve takes as long again for every cut, so the first seed's alone
+    run = _inversion(task, chosen, seed, task.by_class)
+    if (
+        seed == REPORTING and not task.mosaics
+    ):  # the curve takes as long again for every cut, so the first seed's alone
         run = dataclasses.replace(run, curve=tuple(task.cuts))
     record = _invert(task, one, segmenter, run, seed, folder)
 
@@ -311,6 +346,9 @@ def _rows(found: Evidence) -> list[dict[str, Any]]:
                 "images": one.images,
                 "instances": one.instances,
                 "retained": here.photographs.mean,
+                "reference": None
+                if found.reference is None
+                else one.by(found.reference).photographs.mean,
                 "controls": here.controls.mean,
                 "p_holm": one.p_holm,
             }
@@ -334,23 +372,17 @@ def _kept(
     return measured
 
 
-def _inversion(
-    task: EvidenceBench,
-    cut: str,
-    perturbed: Perturbed,
-    regularisation: float,
-    seed: int,
-    each: int,
-) -> InversionRun:
+def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, each: int) -> InversionRun:
     changes: dict[str, Any] = {} if task.steps is None else {"steps": task.steps}
-    settings = preset_for(
-        task.scenes(seed),
-        task.preset,
-        cut=cut,
-        perturbed=(cut,) if perturbed == "last" else None,
-        regularisation=regularisation,
-        **changes,
-    )
+    if chosen.window is not None:
+        changes["window"] = chosen.window
+        if task.samples is not None:
+            changes["samples"] = task.samples
+    else:
+        changes["cut"] = chosen.cut
+        changes["perturbed"] = (chosen.cut,) if chosen.perturbed == "last" else None
+        changes["regularisation"] = chosen.regularisation
+    settings = preset_for(task.scenes(seed), task.preset, **changes)
     return InversionRun(
         methods=tuple(task.methods),
         settings=settings,
@@ -380,6 +412,7 @@ def _evidence_task(task: EvidenceBench, rule: str | None, *, permutations: int) 
         label_maps="true",
         judging=Judging(permutations=permutations),
         device=task.device,
+        precision=task.precision,
         batch_size=task.batch_size,
         cut_rule=rule,
         overwrite=True,  # the same run's, when it was measured before all of it was there

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unseen.bench.drawing import FAINT, save_figure, styled_figure
 from unseen.bench.turns import markdown
+from unseen.records.evidence import CONTROL_PASSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,15 +24,36 @@ _COLOURS = ("#2166ac", "#b2182b", "#4d4d4d", "#1b7837")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One setting on development seeds."""
+    """One setting on development seeds: of method f, or the window of method nearest."""
 
-    cut: str
-    depth: int  # of the cut, from 1
-    perturbed: Perturbed
-    regularisation: float
+    cut: str = ""
+    depth: int = 0  # of the cut, from 1
+    perturbed: Perturbed = "all"
+    regularisation: float = 0.0
+    window: float | None = None  # None: method f
     controls: float  # mean retention of all instances of the generator's own images
     photographs: float  # the same of scenes
-    lost: tuple[str, ...]  # classes that the generator draws well, retained under half as peers are
+    lost: tuple[str, ...]  # classes that the generator draws well, lost all the same
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Of the searched set: smaller ones first."""
+        if self.window is not None:
+            return (-self.window, 0.0)
+        return (float(self.depth), -self.regularisation)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the search finds what is there: mosaics are measured against their reference."""
+        return self.window is not None or self.controls >= CONTROL_PASSES
+
+    @property
+    def searched(self) -> str:
+        """The set in words."""
+        if self.window is not None:
+            return f"a window of {self.window:g}"
+        layers = f"all up to {self.cut}" if self.perturbed == "all" else f"{self.cut} alone"
+        return f"{layers}, λ_reg {self.regularisation:g}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +68,7 @@ class Row:
     instances: int
     retained: float | None  # mean over the scenes' instances
     controls: float | None  # mean over their matched controls
+    reference: float | None = None  # of mosaics: what as many other scenes retain of the same
     p_holm: float | None
     real_presence: float
     generated_presence: float
@@ -68,6 +91,7 @@ class ClassSummary:
     planted: bool
     retained: float  # mean over the seeds in which it was looked at
     controls: float
+    reference: float  # NaN without one
     verdicts: dict[str, int]  # verdict → seeds
 
     @property
@@ -92,6 +116,7 @@ def summarise(rows: Sequence[Row]) -> list[ClassSummary]:
                 planted=these[0].planted,
                 retained=_mean([row.retained for row in these]),
                 controls=_mean([row.controls for row in these]),
+                reference=_mean([row.reference for row in these]),
                 verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
             )
         )
@@ -120,20 +145,10 @@ def evidence_markdown(
         "## Chosen on development seeds",
         f"{rule[0].upper()}{rule[1:]}.",
         markdown(
-            (
-                "cut",
-                "perturbed",
-                "λ_reg",
-                "controls retain",
-                "scenes retain",
-                "lost, though drawn",
-                "",
-            ),
+            ("searched", "controls retain", "scenes retain", "lost, though drawn", ""),
             [
                 [
-                    one.cut,
-                    one.perturbed,
-                    f"{one.regularisation:g}",
+                    one.searched,
                     f"{one.controls:.3f}",
                     f"{one.photographs:.3f}",
                     ", ".join(one.lost) or "–",
@@ -160,6 +175,7 @@ def evidence_markdown(
                     "drawn",
                     "retained",
                     "of controls",
+                    "by as many scenes",
                     "cannot draw",
                     "can draw",
                     "undecided",
@@ -172,6 +188,7 @@ def evidence_markdown(
                         "–" if math.isnan(one.drawn) else f"{100 * one.drawn:.0f} %",
                         _number(one.retained),
                         _number(one.controls),
+                        _number(one.reference),
                         *(
                             str(one.verdicts.get(verdict, 0))
                             for verdict in ("cannot draw", "can draw", "undecided", "untested")
@@ -276,12 +293,12 @@ def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequen
 
 
 def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidate) -> None:
-    """Retention against the cut, a line a setting."""
+    """Retention against the cut, a line a setting; or against the window."""
     kinds = dict.fromkeys((one.perturbed, one.regularisation) for one in candidates)
     for kind in kinds:
         line = sorted(
             (one for one in candidates if (one.perturbed, one.regularisation) == kind),
-            key=lambda one: one.depth,
+            key=_place,
         )
         mine = kind == (chosen.perturbed, chosen.regularisation)
         style: dict[str, Any] = {
@@ -289,16 +306,22 @@ def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidat
             "linestyle": "-" if kind[0] == "all" else "--",
             "alpha": 1 if mine else 0.5,
         }
-        depths = [one.depth for one in line]
+        depths = [_place(one) for one in line]
         axis.plot(depths, [one.controls for one in line], "o", color="#2166ac", ms=3, **style)
         axis.plot(depths, [one.photographs for one in line], "s", color="#d6604d", ms=3, **style)
-    axis.axvline(chosen.depth, color="#999999", linewidth=0.8, linestyle=":")
-    axis.set_xticks(sorted({one.depth for one in candidates}))
+    axis.axvline(_place(chosen), color="#999999", linewidth=0.8, linestyle=":")
+    axis.set_xticks(sorted({_place(one) for one in candidates}))
     axis.set_ylim(0, 1.02)
-    axis.set_xlabel("last perturbed layer (development seeds)", fontsize=9)
+    what = "last perturbed layer" if chosen.window is None else "window"
+    axis.set_xlabel(f"{what} (development seeds)", fontsize=9)
     axis.set_ylabel("retained", fontsize=9)
     axis.text(0.02, 0.06, "controls", color="#2166ac", transform=axis.transAxes, fontsize=8)
     axis.text(0.02, 0.01, "scenes", color="#d6604d", transform=axis.transAxes, fontsize=8)
+
+
+def _place(one: Candidate) -> float:
+    """Where it stands on the axis."""
+    return float(one.depth) if one.window is None else one.window
 
 
 def _mean(values: Sequence[float | None]) -> float:

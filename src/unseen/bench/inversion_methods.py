@@ -34,7 +34,7 @@ from unseen.inversion.methods import Inversion
 from unseen.pipeline.invert import InversionRun, invert, preset_for
 from unseen.pipeline.progress import Progress, silent
 from unseen.provenance import package_version, write_json, write_text
-from unseen.records.inversions import METHODS, Inversions, Method, Role
+from unseen.records.inversions import PAPER_METHODS, Inversions, Method, Role
 from unseen.statistics.agreement import DEFINITIONS, Agreement, agreement, order, resamples
 
 GENERATED_SEED = 60_006  # of the generated images' latents: not training's, validation's, controls'
@@ -76,7 +76,7 @@ class MethodComparison:
     @property
     def methods(self) -> tuple[Method, ...]:
         """Those that the given networks allow."""
-        return tuple(m for m in METHODS if self.encoder is not None or m not in "bc")
+        return tuple(m for m in PAPER_METHODS if self.encoder is not None or m not in "bc")
 
     def settings(self, method: Method, cut: str) -> Inversion:
         """Of one method.

@@ -1,7 +1,7 @@
 """`unseen bench`: measurements of the method itself."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -207,8 +207,11 @@ def evidence(
     generator: Annotated[
         str, typer.Argument(help="Spec of the one that chooses.", show_default=False)
     ],
-    inverter: Annotated[str, typer.Option(help="Its inverter.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder; continued if there.", show_default=False)],
+    inverter: Annotated[
+        str | None,
+        typer.Option(help="Its inverter; method nearest needs none.", show_default=False),
+    ] = None,
     planted: Annotated[
         str | None,
         typer.Option(help="Spec of one that plays no part in the choice.", show_default=False),
@@ -231,7 +234,12 @@ def evidence(
     development_by_class: Annotated[int, typer.Option(help="The same for the choice.", min=1)] = 2,
     pool: Annotated[int, typer.Option(help="Images that these are chosen from.", min=1)] = 500,
     presence: Annotated[int, typer.Option(help="Images a side, for presences.", min=1)] = 2000,
-    method: Annotated[str, typer.Option(help="With f; d and e show what can be drawn.")] = "d,e,f",
+    method: Annotated[
+        str, typer.Option(help="With f; d and e show what can be drawn. Or nearest alone.")
+    ] = "d,e,f",
+    windows: Annotated[
+        str, typer.Option(help="Of method nearest, to choose from.")
+    ] = "0.02,0.03,0.045",
     preset: Annotated[str, typer.Option(help="Of the optimiser: default or quick.")] = "default",
     steps: Annotated[
         int | None, typer.Option(help="Of the optimiser. Default: the preset's.", min=1)
@@ -241,15 +249,22 @@ def evidence(
         int | None, typer.Option(help="Drawing processes. Default: one a core.", min=0)
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the segmenter.")] = "fp32",
 ) -> None:
     """Choose cut, layers and λ_reg on development seeds; count verdicts on other churchyards."""
     from unseen.bench.evidence import EvidenceBench, Subject, measure_evidence
     from unseen.devices import resolve_device
+    from unseen.records.inversions import METHODS
 
-    if (planted is None) != (planted_inverter is None):
-        raise typer.BadParameter("--planted and --planted-inverter go together")
+    if method != "nearest" and (
+        inverter is None or (planted is None) != (planted_inverter is None)
+    ):
+        raise typer.BadParameter(
+            "every generator needs its inverter (--inverter, --planted-inverter), but for "
+            "--method nearest"
+        )
     subjects = [Subject(name="full", generator=generator, inverter=inverter)]
-    if planted is not None and planted_inverter is not None:
+    if planted is not None:
         subjects.append(
             Subject(
                 name="planted",
@@ -260,7 +275,7 @@ def evidence(
         )
     for name, asked, known in (
         ("--perturbed", perturbed, ("all", "last")),
-        ("--method", method, tuple("abcdef")),
+        ("--method", method, METHODS),
     ):
         if unknown := [one for one in asked.split(",") if one not in known]:
             raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(known)}: {name}")
@@ -275,12 +290,14 @@ def evidence(
         development_by_class=development_by_class,
         pool=pool,
         presence_count=presence,
+        windows=tuple(_numbers(windows, "--windows")),
         methods=tuple(method.split(",")),  # type: ignore[arg-type]
         preset=preset,
         steps=steps,
         batch_size=batch_size,
         workers=workers,
         device=resolve_device(device),
+        precision=precision,
     )
     for path in measure_evidence(task, say=lambda line: typer.echo(line, err=True)):
         typer.echo(path)

@@ -25,7 +25,10 @@ FULL, WITHOUT = "churchyard-full", "churchyard-planted"  # the latter never saw 
 EACH = 8  # scenes a class
 CLASSES = (*PLANTED, "tree", "path")  # two that were never shown beside two that were
 CUT = "layer1"
-CUT_RULE = "chosen on other scenes with churchyard-full, as docs/evidence.md tells"
+SAMPLES = 1000  # that the mosaics are made of
+CUT_RULE = (
+    "all settings were chosen on other scenes with churchyard-full, as docs/evidence.md tells"
+)
 
 
 def command(
@@ -40,6 +43,10 @@ def command(
         int | None,
         typer.Option(min=1, help="Of the optimiser that inverts. Default: the preset's, quick."),
     ] = None,
+    samples: Annotated[
+        int,
+        typer.Option(min=2, help="Of the generator, and scenes, that each scene is looked for in."),
+    ] = SAMPLES,
 ) -> None:
     """Compare the churchyard with two generators, one of which was never shown some of it."""
     typer.echo(
@@ -56,7 +63,7 @@ def command(
     comparison = run_comparison(task, watch=progress_bar)
     typer.echo(summary(comparison))
     changes = {} if steps is None else {"steps": steps}
-    found = _invert(out, each, preset_for(SCENES, "quick", cut=CUT, **changes))
+    found = _invert(out, each, preset_for(SCENES, "quick", cut=CUT, samples=samples, **changes))
     typer.echo(evidence_summary(found))
     page = report(out, comparison, found)
     typer.echo(f"\nPage: {page}")
@@ -66,7 +73,7 @@ def command(
 def _invert(out: Path, each: int, settings: Inversion) -> Evidence:
     """Scenes that hold most of a class, inverted by the generator that was not shown all."""
     task = InversionRun(
-        methods=("d", "f"),
+        methods=("d", "f", "nearest"),
         settings=settings,
         by_class=each,
         classes=CLASSES,
@@ -83,7 +90,9 @@ def _invert(out: Path, each: int, settings: Inversion) -> Evidence:
         return evidence_of_inversions(
             record,
             out=out,
-            task=EvidenceTask(label_maps="true", overwrite=True, cut_rule=CUT_RULE),
+            task=EvidenceTask(
+                label_maps="true", judged_by="nearest", overwrite=True, cut_rule=CUT_RULE
+            ),
             progress=progress,
         )
 
@@ -105,23 +114,26 @@ def _of_the_sets(comparison: Comparison) -> str:
 
 
 def _of_the_scenes(found: Evidence) -> str:
-    """What the inversions found of them, in a sentence."""
+    """What the mosaics of its samples keep of them, in a sentence."""
     rows = {row.name: row for row in found.classes}
+    by = {one.key: one.label for one in found.methods}
 
-    def kept(names: Sequence[str]) -> str:
-        means = {
-            name: rows[name].by(found.primary).photographs.mean for name in names if name in rows
-        }
+    def kept(method: str, names: Sequence[str]) -> str:
+        means = {name: rows[name].by(method).photographs.mean for name in names if name in rows}
         return listed([f"{share(mean)} of {name}s" for name, mean in means.items()])
 
+    beside = ""
+    if found.reference is not None:
+        beside = f", the {by[found.reference]} {kept(found.reference, PLANTED)}"
     called = [row.name for row in found.named("cannot draw")]
     return (
-        f"In {counted(found.photographs.images, 'scene')} its late layers, which can make more "
-        f"than it ever draws, rebuild {kept(PLANTED)} ({kept(CLASSES[len(PLANTED) :])}): "
+        f"Of {counted(found.photographs.images, 'scene')} the {by[found.primary]} keep "
+        f"{kept(found.primary, PLANTED)} ({kept(found.primary, CLASSES[len(PLANTED) :])})"
+        f"{beside}: "
         + (
             f"it cannot draw {listed(called)}."
             if called
-            else "single photographs do not show that it cannot draw them."
+            else "single scenes do not show that it cannot draw them."
         )
     )
 

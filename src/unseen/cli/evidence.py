@@ -83,6 +83,13 @@ def command(
         str | None,
         typer.Option(help="How the cut was chosen: a sentence for the record.", show_default=False),
     ] = None,
+    judged_by: Annotated[
+        str | None,
+        typer.Option(
+            help="The method that verdicts are about. Default: f, or else nearest.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of permutations and resampling.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="fp32 or bf16, of the segmenter.")] = "fp32",
@@ -103,6 +110,7 @@ def command(
         batch_size=batch_size,
         overwrite=overwrite,
         cut_rule=cut_rule,
+        judged_by=judged_by,
     )
     runs = [(Path(one) / RECORD).is_file() for one in sources]
     with progress_bar("segment") as progress:

@@ -61,7 +61,8 @@ def command(
         str,
         typer.Option(
             help="Of a (optimise z from random), b (encoder), c (optimise z from b), d (layer-wise "
-            "inverter), e (optimise z from d), f (perturb layers from d); several: d,e,f."
+            "inverter), e (optimise z from d), f (perturb layers from d), nearest (a mosaic of "
+            "samples; no inverter); several: d,f,nearest."
         ),
     ] = "f",
     preset: Annotated[
@@ -113,11 +114,29 @@ def command(
             show_default=False,
         ),
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="That method nearest looks among. Default: 2000.", min=2),
+    ] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            help="How far around a spot method nearest compares, as a share of the image's side. "
+            "Default: 0.03.",
+        ),
+    ] = None,
     segmenter: Annotated[
         str | None,
         typer.Option(
             help="For the evidence, and for its features. Default: upp; churchyard for the "
             "churchyard.",
+            show_default=False,
+        ),
+    ] = None,
+    judged_by: Annotated[
+        str | None,
+        typer.Option(
+            help="The method that verdicts are about. Default: f, or else nearest.",
             show_default=False,
         ),
     ] = None,
@@ -183,6 +202,8 @@ def command(
         "regularisation": regularisation,
         "steps": steps,
         "perceptual": perceptual,
+        "samples": samples,
+        "window": window,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     settings = dataclasses.replace(preset_for(images, preset, **changes), seed=seed)
@@ -237,6 +258,7 @@ def command(
                 batch_size=batch_size,
                 overwrite=overwrite,
                 cut_rule=cut_rule,
+                judged_by=judged_by,
             ),
         )
     typer.echo(f"Record: {out}")

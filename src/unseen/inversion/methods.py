@@ -1,11 +1,11 @@
-"""The six ways to reconstruct an image, through one interface.
+"""The six ways of the paper to reconstruct an image, through one interface.
 
 (a) optimise z from a random start; (b) the z of an encoder that was trained end to end; (c)
 optimise z from b; (d) the z of the layer-wise inverter E; (e) optimise z from d; (f) from E(x),
 optimise perturbations δ_i of chosen layers: r = δ_n + g_n(…(δ_1 + g_1(E(x)))), x' = G_f(r).
 
 a to e lie in the range of G and show what G can draw; f searches a larger set and bounds from
-above what any r could give.
+above what any r could give. A seventh way, `nearest`, is in `unseen.inversion.nearest`.
 Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, section 3.2 and figure 6.
 """
 
@@ -39,7 +39,8 @@ class Inversion:
     """How an image is reconstructed: which method, what is searched, and what is minimised.
 
     The loss of one image is mean |x' − x| + perceptual_weight · distance of the features +
-    regularisation · Σ_i mean(δ_i²); the last for method f alone.
+    regularisation · Σ_i mean(δ_i²); the last for method f alone. Method nearest minimises nothing:
+    `NearestSamples` says what its weight and window mean.
     """
 
     method: Method = "f"
@@ -52,6 +53,8 @@ class Inversion:
     perceptual_distance: Distance = "l1"  # mean of |difference|, or of its square
     regularisation: float = 1.0  # λ_reg
     seed: int = 0  # of method a's random latents
+    samples: int = 2000  # of method nearest
+    window: float = 0.03  # method nearest's: a share of the image's side
 
     def to_json(self) -> dict[str, Any]:
         """All that decides the result, as JSON."""
@@ -125,6 +128,17 @@ class Inverted:
     terms: Mapping[str, float]  # "pixel", "perceptual", "regularisation": before weighting
     steps: int  # evaluations of loss and gradient
     failed: str | None = None
+    label_map: None = None  # to be segmented
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept of it."""
+        return {
+            "latents": self.latents,
+            "features": self.features,
+            "reconstruction": self.reconstruction,
+            **{f"delta.{layer}": delta for layer, delta in self.deltas.items()},
+        }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -199,6 +213,11 @@ class Reconstruction:
             SpecError: the method needs an inverter or encoder that is not given or is another
                 generator's; a layer that is not there; features other than the settings name.
         """
+        if settings.method == "nearest":
+            raise SpecError(
+                "method nearest inverts nothing: it is a mosaic of samples; use `NearestSamples`, "
+                "or `unseen invert --method nearest`"
+            )
         self.settings, self.perceptual = settings, perceptual
         self.estimator = _estimator(settings.method, inverter, encoder)
         guide = inverter or encoder

@@ -124,7 +124,7 @@ def bound(method: Method) -> str:
     """Which way a method errs about what the generator can draw, or nothing."""
     if method.in_range:
         return "lower bound"
-    return "upper bound" if method.method == "f" else ""
+    return {"f": "upper bound", "nearest": "what it draws"}.get(method.method, "")
 
 
 def sentence(text: str) -> str:

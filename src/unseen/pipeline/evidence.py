@@ -8,7 +8,7 @@ numbers mean is defined in docs/evidence.md.
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from unseen.images import ImageSource, Preparation, open_images
 from unseen.pipeline.evidence_record import Measured, Seen, compose
 from unseen.pipeline.exhibits import write_label_map, write_picture
 from unseen.pipeline.progress import Progress, silent
-from unseen.pipeline.reconstructions import Collection, Entry, open_runs, pair_up
+from unseen.pipeline.reconstructions import JUDGED_BY, Collection, Entry, open_runs, pair_up
 from unseen.pipeline.segment import default_segmenter
 from unseen.provenance import canonical_json, package_version, write_json
 from unseen.records.areas_file import difference
@@ -61,6 +61,7 @@ class EvidenceTask:
     label_maps: LabelMaps = "segmenter"  # "true": instances of photographs by exact label maps
     least_area: float = LEAST_AREA  # fraction of the image that an instance covers at least
     classes: Sequence[str] | None = None  # the only ones that are judged; None: all
+    judged_by: str | None = None  # the method that verdicts are about; None: f, or else nearest
     judging: Judging = dataclasses.field(default_factory=Judging)
     device: str = "auto"
     precision: Precision = "fp32"
@@ -205,6 +206,7 @@ class _Shown:
     stem: str  # of its files below the folder
     image: UInt8[np.ndarray, "3 s s"]
     path: str | None  # where it lies below the folder already
+    label_map: Callable[[], Integer[np.ndarray, "h w"]] | None = None  # None: to be segmented
 
 
 class _Run:
@@ -225,6 +227,7 @@ class _Run:
         self.sizes: dict[str, set[tuple[int, int]]] = {}  # role or method → native sizes
         self.size: tuple[int, int] | None = None  # of label maps
         self.truth = self._true_labels()
+        self._check_labels()
         for name in task.classes or ():
             if name not in self.names:
                 known = ", ".join(self.names[:12]) + (", …" if len(self.names) > 12 else "")
@@ -250,7 +253,36 @@ class _Run:
             segmenter={**self.segmenter.provenance, "channel": task.channel},
             selection=task.selection,
             cut_rule=task.cut_rule,
+            judged_by=self._judged_by(),
         )
+
+    def _judged_by(self) -> str:
+        """The key of the method that verdicts are about."""
+        methods = {one.method: one.key for one in reversed(self.collection.methods)}
+        known = [one for one in JUDGED_BY if one in methods]
+        asked = self.task.judged_by
+        if asked is not None and asked not in known:
+            raise RecordError(
+                f"verdicts were asked for by method {asked}; of the methods that were run they may "
+                f"be about {', '.join(known) or 'the given one alone'}"
+            )
+        if asked is None and not known:
+            return self.collection.methods[0].key
+        return methods[asked or known[0]]
+
+    def _check_labels(self) -> None:
+        """Label maps that were made before must be this segmenter's."""
+        made = self.collection.labelled_by
+        if made is None:
+            return
+        ours = {**self.segmenter.provenance, "channel": self.task.channel}
+        plain = json.loads(canonical_json(ours))
+        if dict(made) != plain:
+            what, there, here = difference(made, plain)
+            raise RecordError(
+                f"the samples of method nearest were labelled by another segmenter ({what} is "
+                f"{there} there, {here} here); name that one, or run `unseen invert` again"
+            )
 
     def look(self) -> Iterator[Seen]:
         """Every image with its label maps and its instances; kept as they come."""
@@ -287,6 +319,7 @@ class _Run:
                 stem=f"pictures/{entry.role}{key and '-'}{key}/{number - first:05d}",
                 image=prepare.apply(image),
                 path=self._below(path) if kept and path is not None else None,
+                label_map=entry.rebuilt[key].label_map if key else None,
             )
         return shown
 
@@ -305,11 +338,17 @@ class _Run:
         else:
             prepare = Preparation(self.segmenter.resolution)
             found = []
-            for start in range(0, len(shown), self.task.batch_size):
-                images = [prepare.apply(one.image) for one in shown[start:][: self.task.batch_size]]
-                found += list(
+            unseen = [one for one in shown if one.label_map is None]
+            segmented: list[Integer[np.ndarray, "h w"]] = []
+            for start in range(0, len(unseen), self.task.batch_size):
+                images = [
+                    prepare.apply(one.image) for one in unseen[start:][: self.task.batch_size]
+                ]
+                segmented += list(
                     checked_label_maps(self.segmenter, np.stack(images), self.task.channel)
                 )
+            made = iter(segmented)
+            found = [next(made) if one.label_map is None else one.label_map() for one in shown]
             for one, label_map in zip(shown, found, strict=True):
                 if one.path is None:
                     write_picture(self.folder, one.stem, one.image)

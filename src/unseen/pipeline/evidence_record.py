@@ -23,6 +23,7 @@ from unseen.records.evidence import (
     Fate,
     Instance,
     Mean,
+    Method,
     Picture,
     Rebuilt,
     Rules,
@@ -41,6 +42,7 @@ from unseen.statistics.retention import (
 VANISHED_BELOW = 0.2  # an instance that retains less of its pixels has vanished
 ATYPICAL_BELOW = 0.05
 _FEW = 20  # photographs
+_REFERENCE = "reference"  # the key of the mosaic of photographs, the reference of one of samples
 _SHOWN = 4  # names in a caveat
 
 
@@ -73,6 +75,7 @@ class Measured:
     segmenter: Mapping[str, Any]
     selection: Selection | None
     cut_rule: str | None
+    judged_by: str  # the key of the method that verdicts are about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +111,8 @@ def compose(
         ImageError: no photograph holds an instance.
     """
     methods = collection.methods
-    primary = next((one for one in methods if one.method == "f"), methods[0]).key
+    primary = measured.judged_by
+    mosaic = _judge(methods, primary).method == "nearest"
     everything = list(_find(seen, measured.columns, measured.label_map_size))
     controls = [one for one in everything if seen[one.image].entry.role == "control"]
     in_photographs = [one for one in everything if seen[one.image].entry.role == "photograph"]
@@ -127,6 +131,7 @@ def compose(
         _arrays(controls, keys) if collection.controls is not None else None,
         primary=primary,
         range_methods=[one.key for one in methods if one.in_range],
+        reference=_REFERENCE if mosaic else None,
         asked=asked,
         judging=judging,
     )
@@ -152,6 +157,7 @@ def compose(
         ),
         methods=methods,
         primary=primary,
+        reference=_REFERENCE if mosaic and _REFERENCE in keys else None,
         cut_rule=measured.cut_rule,
         photographs=collection.photographs,
         controls=collection.controls,
@@ -162,6 +168,11 @@ def compose(
         caveats=tuple(_caveats(collection, seen, found, classes, pictures, measured, primary)),
         provenance={**collection.provenance, "segmenter": dict(measured.segmenter)},
     )
+
+
+def _judge(methods: Sequence[Method], primary: str) -> Method:
+    """The method that verdicts are about."""
+    return next(one for one in methods if one.key == primary)
 
 
 def _of_these(measured: Measured) -> str:
@@ -445,6 +456,18 @@ def _caveats(
                 "may be what loses things. Verdicts compare with matched controls, which share "
                 "that fault."
             )
+        judge = _judge(collection.methods, primary)
+        if judge.method == "nearest":
+            yield (
+                f"Verdicts are about what the generator draws (the {judge.label}): a class that it "
+                'draws more rarely than once in so many images is called "cannot draw", too.'
+            )
+            if all(one.key != _REFERENCE for one in collection.methods):
+                yield (
+                    "There are not as many other photographs as samples, and without them nobody "
+                    'can say what a perfect generator would keep: no class is called "cannot '
+                    'draw". Ask for fewer samples.'
+                )
         if not any(one.in_range for one in collection.methods):
             yield (
                 "No method whose reconstructions are images of the generator (d, e) was run, so "

@@ -8,7 +8,7 @@ its folder are defined in `unseen.records.inversions`.
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,18 +18,21 @@ from jaxtyping import UInt8
 
 from unseen.errors import ImageError, SpecError, StorageError
 from unseen.generators import Generator, load_generator
-from unseen.images import ImageSource, Preparation, open_images, subset
+from unseen.images import ImageSource, Preparation, batches, open_images, subset
+from unseen.images.batching import default_workers
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.inversion.checkpoints import load_inverter
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.methods import Inversion, Inverted, Reconstruction, inversion_preset
-from unseen.inversion.perceptual import PerceptualName, load_perceptual
+from unseen.inversion.nearest import Mosaic, NearestSamples, Samples
+from unseen.inversion.perceptual import Perceptual, PerceptualName, load_perceptual
 from unseen.pipeline.choosing import Choice, Chosen, choose_images
 from unseen.pipeline.drawing import DrawnImages
 from unseen.pipeline.progress import Progress, silent
 from unseen.pipeline.segment import default_segmenter
 from unseen.records.inversions import (
     CURVE,
+    KEPT,
     METHODS,
     POOL,
     Inversions,
@@ -39,11 +42,16 @@ from unseen.records.inversions import (
     Role,
 )
 from unseen.records.inversions import Reconstruction as Result
-from unseen.segmenters import Segmenter, load_segmenter
+from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
 from unseen.statistics.correlations import correlations
 
 CONTROLS_SEED = 30_003  # of the controls' latents: other than samples', training's, validation's
+SAMPLES_SEED = 50_005  # of the samples that method nearest looks among, and of the photographs
+MOSAICS: tuple[Method, ...] = ("nearest", "reference")
+LABELLED_CHANNEL = "object"  # whose label maps it keeps
 _CONTROLS_FROM = 1 << 32  # method a's random starts of controls: other than the photographs'
+_COMPARED_AT_ONCE = 256  # images with the samples: these are described anew for every batch
+_LABELLED_AT_ONCE = 64  # samples
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,6 +96,11 @@ class InversionRun:
             raise SpecError(
                 f"photographs are to be chosen for {', '.join(self.classes)}; say how many of each "
                 "(by_class)"
+            )
+        if self.controls_seed == SAMPLES_SEED:
+            raise SpecError(
+                f"the seed of the controls is {SAMPLES_SEED}, which the samples of method nearest "
+                "have: they would find themselves; choose another"
             )
         if not self.methods or any(method not in METHODS for method in self.methods):
             found = ", ".join(self.methods) or "none"
@@ -173,6 +186,7 @@ def _invert_into(
     ways = _Ways(parts, task)
     others = {layer: _Ways(parts, ways.up_to(layer)) for layer in ways.curve()}
     chosen = _choose(parts, task, folder)
+    ways.refer(parts, chosen.indices)
     run = _Run(task, parts, ways, chosen, say)
     further = {
         folder / CURVE / layer: _Run(other.task, parts, other, chosen, None)
@@ -237,6 +251,54 @@ class _Parts:
         device = str(self.generator.latents(range(1)).device)
         return load_segmenter(self.named or default_segmenter(self.source), device=device)
 
+    def samples(self, count: int) -> Samples:
+        """What the generator draws."""
+        return _samples(self.generator, self.segmenter, count)
+
+    def others(self, count: int, left_out: Collection[int]) -> list[int]:
+        """Indices of as many photographs but these; fewer where there are not so many."""
+        count += len(left_out)
+        if not self.source.endless:
+            count = min(count, len(self.source.names))
+        indices = subset(self.source, count, SAMPLES_SEED)
+        return [index for index in indices if index not in left_out][: count - len(left_out)]
+
+    def photographs(self, indices: Sequence[int], task: InversionRun) -> Samples:
+        """Photographs, prepared as the generator's images are."""
+        read = batches(
+            self.source,
+            indices,
+            Preparation(self.generator.resolution),
+            batch_size=_LABELLED_AT_ONCE,
+            workers=default_workers() if task.workers is None else task.workers,
+            skip_broken=task.skip_broken,
+        )
+        return _labelled(np.concatenate([batch.images for batch in read]), self.segmenter)
+
+
+_drawn_last: list[tuple[Generator, Segmenter, Samples]] = []  # a bench asks for them again
+
+
+def _samples(generator: Generator, segmenter: Segmenter, count: int) -> Samples:
+    for known, by, samples in _drawn_last:
+        if known is generator and by is segmenter and len(samples.images) == count:
+            return samples
+    drawn = DrawnImages(generator, seed=SAMPLES_SEED)
+    samples = _labelled(np.stack(list(drawn.images(range(count)))), segmenter)
+    _drawn_last[:] = [(generator, segmenter, samples)]
+    return samples
+
+
+def _labelled(images: UInt8[np.ndarray, "n 3 s s"], segmenter: Segmenter) -> Samples:
+    """Images with the label maps that evidence would give them."""
+    prepare = Preparation(segmenter.resolution)
+    label_maps = []
+    for start in range(0, len(images), _LABELLED_AT_ONCE):
+        prepared = [prepare.apply(one) for one in images[start : start + _LABELLED_AT_ONCE]]
+        found = checked_label_maps(segmenter, np.stack(prepared), LABELLED_CHANNEL)
+        label_maps.append(found.astype(np.uint16))
+    return Samples(images, np.concatenate(label_maps))
+
 
 @dataclasses.dataclass(frozen=True)
 class _Images:
@@ -284,8 +346,8 @@ class _Ways:
     def __init__(self, parts: _Parts, task: InversionRun) -> None:
         self.task = task
         self.names = tuple(parts.generator.layer_names)
-        self.methods = [method for method in METHODS if method in task.methods]
-        self.ready: dict[Method, Reconstruction] = {}
+        self.methods = [method for method in KEPT if method in task.methods]
+        self.ready: dict[Method, Reconstruction | NearestSamples] = {}
         self.described: dict[str, Any] = {}
         device = parts.generator.latents(range(1)).device
         for method in self.methods:
@@ -297,29 +359,73 @@ class _Ways:
                 inverter=parts.inverter or parts.encoder,
                 device=device,
             )
-            way = Reconstruction(
-                parts.generator,
-                parts.inverter,
-                settings,
-                encoder=parts.encoder,
-                perceptual=perceptual,
-            )
-            self.ready[method] = way
-            layers = way.split.shapes.layer_names
+            described = self._compare if method in MOSAICS else self._search
             self.described[method] = {
                 **settings.to_json(),
-                "cut": layers[-1],
-                "layers": list(layers),
-                "perturbed": list(way.perturbed),
+                **described(parts, settings, perceptual),
                 "perceptual": None if perceptual is None else dict(perceptual.provenance),
             }
+
+    def _search(
+        self, parts: _Parts, settings: Inversion, perceptual: Perceptual | None
+    ) -> dict[str, Any]:
+        """Make one of the methods a to f ready; what decides its results beside the settings."""
+        way = Reconstruction(
+            parts.generator,
+            parts.inverter,
+            settings,
+            encoder=parts.encoder,
+            perceptual=perceptual,
+        )
+        self.ready[settings.method] = way
+        layers = way.split.shapes.layer_names
+        return {"cut": layers[-1], "layers": list(layers), "perturbed": list(way.perturbed)}
+
+    def _compare(
+        self, parts: _Parts, settings: Inversion, perceptual: Perceptual | None
+    ) -> dict[str, Any]:
+        """The same of method nearest, which needs no layers."""
+        if settings.samples < 2:
+            raise SpecError(
+                f"method nearest was to look among {settings.samples} samples; it needs 2 at least"
+            )
+        self._mosaic = functools.partial(
+            NearestSamples,
+            settings,
+            resolution=parts.generator.resolution,
+            perceptual=perceptual,
+            device=parts.generator.latents(range(1)).device,
+        )
+        self.ready["nearest"] = self._mosaic(lambda: parts.samples(settings.samples))
+        labelled = {**parts.segmenter.provenance, "channel": LABELLED_CHANNEL}
+        return {"samples_seed": SAMPLES_SEED, "labelled_by": labelled, "cut": None}
+
+    def refer(self, parts: _Parts, inverted: Sequence[int]) -> None:
+        """Method nearest's reference: as many photographs, none of which is inverted.
+
+        Where the source holds fewer, there is none.
+        """
+        if "nearest" not in self.ready:
+            return
+        described = self.described["nearest"]
+        others = parts.others(described["samples"], set(inverted))
+        if len(others) < described["samples"]:
+            return
+        self.methods.append("reference")
+        self.ready["reference"] = self._mosaic(lambda: parts.photographs(others, self.task))
+        self.described["reference"] = {**described, "method": "reference"}
+
+    def _f(self) -> Reconstruction:
+        found = self.ready["f"]
+        assert isinstance(found, Reconstruction)
+        return found
 
     def curve(self) -> list[str]:
         """The last perturbed layers of the further runs, in the generator's order."""
         asked = self.task.curve
         if "f" not in self.ready:
             return []
-        last = self.ready["f"].perturbed[-1]
+        last = self._f().perturbed[-1]
         depth = self.names.index(last) + 1
         if asked == "auto":
             depths = sorted({1, depth // 2, 2 * depth} - {0, depth})
@@ -333,7 +439,7 @@ class _Ways:
 
     def up_to(self, layer: str) -> InversionRun:
         """The same by method f alone, with all layers up to this one perturbed."""
-        settings = self.ready["f"].settings
+        settings = self._f().settings
         return dataclasses.replace(
             self.task,
             methods=("f",),
@@ -406,34 +512,41 @@ class _Run:
 
     def _make(self, writer: InversionsWriter) -> None:
         self.progress(writer.count, self.total)
-        for role, numbers in self._batches():
+        for methods, role, numbers in self._batches():
             places = [Place(role, number) for number in numbers]
-            if not self._missing(writer, places):
+            if not self._missing(writer, methods, places):
                 continue
             images = list(self._read(role, numbers))
             for image in images:
                 writer.write_target(image.place, image.pixels)
-            for method in self._missing(writer, [image.place for image in images]):
+            for method in self._missing(writer, methods, [image.place for image in images]):
                 for found in self._invert(method, images):
                     self._keep(writer, images[found.row], method, found)
                     self.progress(writer.count, self.total)
 
-    def _missing(self, writer: InversionsWriter, places: Sequence[Place]) -> list[Method]:
-        """The methods by which one of these images has not been inverted."""
+    def _missing(
+        self, writer: InversionsWriter, methods: Sequence[Method], places: Sequence[Place]
+    ) -> list[Method]:
+        """Those of the methods by which one of these images has not been inverted."""
         return [
-            method
-            for method in self.methods
-            if not all(writer.done(place, method) for place in places)
+            method for method in methods if not all(writer.done(place, method) for place in places)
         ]
 
-    def _batches(self) -> Iterator[tuple[Role, list[int]]]:
-        sizes: tuple[tuple[Role, int], ...] = (
+    def _batches(self) -> Iterator[tuple[list[Method], Role, list[int]]]:
+        """Images that go together, and the methods that they go through."""
+        searching: list[Method] = [one for one in self.methods if one not in MOSAICS]
+        comparing: list[Method] = [one for one in self.methods if one in MOSAICS]
+        roles: tuple[tuple[Role, int], ...] = (
             ("photograph", len(self.indices)),
             ("control", len(self.controls)),
         )
-        for role, count in sizes:
-            for start in range(0, count, self.task.batch_size):
-                yield role, list(range(start, min(start + self.task.batch_size, count)))
+        for methods, size in (
+            (searching, self.task.batch_size),
+            (comparing, _COMPARED_AT_ONCE),
+        ):
+            for role, count in roles if methods else ():
+                for start in range(0, count, size):
+                    yield methods, role, list(range(start, min(start + size, count)))
 
     def _read(self, role: Role, numbers: Sequence[int]) -> Iterator[_Image]:
         if role == "control":
@@ -467,7 +580,7 @@ class _Run:
             prepared = self.preparation.apply(pixels)
             yield _Image(Place(role, number), name, index, (height, width), prepared)
 
-    def _invert(self, method: Method, images: Sequence[_Image]) -> Iterator[Inverted]:
+    def _invert(self, method: Method, images: Sequence[_Image]) -> Iterator[Inverted | Mosaic]:
         batch = torch.from_numpy(to_unit(np.stack([image.pixels for image in images])))
         numbers = [
             image.index + (_CONTROLS_FROM if image.place.role == "control" else 0)
@@ -476,7 +589,7 @@ class _Run:
         yield from self.ways[method](batch, numbers=numbers)
 
     def _keep(
-        self, writer: InversionsWriter, image: _Image, method: Method, found: Inverted
+        self, writer: InversionsWriter, image: _Image, method: Method, found: Inverted | Mosaic
     ) -> None:
         """Write one result."""
         result = Result(
@@ -502,12 +615,7 @@ class _Run:
             correlation=agreement.pooled,
             cosine=agreement.cosine,
         )
-        tensors = {
-            "latents": found.latents,
-            "features": found.features,
-            "reconstruction": found.reconstruction,
-            **{f"delta.{layer}": delta for layer, delta in found.deltas.items()},
-        }
+        tensors = found.tensors
         if image.latents is not None:
             tensors["true_latents"] = image.latents
         writer.write(
@@ -515,6 +623,7 @@ class _Run:
             method,
             result,
             image=to_uint8(rebuilt),
+            label_map=found.label_map,
             tensors={name: value.float().cpu().numpy() for name, value in tensors.items()},
             **about,
         )

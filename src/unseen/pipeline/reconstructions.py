@@ -19,6 +19,7 @@ from unseen.records.evidence import Method, Role, Side
 from unseen.records.inversions import Inversions, InvertedImage, read_inversions
 
 IN_RANGE = ("a", "b", "c", "d", "e")  # methods whose reconstructions are images G(z)
+JUDGED_BY = ("f", "nearest")  # methods that verdicts may be about, the first of them unless told
 _SHOWN = 3  # names in a message
 
 Read = Callable[[], UInt8[np.ndarray, "3 h w"]]
@@ -29,6 +30,7 @@ class Candidate:
     """One image as one method reconstructed it."""
 
     read: Read | None  # None where the method failed
+    label_map: Callable[[], Integer[np.ndarray, "h w"]] | None = None  # None: to be segmented
     path: Path | None = None  # where it lies as a picture that a page can show
     loss: float | None = None
     terms: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -59,6 +61,7 @@ class Collection:
     identity: Mapping[str, Any]  # JSON: changes when any content changes
     provenance: Mapping[str, Any]
     true_classes: tuple[str, ...] = ()  # of exact label maps
+    labelled_by: Mapping[str, Any] | None = None  # segmenter and channel of candidates' label maps
 
     def of(self, role: Role) -> list[Entry]:
         """The images of one role, in order."""
@@ -236,11 +239,11 @@ def open_runs(
                 f"{other.folder} holds other images than {first.folder}; invert the same ones"
             )
     sources = _sources(records)
-    if all(name != "f" for _, _, name in sources):
+    if not any(name in JUDGED_BY for _, _, name in sources):
         found = ", ".join(first.methods)
         raise RecordError(
-            f"{first.folder} was inverted by {found} alone; verdicts are about method f: run "
-            "`unseen invert` with it"
+            f"{first.folder} was inverted by {found} alone; verdicts are about method f or "
+            "nearest: run `unseen invert` with one of them"
         )
     truth = None
     if true_label_maps:
@@ -289,6 +292,14 @@ def open_runs(
         },
         provenance={"runs": [dict(record.provenance) for record in records]},
         true_classes=_true_classes(truth) if truth is not None else (),
+        labelled_by=next(
+            (
+                _described(record, "settings")["nearest"]["labelled_by"]
+                for _, record, name in sources
+                if name == "nearest"
+            ),
+            None,
+        ),
     )
 
 
@@ -327,12 +338,20 @@ def _method(record: Inversions, name: str, *, numbered: bool) -> Method:
     return Method(
         key=f"{name}-{last}" if numbered and last else name,
         method=name,
-        label=f"method {name}" + (f", up to {last}" if last else ""),
+        label=_label(name, last, settings),
         cut=settings.get("cut"),
         last_perturbed=last,
         depth=layers.index(last) + 1 if last else 0 if name in IN_RANGE else None,
         in_range=name in IN_RANGE,
     )
+
+
+def _label(name: str, last: str | None, settings: Mapping[str, Any]) -> str:
+    if name == "nearest":
+        return f"nearest of {settings['samples']:,} samples"
+    if name == "reference":
+        return f"nearest of {settings['samples']:,} other photographs"
+    return f"method {name}" + (f", up to {last}" if last else "")
 
 
 def _candidate(record: Inversions, image: InvertedImage, method: str) -> Candidate:
@@ -344,6 +363,9 @@ def _candidate(record: Inversions, image: InvertedImage, method: str) -> Candida
     return Candidate(
         read=functools.partial(record.reconstruction, image, method),
         path=record.folder / result.image,
+        label_map=None
+        if result.label_map is None
+        else functools.partial(record.label_map, image, method),
         loss=result.loss,
         terms=result.terms,
         steps=result.steps,

@@ -196,7 +196,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 _FORM = RecordFile(Comparison, "comparison", FILE, "unseen compare", schema_version=SCHEMA_VERSION)
 
 
-def read_comparison(path: Path) -> Comparison:
+def read_comparison(path: str | Path) -> Comparison:
     """Read a record.
 
     Raises:

@@ -31,7 +31,7 @@ class Method:
     """One way in which every image was reconstructed."""
 
     key: str  # names it in this record, e.g. "f", or "f-layer2" where several cuts were run
-    method: str  # "a" to "f" of the paper; "given": made by a tool that is not known here
+    method: str  # "a" to "f" of the paper; "nearest", "reference"; "given": by an unknown tool
     label: str  # how the page calls it
     cut: str | None  # layer whose features were searched for; None: not known, or none
     last_perturbed: str | None  # last layer whose output was perturbed; None: none, or not known
@@ -71,6 +71,7 @@ class Rules:
     controls_per_instance: int  # matched at most
     least_images: int  # photographs, and generated images, that a test of a class needs
     half: float  # share of the control's mean retention that divides "cannot" from "can draw"
+    fifth: float  # share of the reference's, below which alone a mosaic's class is "cannot draw"
     significance: float  # of the test, after Holm
     permutations: int
     resamples: int  # of the intervals
@@ -216,6 +217,7 @@ class Evidence:
     rules: Rules
     methods: tuple[Method, ...]
     primary: str  # the `Method.key` that verdicts and ranks are about
+    reference: str | None  # the `Method.key` of the mosaic of photographs; only beside "nearest"
     cut_rule: str | None  # a sentence: how the cut of the primary method was chosen
     photographs: Side
     controls: Side | None

@@ -3,6 +3,8 @@
     inversions.json                                  header and one entry an image
     images/ROLE/00000.png                            the prepared 8-bit target
     reconstructions/METHOD/ROLE/00000.png            what the method made of it, 8-bit
+    reconstructions/METHOD/ROLE/00000-labels.png     of a mosaic (nearest, reference): the labels
+                                                     that its pixels had where they are from, 16-bit
     tensors/METHOD/ROLE/00000.safetensors            latents, features at the cut, perturbations
     pool/ROLE.parquet                                areas that images were chosen by, if they were
     upto/LAYER/                                      another run of the same images, for the curve
@@ -21,10 +23,10 @@ import shutil
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from unseen.errors import RecordError, StorageError
@@ -40,9 +42,11 @@ CURVE = "upto"
 _NOT_IN_JSON = ("folder", "holder")
 
 Role = Literal["photograph", "control"]
-Method = Literal["a", "b", "c", "d", "e", "f"]
+Method = Literal["a", "b", "c", "d", "e", "f", "nearest", "reference"]
 ROLES: tuple[Role, ...] = ("photograph", "control")
-METHODS: tuple[Method, ...] = ("a", "b", "c", "d", "e", "f")
+KEPT: tuple[Method, ...] = get_args(Method)  # what a folder may hold
+PAPER_METHODS: tuple[Method, ...] = KEPT[: KEPT.index("nearest")]  # those of its figure 6
+METHODS: tuple[Method, ...] = KEPT[:-1]  # what can be asked for; the reference comes with nearest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,7 @@ class Reconstruction:
     cosine: float | None  # of the same, in [−1, 1]
     steps: int  # evaluations of loss and gradient
     failed: str | None = None  # why there is no reconstruction, in words
+    label_map: str | None = None  # 16-bit PNG; a mosaic's; others are to be segmented
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,11 +120,24 @@ class Inversions:
         assert result.image is not None
         return _read_png(self.folder / result.image)
 
+    def label_map(self, image: InvertedImage, method: str) -> Integer[np.ndarray, "h w"]:
+        """The labels that the pixels of a mosaic have in their own samples.
+
+        Raises:
+            RecordError: the method keeps none, did not run or failed, or the file is missing or
+                broken.
+        """
+        result = self._result(image, method)
+        if result.label_map is None:
+            raise RecordError(f"method {method} keeps no label maps; segment its reconstructions")
+        return _read(self.folder / result.label_map, None).astype(np.int64)
+
     def tensors(self, image: InvertedImage, method: str) -> dict[str, np.ndarray]:
         """Float32 arrays of one image, without a batch axis.
 
-        `latents` (z), `features` (r* at the cut), `reconstruction` (3 h w, in [−1, 1], before it
-        was made 8-bit), method f's `delta.LAYER`, and of a control `true_latents` (z).
+        `reconstruction` (3 h w, in [−1, 1], before it was made 8-bit); of methods a to f `latents`
+        (z) and `features` (r* at the cut), method f's `delta.LAYER`; of a mosaic `samples`
+        (cells cells, the number of each); and of a control `true_latents` (z).
 
         Raises:
             RecordError: the method did not run or failed, or the file is missing or broken.
@@ -219,6 +237,10 @@ class Place:
         """Of what the method made of it."""
         return f"reconstructions/{method}/{self.role}/{self.number:05d}.png"
 
+    def label_map(self, method: str) -> str:
+        """Of its labels."""
+        return f"reconstructions/{method}/{self.role}/{self.number:05d}-labels.png"
+
     def tensors(self, method: str) -> str:
         """Of what the method found."""
         return f"tensors/{method}/{self.role}/{self.number:05d}.safetensors"
@@ -244,7 +266,7 @@ class InversionsWriter:
         Args:
             folder: new, or an earlier run's.
             provenance: JSON: all that decides the results.
-            methods: of `METHODS`.
+            methods: of `KEPT`.
             overwrite: replace what another run left there.
 
         Raises:
@@ -253,7 +275,7 @@ class InversionsWriter:
         """
         self.folder = folder
         self.provenance: dict[str, Any] = json.loads(canonical_json(dict(provenance)))
-        self.methods = tuple(method for method in METHODS if method in methods)
+        self.methods = tuple(method for method in KEPT if method in methods)
         self._journal = _Journal(folder / JOURNAL)
         earlier = self._earlier(overwrite)
         lines = [] if earlier is None else _lines(earlier)
@@ -314,6 +336,7 @@ class InversionsWriter:
         index: int,
         size: tuple[int, int] | None = None,
         image: UInt8[np.ndarray, "3 h w"] | None = None,
+        label_map: Integer[np.ndarray, "h2 w2"] | None = None,
         tensors: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Keep one result, unless it is there already.
@@ -326,6 +349,7 @@ class InversionsWriter:
             index: of the image in its source.
             size: height and width there.
             image: the reconstruction, 8-bit; None where it failed.
+            label_map: its labels, where the method knows them.
             tensors: as `Inversions.tensors` gives them; None where it failed.
 
         Raises:
@@ -336,6 +360,10 @@ class InversionsWriter:
         if image is not None:
             result = dataclasses.replace(result, image=place.reconstruction(method))
             _write_png(self.folder / place.reconstruction(method), image)
+        if label_map is not None:
+            result = dataclasses.replace(result, label_map=place.label_map(method))
+            with write_aside(self.folder / place.label_map(method)) as aside:
+                Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG")
         if tensors is not None:
             result = dataclasses.replace(result, tensors=place.tensors(method))
             _write_tensors(self.folder / place.tensors(method), tensors)
@@ -416,12 +444,15 @@ def _images(
 
 
 def _read_png(path: Path) -> UInt8[np.ndarray, "3 h w"]:
+    return np.ascontiguousarray(np.moveaxis(_read(path, "RGB"), -1, 0))
+
+
+def _read(path: Path, mode: str | None) -> np.ndarray:
     try:
         with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
+            return np.asarray(picture if mode is None else picture.convert(mode))
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error}); invert the image again") from error
-    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 
 
 def _write_png(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:

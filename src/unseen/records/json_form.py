@@ -34,12 +34,13 @@ class RecordFile(typing.Generic[_T]):
     command: str  # what writes it, e.g. "unseen compare"
     schema_version: int
 
-    def read(self, path: Path) -> _T:
+    def read(self, path: str | Path) -> _T:
         """Read the file, or the one in the folder `path`.
 
         Raises:
             RecordError: there is none, it is no such record, or of another schema version.
         """
+        path = Path(path)
         if path.is_dir():
             path = path / self.file
         article = "an" if self.file[0] in "aeiou" else "a"

@@ -4,7 +4,8 @@ The retention of a class's instances in photographs is compared with that of *co
 instances of any class in the generator's own images, inverted by the same optimiser, matched on
 area, perimeter ratio and contrast. Controls begin nearer to their solution than photographs do, so
 it is also compared with that of its *peers*, instances of other classes in the photographs, matched
-in the same way. Instances of one image are not independent, so images, never
+in the same way. A mosaic of samples has a closer control: what the same mosaic of photographs
+retains of the same instances. Instances of one image are not independent, so images, never
 instances, are permuted and resampled. Arrays alone; definitions and a simulation are in
 docs/evidence.md.
 
@@ -42,6 +43,7 @@ class Judging:
     controls_per_instance: int = 4  # matched at most
     least_images: int = 5  # photographs, and generated images, that a test needs
     half: float = 0.5  # share of the control's mean retention between "cannot" and "can draw"
+    fifth: float = 0.2  # share of the reference's, below which alone a class is "cannot draw"
     significance: float = 0.05  # after Holm
     permutations: int = 9999
     resamples: int = 1999  # of intervals
@@ -100,7 +102,8 @@ class ClassJudgement:
         controls: for every instance the rows of its matched controls, nearest first.
         peers: what the primary method retains of matched instances of the photographs' other
             classes, each weighted by one over how many its instance has.
-        p_value: one-sided, of "retained as well as the matched controls"; None where not tested.
+        p_value: one-sided, of "retained as well as the matched controls" (with a reference, of "as
+            well as these or as the reference"); None where not tested.
         p_holm: adjusted over the classes tested.
         range_method: the method in range(G) that retained it, where the verdict is "can draw".
     """
@@ -293,6 +296,7 @@ def judge_classes(
     *,
     primary: str,
     range_methods: Sequence[str] = (),
+    reference: str | None = None,
     asked: Container[str] | None = None,
     judging: Judging = Judging(),
 ) -> dict[str, ClassJudgement]:
@@ -306,7 +310,8 @@ def judge_classes(
     - *cannot draw*: the primary method retains significantly less of it than of its controls
       (Holm over the classes tested), and on average under half of what it retains of these; under
       half, too, of what it retains of its peers, where these lie in `least_images` photographs; and
-      no method in range(G) retains it.
+      no method in range(G) retains it. With a reference, this takes the place of the peers: it
+      retains significantly more of the same instances, and five times as much on average.
     - *can draw*: a method whose reconstructions lie in range(G) retains it: the lower end of the
       95 % interval of its mean is at least half of the control's mean under the primary method;
       and the primary method retains at least that half, too.
@@ -317,6 +322,8 @@ def judge_classes(
         controls: instances of any class in the generator's own images; None: no verdicts.
         primary: the method that verdicts are about (f).
         range_methods: those whose reconstructions are images G(z) (d, e).
+        reference: the method that rebuilds the same photographs from others, where the primary one
+            rebuilds them from samples; without its retention no class gets a verdict on drawing.
         asked: the classes that are judged; None: all. The others are peers alone.
         judging: the numbers that decide.
 
@@ -324,7 +331,7 @@ def judge_classes(
         The classes asked for.
     """
     judged = {
-        name: _measure(instances, _others(photographs, name), controls, primary, judging)
+        name: _measure(instances, _others(photographs, name), controls, primary, reference, judging)
         for name, instances in photographs.items()
         if asked is None or name in asked
     }
@@ -332,7 +339,7 @@ def judge_classes(
     adjusted = holm(np.array([judged[name].p_value for name in tested], np.float64))
     for name, p_holm in zip(tested, adjusted, strict=True):
         one = dataclasses.replace(judged[name], p_holm=float(p_holm))
-        judged[name] = _decide(one, primary, range_methods, judging)
+        judged[name] = _decide(one, primary, range_methods, reference, judging)
     return judged
 
 
@@ -372,6 +379,7 @@ def _measure(
     others: Instances | None,
     controls: Instances | None,
     primary: str,
+    reference: str | None,
     judging: Judging,
 ) -> ClassJudgement:
     """Means, matches, and the p-value where there is enough to test; else the verdict."""
@@ -423,7 +431,28 @@ def _measure(
         permutations=judging.permutations,
         seed=judging.seed,
     )
+    if reference is not None:
+        p_value = max(p_value, _reference_p_value(instances, primary, reference, judging))
     return dataclasses.replace(judged, verdict="undecided", p_value=p_value)
+
+
+def _reference_p_value(
+    instances: Instances, primary: str, reference: str, judging: Judging
+) -> float:
+    """One-sided p-value of "the reference retains the same instances no better"."""
+    if reference not in instances.retention:
+        return 1.0
+    ours, theirs = instances.retention[primary], instances.retention[reference]
+    both = ~np.isnan(ours) & ~np.isnan(theirs)
+    images = instances.images[both]
+    if len(np.unique(images)) < judging.least_images:
+        return 1.0
+    return permutation_p_value(
+        (ours[both], images),
+        (theirs[both], images, np.ones(len(images))),
+        permutations=judging.permutations,
+        seed=judging.seed,
+    )
 
 
 def _method_retention(
@@ -478,7 +507,11 @@ def _weighted(
 
 
 def _decide(
-    judged: ClassJudgement, primary: str, range_methods: Sequence[str], judging: Judging
+    judged: ClassJudgement,
+    primary: str,
+    range_methods: Sequence[str],
+    reference: str | None,
+    judging: Judging,
 ) -> ClassJudgement:
     """The verdict of a class that was tested."""
     here = judged.by_method[primary]
@@ -494,7 +527,14 @@ def _decide(
     ]
     said = f"{_percent(here.matched.mean)} retained, {_percent(here.controls.mean)} of its controls"
     peers = judged.peers
-    if peers.mean is not None and peers.images >= judging.least_images:
+    if reference is not None:
+        there = judged.by_method.get(reference)
+        if there is None or there.matched.mean is None:
+            return dataclasses.replace(judged, reason=f"{said}; there is no reference")
+        said += f", {_percent(there.matched.mean)} by as many other photographs"
+        if limit > here.matched.mean >= judging.fifth * there.matched.mean:
+            return dataclasses.replace(judged, reason=f"{said}: not under a fifth of these")
+    elif peers.mean is not None and peers.images >= judging.least_images:
         said += f", {_percent(peers.mean)} of its peers"
         if limit > here.matched.mean >= judging.half * peers.mean:
             return dataclasses.replace(
