@@ -157,7 +157,9 @@ def _evidence(evidence: Evidence, view: evidence_side.EvidenceView) -> dict[str,
             verdict: len(evidence.named(verdict)) for verdict in EVIDENCE_VERDICTS
         },
         "evidence_ranks": _EVIDENCE_RANKS,
-        "evidence_meanings": words.evidence_meanings(evidence.rules),
+        "evidence_meanings": words.evidence_meanings(
+            evidence.rules, mosaic=evidence.reference is not None
+        ),
         "evidence_keys": {one.row.column: one.key for one in view.classes},
     }
 

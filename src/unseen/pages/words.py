@@ -45,13 +45,20 @@ VERDICT_MEANINGS: dict[Verdict, str] = {
 }
 
 
-def evidence_meanings(rules: Rules) -> dict[EvidenceVerdict, str]:
-    """What the verdicts of instance evidence mean under these rules, the gravest first."""
+def evidence_meanings(rules: Rules, *, mosaic: bool = False) -> dict[EvidenceVerdict, str]:
+    """What the verdicts of instance evidence mean under these rules, the gravest first.
+
+    Args:
+        rules: the record's.
+        mosaic: verdicts are about a mosaic of samples.
+    """
+    beside = "of things of other classes like it in the photographs"
+    if mosaic:
+        beside = f"less than {share(rules.fifth)} of what as many other photographs retain of it"
     return {
         "cannot draw": "the reconstructions retain significantly less of it than of matched "
         "regions of the generator's own images, and on average less than "
-        f"{share(rules.half)} of what they retain of these, and of things of other classes like it "
-        "in the photographs",
+        f"{share(rules.half)} of what they retain of these, and {beside}",
         "undecided": "these photographs and controls cannot tell",
         "can draw": "a reconstruction that is an image of the generator retains it",
         "untested": f"in fewer than {rules.least_images} photographs",
