@@ -21,6 +21,14 @@ from unseen.records.inversions import RECORD
 from unseen.segmenters import Precision
 from unseen.statistics.retention import Judging
 
+JudgedBy = Annotated[
+    str | None,
+    typer.Option(
+        help="The method that verdicts are about. Default: f, or else nearest.",
+        show_default=False,
+    ),
+]
+
 
 def command(
     sources: Annotated[
@@ -83,13 +91,7 @@ def command(
         str | None,
         typer.Option(help="How the cut was chosen: a sentence for the record.", show_default=False),
     ] = None,
-    judged_by: Annotated[
-        str | None,
-        typer.Option(
-            help="The method that verdicts are about. Default: f, or else nearest.",
-            show_default=False,
-        ),
-    ] = None,
+    judged_by: JudgedBy = None,
     seed: Annotated[int, typer.Option(help="Of permutations and resampling.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="fp32 or bf16, of the segmenter.")] = "fp32",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from unseen.cli.evidence import JudgedBy
 from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.progress import progress_bar
 from unseen.cli.summary import printable
@@ -133,13 +134,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    judged_by: Annotated[
-        str | None,
-        typer.Option(
-            help="The method that verdicts are about. Default: f, or else nearest.",
-            show_default=False,
-        ),
-    ] = None,
+    judged_by: JudgedBy = None,
     evidence: Annotated[
         bool, typer.Option(help="Segment the results and say what they no longer have.")
     ] = True,
