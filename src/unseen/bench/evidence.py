@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from unseen.bench.evidence_report import (
-    WELL_DRAWN,
     Candidate,
     Perturbed,
     Row,
@@ -44,7 +43,6 @@ from unseen.statistics.retention import Judging
 
 DEVELOPMENT = 20_002  # seed of scenes and of controls' latents on which the choice is made
 REPORTING = 30_003  # the first of those that are reported
-DRAWN = 0.5  # of the real presence: a mosaic that loses a class so drawn looks too far around
 PRESENCE = 40_004  # of the scenes whose presences the generators' are compared with
 
 
@@ -156,9 +154,9 @@ def measure_evidence(
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The smallest searched set that is large enough: the earliest cut, then the largest λ_reg; of
-    mosaics the largest window.
+    """The smallest searched set that is large enough.
 
+    That is the earliest cut, and there the largest λ_reg; of mosaics the largest window.
     It is large enough where its controls pass and no class is lost that the generator is known to
     draw. Of sets that are equal, the one whose controls retain most; where none is large enough,
     of those whose controls pass, or else of all, the one that loses fewest classes.
@@ -174,8 +172,10 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
 
 def cut_rule(chosen: Candidate, generator: str) -> str:
     """The sentence of how the cut was chosen, for the page."""
-    drawn = DRAWN if chosen.window is not None else WELL_DRAWN
-    kept = f"loses no class which {generator} draws at {drawn:g} of its real presence or more"
+    kept = (
+        f"loses no class which {generator} draws at {chosen.least_drawn:g} of its real presence or "
+        "more"
+    )
     if chosen.window is None:
         kind = "searched set (the earliest cut, there the largest λ_reg)"
         wanted = f"whose controls retain {CONTROL_PASSES:g} on average, and that {kept}"
@@ -221,8 +221,11 @@ def _develop(
             {"development": True, "version": 3},
             lambda record=record: _retentions(task, record, segmenter),  # type: ignore[misc]
         )
-        least = DRAWN if task.mosaics else WELL_DRAWN
-        drawn = [name for name in kept["lost"] if _drawn(*presence.get(name, (1, 0)), least)]
+        drawn = [
+            name
+            for name in kept["lost"]
+            if _drawn(*presence.get(name, (1, 0)), setting.least_drawn)
+        ]
         found.append(
             dataclasses.replace(
                 setting,
@@ -309,9 +312,8 @@ def _report(
     """The verdicts of one seed."""
     folder = task.out / "reporting" / one.subject.name / f"seed-{seed}"
     run = _inversion(task, chosen, seed, task.by_class)
-    if (
-        seed == REPORTING and not task.mosaics
-    ):  # the curve takes as long again for every cut, so the first seed's alone
+    # The curve takes as long again for every cut, so the first seed's alone.
+    if seed == REPORTING and not task.mosaics:
         run = dataclasses.replace(run, curve=tuple(task.cuts))
     record = _invert(task, one, segmenter, run, seed, folder)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Perturbed = Literal["all", "last"]  # layers up to the cut, or it alone
 
+DRAWN = 0.5  # of the real presence: a mosaic that loses a class so drawn looks too far around
 WELL_DRAWN = 0.8  # of the real presence: a class so drawn must not be called
 _THIRD = 1 / 3  # of the other generator's retention, at most, of a class that was planted
 _COLOURS = ("#2166ac", "#b2182b", "#4d4d4d", "#1b7837")
@@ -46,6 +47,11 @@ class Candidate:
     def enough(self) -> bool:
         """Whether the search finds what is there: mosaics are measured against their reference."""
         return self.window is not None or self.controls >= CONTROL_PASSES
+
+    @property
+    def least_drawn(self) -> float:
+        """Share of its real presence from which on a class counts as one that must not be lost."""
+        return WELL_DRAWN if self.window is None else DRAWN
 
     @property
     def searched(self) -> str:
