@@ -103,16 +103,18 @@ def test_summaries_are_means_over_seeds_and_the_account_has_a_table_each():
     assert "| all up to layer1, λ_reg 1 | 0.900 | 0.500 | – | chosen |" in text
 
 
-def mosaic(window, lost=()):
-    return Candidate(window=window, controls=0.5, photographs=0.4, lost=lost)
+def mosaic(window, lost=(), samples=1000):
+    return Candidate(samples=samples, window=window, controls=0.5, photographs=0.4, lost=lost)
 
 
-def test_of_mosaics_the_largest_window_is_taken_that_loses_nothing_which_is_drawn():
+def test_of_mosaics_the_fewest_samples_and_largest_window_that_lose_nothing_drawn_are_taken():
     best = mosaic(0.03)
-    assert choose([mosaic(0.02), best, mosaic(0.05, lost=("car",))]) == best
+    losing = [mosaic(0.05, lost=("car",)), mosaic(0.02, lost=("car",), samples=500)]
+    assert choose([mosaic(0.02), best, mosaic(0.05, samples=2000), *losing]) == best
     assert cut_rule(best, "full").startswith(
-        "the smallest searched set (the largest window) that loses no class which full draws at "
-        "0.5 of its real presence or more (here 0.50: a window of 0.03)"
+        "the smallest searched set (the fewest samples, there the largest window) that loses no "
+        "class which full draws at 0.5 of its real presence or more (here 0.50: 1,000 samples, a "
+        "window of 0.03)"
     )
 
 
@@ -121,21 +123,23 @@ def test_the_bench_of_mosaics_needs_no_inverter_and_counts_verdicts_as_the_other
         out=tmp_path,
         subjects=[Subject(name="full", generator="churchyard-full")],
         methods=("nearest",),
+        samples=(12,),
         windows=(0.03,),
         seeds=1,
+        first_seed=40_000,
         by_class=1,
         development_by_class=1,
         pool=12,
         presence_count=8,
-        samples=12,
         permutations=19,
         workers=0,
     )
     paths = list(measure_evidence(task))
     assert paths[-1].name == "evidence.png"
     rows = list(csv.DictReader((tmp_path / "verdicts.csv").read_text().splitlines()))
+    assert {one["seed"] for one in rows} == {"40000"}
     assert all(0 <= float(one["reference"]) <= 1 for one in rows)
-    assert "| a window of 0.03 |" in (tmp_path / "evidence.md").read_text()
+    assert "| 12 samples, a window of 0.03 |" in (tmp_path / "evidence.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +218,7 @@ def test_a_bench_without_anything_to_measure_is_refused(tmp_path: Path):
         SpecError, match=r"a generator, method f \(or nearest alone\), a cut and a seed are needed"
     ):
         EvidenceBench(out=tmp_path, subjects=[])
+    with pytest.raises(SpecError, match="seed 20002 is the one on which the choice is made"):
+        EvidenceBench(
+            out=tmp_path, subjects=[Subject(name="full", generator="full")], first_seed=20_000
+        )

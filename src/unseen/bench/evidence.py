@@ -68,12 +68,13 @@ class EvidenceBench:
     perturbed: Sequence[Perturbed] = ("all", "last")  # all layers up to the cut, or it alone
     regularisations: Sequence[float] = (1.0, 10.0, 100.0)  # λ_reg
     seeds: int = 20  # that are reported
+    first_seed: int = REPORTING  # of these
     by_class: int = 6  # photographs a class, and controls
     development_by_class: int = 2
     pool: int = 500  # that these are chosen from
     presence_count: int = 2_000  # scenes, and images of each generator
+    samples: Sequence[int] = (500, 1_000, 2_000)  # of method nearest
     windows: Sequence[float] = (0.02, 0.03, 0.045)  # of method nearest
-    samples: int | None = None  # of method nearest; None: its default
     methods: Sequence[Method] = ("d", "e", "f")  # or nearest alone
     preset: str = "default"  # of the optimiser
     steps: int | None = None  # None: the preset's
@@ -89,6 +90,11 @@ class EvidenceBench:
             raise SpecError(
                 "a generator, method f (or nearest alone), a cut and a seed are needed; name one "
                 "of each at least"
+            )
+        if DEVELOPMENT in range(self.first_seed, self.first_seed + self.seeds):
+            raise SpecError(
+                f"seed {DEVELOPMENT} is the one on which the choice is made, and nothing is "
+                f"reported on it; choose a later first seed, such as {REPORTING}"
             )
 
     @property
@@ -134,7 +140,7 @@ def measure_evidence(
     rows: list[Row] = []
     for one in (first, *others):
         presence = _presence(task, one, segmenter)
-        for seed in range(REPORTING, REPORTING + task.seeds):
+        for seed in range(task.first_seed, task.first_seed + task.seeds):
             rows += _report(task, one, segmenter, chosen, seed, rule, presence)
             called = [
                 row.name
@@ -156,7 +162,8 @@ def measure_evidence(
 def choose(candidates: Sequence[Candidate]) -> Candidate:
     """The smallest searched set that is large enough.
 
-    That is the earliest cut, and there the largest λ_reg; of mosaics the largest window.
+    That is the earliest cut, and there the largest λ_reg; of mosaics the fewest samples, and there
+    the largest window.
     It is large enough where its controls pass and no class is lost that the generator is known to
     draw. Of sets that are equal, the one whose controls retain most; where none is large enough,
     of those whose controls pass, or else of all, the one that loses fewest classes.
@@ -180,7 +187,8 @@ def cut_rule(chosen: Candidate, generator: str) -> str:
         kind = "searched set (the earliest cut, there the largest λ_reg)"
         wanted = f"whose controls retain {CONTROL_PASSES:g} on average, and that {kept}"
     else:
-        kind, wanted = "searched set (the largest window)", f"that {kept}"
+        kind = "searched set (the fewest samples, there the largest window)"
+        wanted = f"that {kept}"
     what = (
         f"the smallest {kind} {wanted}"
         if chosen.enough and not chosen.lost
@@ -246,8 +254,12 @@ def _settings(task: EvidenceBench, generator: Generator) -> Iterator[tuple[str, 
     """The candidates before they are measured, each with the name of its folder."""
     unknown: dict[str, Any] = {"controls": 0.0, "photographs": 0.0, "lost": ()}
     if task.mosaics:
-        for window in task.windows:
-            yield f"window-{window:g}", Candidate(window=window, **unknown)
+        for samples in task.samples:
+            for window in task.windows:
+                yield (
+                    f"samples-{samples}-window-{window:g}",
+                    Candidate(samples=samples, window=window, **unknown),
+                )
         return
     for cut in task.cuts:
         for perturbed in task.perturbed:
@@ -313,7 +325,7 @@ def _report(
     folder = task.out / "reporting" / one.subject.name / f"seed-{seed}"
     run = _inversion(task, chosen, seed, task.by_class)
     # The curve takes as long again for every cut, so the first seed's alone.
-    if seed == REPORTING and not task.mosaics:
+    if seed == task.first_seed and not task.mosaics:
         run = dataclasses.replace(run, curve=tuple(task.cuts))
     record = _invert(task, one, segmenter, run, seed, folder)
 
@@ -377,9 +389,7 @@ def _kept(
 def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, each: int) -> InversionRun:
     changes: dict[str, Any] = {} if task.steps is None else {"steps": task.steps}
     if chosen.window is not None:
-        changes["window"] = chosen.window
-        if task.samples is not None:
-            changes["samples"] = task.samples
+        changes["samples"], changes["window"] = chosen.samples, chosen.window
     else:
         changes["cut"] = chosen.cut
         changes["perturbed"] = (chosen.cut,) if chosen.perturbed == "last" else None

@@ -230,6 +230,7 @@ def evidence(
     ] = "all,last",
     regularisations: Annotated[str, typer.Option(help="λ_reg to choose from.")] = "1,10,100",
     seeds: Annotated[int, typer.Option(help="That verdicts are counted over.", min=1)] = 20,
+    first_seed: Annotated[int, typer.Option(help="Of these.", min=0)] = 30_003,
     by_class: Annotated[int, typer.Option(help="Scenes, and controls, a class.", min=1)] = 6,
     development_by_class: Annotated[int, typer.Option(help="The same for the choice.", min=1)] = 2,
     pool: Annotated[int, typer.Option(help="Images that these are chosen from.", min=1)] = 500,
@@ -237,6 +238,9 @@ def evidence(
     method: Annotated[
         str, typer.Option(help="With f; d and e show what can be drawn. Or nearest alone.")
     ] = "d,e,f",
+    samples: Annotated[
+        str, typer.Option(help="Of method nearest, numbers to choose from.")
+    ] = "500,1000,2000",
     windows: Annotated[
         str, typer.Option(help="Of method nearest, to choose from.")
     ] = "0.02,0.03,0.045",
@@ -286,10 +290,12 @@ def evidence(
         perturbed=tuple(perturbed.split(",")),  # type: ignore[arg-type]
         regularisations=tuple(_numbers(regularisations, "--regularisations")),
         seeds=seeds,
+        first_seed=first_seed,
         by_class=by_class,
         development_by_class=development_by_class,
         pool=pool,
         presence_count=presence,
+        samples=tuple(int(one) for one in _numbers(samples, "--samples")),
         windows=tuple(_numbers(windows, "--windows")),
         methods=tuple(method.split(",")),  # type: ignore[arg-type]
         preset=preset,

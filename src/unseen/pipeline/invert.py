@@ -281,8 +281,8 @@ _drawn_last: list[tuple[Generator, Segmenter, Samples]] = []  # a bench asks for
 
 def _samples(generator: Generator, segmenter: Segmenter, count: int) -> Samples:
     for known, by, samples in _drawn_last:
-        if known is generator and by is segmenter and len(samples.images) == count:
-            return samples
+        if known is generator and by is segmenter and len(samples.images) >= count:
+            return Samples(samples.images[:count], samples.label_maps[:count])
     drawn = DrawnImages(generator, seed=SAMPLES_SEED)
     samples = _labelled(np.stack(list(drawn.images(range(count)))), segmenter)
     _drawn_last[:] = [(generator, segmenter, samples)]
