@@ -148,7 +148,8 @@ def test_a_run_that_broke_off_goes_on_and_ends_in_the_same_bytes(
         return write_aside(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("unseen.records.inversions.write_aside", broken)
+        for module in ("inversions", "pictures"):
+            patch.setattr(f"unseen.records.{module}.write_aside", broken)
         with pytest.raises(KeyboardInterrupt) as raised:
             invert(photos, generator, inverter, out=tmp_path / "out", task=task(controls=2))
     if raised.value.__notes__:
@@ -169,7 +170,8 @@ def test_a_full_disk_is_said_and_what_was_finished_is_kept(
         return write_aside(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("unseen.records.inversions.write_aside", full)
+        for module in ("inversions", "pictures"):
+            patch.setattr(f"unseen.records.{module}.write_aside", full)
         with pytest.raises(StorageError) as raised:
             invert(photos, generator, inverter, out=tmp_path / "out", task=task())
     kept = len(read_inversions(tmp_path / "out").images)

@@ -184,13 +184,12 @@ def cut_rule(chosen: Candidate, generator: str) -> str:
         "more"
     )
     if chosen.window is None:
-        kind = "searched set (the earliest cut, there the largest λ_reg)"
-        wanted = f"whose controls retain {CONTROL_PASSES:g} on average, and that {kept}"
+        order = "the earliest cut, there the largest λ_reg"
     else:
-        kind = "searched set (the fewest samples, there the largest window)"
-        wanted = f"that {kept}"
+        order = "the fewest samples, there the largest window"
+    wanted = f"whose controls retain {CONTROL_PASSES:g} on average, and that {kept}"
     what = (
-        f"the smallest {kind} {wanted}"
+        f"the smallest searched set ({order}) {wanted}"
         if chosen.enough and not chosen.lost
         else f"there is no searched set {wanted}, so the one that comes nearest"
     )

@@ -46,8 +46,8 @@ class Candidate:
 
     @property
     def enough(self) -> bool:
-        """Whether the search finds what is there: mosaics are measured against their reference."""
-        return self.window is not None or self.controls >= CONTROL_PASSES
+        """Whether the search finds what is there."""
+        return self.controls >= CONTROL_PASSES
 
     @property
     def least_drawn(self) -> float:

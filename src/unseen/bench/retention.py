@@ -2,8 +2,9 @@
 
 Instances get an area, a perimeter ratio, a contrast and a retention: it grows with the area, falls
 with the perimeter ratio, and varies between images and within them. A class that is drawn has the
-controls' law given its covariates; one that is not has two fifths of that retention. The functions
-measured are those of `unseen.statistics.retention`; the tables are those of docs/evidence.md.
+controls' law given its covariates; one that is not has four fifths of what the rule asks to be
+fallen short of. The functions measured are those of `unseen.statistics.retention`; the tables are
+those of docs/evidence.md.
 """
 
 import csv
@@ -12,12 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from unseen.provenance import write_aside
 from unseen.statistics.retention import Instances, Judging, judge_classes, mean_retention
 
 _CLASSES = 6  # in every photograph; of the runs that look for a class, one is not drawn
-_LEFT = 0.4  # of the retention, of a class that is not drawn: just under the half that is asked for
+_LEFT = 0.8  # of the share that the rule asks for, a class that is not drawn retains
+_IN_COMMON = 0.5  # share of the variance that both mosaics of a photograph have in common
 _LARGE = 100_000  # images for the true mean
 
 
@@ -31,6 +34,13 @@ class Design:
     times_larger: float = 1.0  # areas of the controls' instances, against the photographs'
     dependence: float = 0.5  # share of the variance that instances of one image have in common
     rebuilt: float = 1.0  # of what controls retain, what photographs do, whatever the class
+    reference: bool = False  # mosaics: judged beside those of other photographs, not beside peers
+
+    @property
+    def undrawn(self) -> float:
+        """What a class that is not drawn retains of what it would."""
+        judging = Judging()
+        return _LEFT * (judging.fifth if self.reference else judging.half)
 
 
 DESIGNS = (
@@ -42,6 +52,11 @@ DESIGNS = (
     Design(photographs=16, controls=48, instances=5.0, dependence=0.8),
     Design(photographs=16, controls=16),
     Design(photographs=16, controls=48, rebuilt=0.4),
+    Design(photographs=8, controls=32, reference=True),
+    Design(photographs=16, controls=48, reference=True),
+    Design(photographs=32, controls=64, reference=True),
+    Design(photographs=16, controls=48, instances=5.0, dependence=0.8, reference=True),
+    Design(photographs=16, controls=48, rebuilt=0.4, reference=True),
 )
 COVERED = (5, 8, 15, 30)  # images, of the table of intervals
 HARDER = (0.0, 1.2, 2.5)  # what is retained, from the most of a thing to less than half
@@ -67,8 +82,9 @@ def draw_instances(
     dependence: float = 0.5,
     drawn: float = 1.0,
     harder: float = 0.0,
+    reference: bool = False,
 ) -> Instances:
-    """Instances under method "f".
+    """Instances under method "f", and "reference" where that is asked for.
 
     Args:
         random: the source of chance.
@@ -78,6 +94,7 @@ def draw_instances(
         dependence: share of the variance (before the squashing to 0 … 1) that is the image's.
         drawn: factor on the retention; 1 is a class that the generator draws like any other.
         harder: taken from the logit of the retention.
+        reference: whether another mosaic of the same instances is there, of everything drawn.
     """
     counts = 1 + random.poisson(instances - 1, images)
     image = np.repeat(np.arange(images), counts)
@@ -85,12 +102,31 @@ def draw_instances(
     typical = np.log(area)
     size = np.exp(np.clip(random.normal(typical, 0.8, n), np.log(0.005), np.log(0.5)))
     ratio = np.exp(random.normal(0.25, 0.15, n))
-    own, shared = random.normal(size=n), random.normal(size=images)
-    chance = np.sqrt(dependence) * shared[image] + np.sqrt(1 - dependence) * own
-    logit = 1.8 - harder + 0.9 * np.log(size / 0.03) - 1.5 * (ratio - 1.3) + 2.2 * chance
-    # beyond 0 and 1 and clipped: many instances are retained whole, some not at all
-    kept = np.clip(1.1 / (1 + np.exp(-logit)) - 0.05, 0, 1)
-    return Instances(image, size, ratio, random.gamma(3, 0.05, n), {"f": drawn * kept})
+    typical_logit = 1.8 - harder + 0.9 * np.log(size / 0.03) - 1.5 * (ratio - 1.3)
+    chance = _chance(random, image, dependence)
+    retention = {"f": drawn * _retained(typical_logit + 2.2 * chance)}
+    contrast = random.gamma(3, 0.05, n)
+    if reference:
+        again = _chance(random, image, dependence)
+        chance = np.sqrt(_IN_COMMON) * chance + np.sqrt(1 - _IN_COMMON) * again
+        retention["reference"] = _retained(typical_logit + 2.2 * chance)
+    return Instances(image, size, ratio, contrast, retention)
+
+
+def _chance(
+    random: np.random.Generator, image: Int64[np.ndarray, " n"], dependence: float
+) -> Float64[np.ndarray, " n"]:
+    """Standard normal numbers; those of one image have a share of the variance in common."""
+    own, shared = random.normal(size=len(image)), random.normal(size=image.max() + 1)
+    both: Float64[np.ndarray, " n"]
+    both = np.sqrt(dependence) * shared[image] + np.sqrt(1 - dependence) * own
+    return both
+
+
+def _retained(logit: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Beyond 0 and 1, and clipped: many instances are retained whole, some not at all."""
+    share: Float64[np.ndarray, " n"] = 1.1 / (1 + np.exp(-logit)) - 0.05
+    return share.clip(0, 1)
 
 
 def simulate_retention(
@@ -125,7 +161,7 @@ def _verdicts(task: RetentionSimulation) -> Iterator[dict[str, str]]:
             null = _judge(task, design, draw, drawn=1.0)
             alarms += any(p is not None and p < 0.05 for _, p in null)
             called += any(verdict == "cannot draw" for verdict, _ in null)
-            found += _judge(task, design, draw, drawn=_LEFT)[0][0] == "cannot draw"
+            found += _judge(task, design, draw, drawn=design.undrawn)[0][0] == "cannot draw"
         yield {
             "photographs": str(design.photographs),
             "generated images": str(design.controls),
@@ -133,6 +169,7 @@ def _verdicts(task: RetentionSimulation) -> Iterator[dict[str, str]]:
             "controls larger": f"{design.times_larger:g}",
             "dependence": f"{design.dependence:g}",
             "photographs rebuilt": f"{design.rebuilt:g}",
+            "beside": "reference" if design.reference else "peers",
             "draws": str(task.draws),
             "p < 0.05, any class": str(alarms),
             "cannot draw, any class": str(called),
@@ -152,6 +189,7 @@ def _judge(
             instances=design.instances,
             dependence=design.dependence,
             drawn=design.rebuilt * (drawn if k == 0 else 1.0),
+            reference=design.reference,
         )
         for k in range(_CLASSES)
     }
@@ -161,9 +199,15 @@ def _judge(
         instances=6.0,
         area=0.03 * design.times_larger,
         dependence=design.dependence,
+        reference=design.reference,
     )
-    judging = Judging(permutations=task.permutations, resamples=1, seed=draw)
-    judged = judge_classes(photographs, controls, primary="f", judging=judging)
+    judged = judge_classes(
+        photographs,
+        controls,
+        primary="f",
+        reference="reference" if design.reference else None,
+        judging=Judging(permutations=task.permutations, resamples=1, seed=draw),
+    )
     return [(one.verdict, one.p_holm) for one in judged.values()]
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from unseen.errors import ImageError, RecordError, SegmenterError
 from unseen.images import ImageSource, Preparation, open_images
 from unseen.pipeline.evidence_record import Measured, Seen, compose
-from unseen.pipeline.exhibits import write_label_map, write_picture
+from unseen.pipeline.exhibits import labels_path, write_labels, write_picture
 from unseen.pipeline.progress import Progress, silent
 from unseen.pipeline.reconstructions import JUDGED_BY, Collection, Entry, open_runs, pair_up
 from unseen.pipeline.segment import default_segmenter
@@ -352,7 +352,7 @@ class _Run:
             for one, label_map in zip(shown, found, strict=True):
                 if one.path is None:
                     write_picture(self.folder, one.stem, one.image)
-                write_label_map(self.folder, one.stem, label_map)
+                write_labels(self.folder, one.stem, label_map)
         for label_map in found:
             height, width = label_map.shape
             self.size = self.size or (height, width)
@@ -367,7 +367,7 @@ class _Run:
     def _kept_map(self, one: _Shown) -> Integer[np.ndarray, "h w"] | None:
         if one.path is None and self._picture(one) is None:
             return None
-        path = self.folder / f"{one.stem}-labels.png"
+        path = self.folder / labels_path(one.stem)
         if not path.is_file():
             return None
         with Image.open(path) as image:
@@ -394,7 +394,7 @@ class _Run:
         truth = self._true_map(entry, label_map.shape)
         true_path = None
         if truth is not None:
-            true_path = write_label_map(self.folder, f"{shown[''].stem}-true", truth)
+            true_path = write_labels(self.folder, f"{shown[''].stem}-true", truth)
         height, width = label_map.shape
         sized = image
         if image.shape[1:] != (height, width):  # contrast is taken on the label map's pixels
@@ -427,7 +427,7 @@ class _Run:
         return Seen(
             entry=entry,
             image=picture_path,
-            label_map=f"{shown[''].stem}-labels.png",
+            label_map=labels_path(shown[""].stem),
             true_label_map=true_path,
             rebuilt=tuple(self._rebuilt(entry, key, shown, image) for key in entry.rebuilt),
             regions=tuple(regions),
@@ -444,7 +444,7 @@ class _Run:
         return Rebuilt(
             method=key,
             image=None if there is None else self._picture(there),
-            label_map=None if there is None else f"{there.stem}-labels.png",
+            label_map=None if there is None else labels_path(there.stem),
             pixel_error=None
             if there is None
             else float(np.abs(there.image.astype(np.int64) - image).mean() / 255),

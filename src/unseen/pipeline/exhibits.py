@@ -13,6 +13,7 @@ from PIL import Image
 
 from unseen.provenance import write_aside
 from unseen.records.comparison import Comparison, Exhibit
+from unseen.records.pictures import write_label_map, write_png
 
 _SMALL = 128  # pixels; below, artefacts of JPEG would show and PNG costs little
 _JPEG_QUALITY = 92
@@ -76,7 +77,7 @@ def _write(
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     for i, (name, image, label_map) in enumerate(pictures):
         stem = f"pictures/{side}/{i:05d}"
-        yield name, (write_picture(folder, stem, image), write_label_map(folder, stem, label_map))
+        yield name, (write_picture(folder, stem, image), write_labels(folder, stem, label_map))
 
 
 def write_picture(folder: Path, stem: str, image: UInt8[np.ndarray, "3 h w"]) -> str:
@@ -93,20 +94,22 @@ def write_picture(folder: Path, stem: str, image: UInt8[np.ndarray, "3 h w"]) ->
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
-    small = max(image.shape[1:]) <= _SMALL
-    path = f"{stem}.png" if small else f"{stem}.jpg"
-    with write_aside(folder / path) as aside:
+    if max(image.shape[1:]) <= _SMALL:
+        write_png(folder / f"{stem}.png", image)
+        return f"{stem}.png"
+    with write_aside(folder / f"{stem}.jpg") as aside:
         picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
-        if small:
-            picture.save(aside)
-        else:
-            picture.save(aside, quality=_JPEG_QUALITY, subsampling=0)
+        picture.save(aside, quality=_JPEG_QUALITY, subsampling=0)
+    return f"{stem}.jpg"
+
+
+def write_labels(folder: Path, stem: str, label_map: Integer[np.ndarray, "h w"]) -> str:
+    """Write a picture's label map beside a record; its path (see `write_picture`)."""
+    path = labels_path(stem)
+    write_label_map(folder / path, label_map)
     return path
 
 
-def write_label_map(folder: Path, stem: str, label_map: Integer[np.ndarray, "h w"]) -> str:
-    """Write a label map beside a record as 16-bit PNG, `STEM-labels.png` (see `write_picture`)."""
-    path = f"{stem}-labels.png"
-    with write_aside(folder / path) as aside:
-        Image.fromarray(label_map.astype(np.uint16)).save(aside)
-    return path
+def labels_path(stem: str) -> str:
+    """Where the label map of a picture lies below the folder of the record."""
+    return f"{stem}-labels.png"

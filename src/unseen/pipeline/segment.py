@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Integer, UInt32
-from PIL import Image
 
 from unseen.errors import (
     ImageError,
@@ -32,9 +31,10 @@ from unseen.pipeline.drawing import DrawnImages
 from unseen.pipeline.progress import Progress, silent
 from unseen.pipeline.sample_folder import contents
 from unseen.pipeline.sources import open_source, read_batches
-from unseen.provenance import canonical_json, package_version, write_aside, write_json
+from unseen.provenance import canonical_json, package_version, write_json
 from unseen.records.areas import Areas
 from unseen.records.areas_file import AreasParts, difference, read_areas, write_areas
+from unseen.records.pictures import write_label_map
 from unseen.registry import plugin_names, spec_name
 from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
 
@@ -451,10 +451,8 @@ class _Run:
         write_json(about, mine)
 
     def _keep_map(self, name: str, label_map: Integer[np.ndarray, "h w"]) -> None:
-        if self.task.keep_maps is None:
-            return
-        with write_aside(label_map_path(self.task.keep_maps, name)) as aside:
-            Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG")
+        if self.task.keep_maps is not None:
+            write_label_map(label_map_path(self.task.keep_maps, name), label_map)
 
 
 def count_labels(

@@ -33,6 +33,7 @@ from unseen.errors import RecordError, StorageError
 from unseen.provenance import canonical_json, package_version, write_aside, write_json
 from unseen.records.areas_file import difference
 from unseen.records.json_form import MismatchError, build, plain
+from unseen.records.pictures import write_label_map, write_png
 
 SCHEMA_VERSION = 1
 RECORD = "inversions.json"
@@ -324,7 +325,7 @@ class InversionsWriter:
 
     def write_target(self, place: Place, image: UInt8[np.ndarray, "3 h w"]) -> None:
         """Keep the prepared image (StorageError)."""
-        _write_png(self.folder / place.target, image)
+        write_png(self.folder / place.target, image)
 
     def write(
         self,
@@ -359,11 +360,10 @@ class InversionsWriter:
             return
         if image is not None:
             result = dataclasses.replace(result, image=place.reconstruction(method))
-            _write_png(self.folder / place.reconstruction(method), image)
+            write_png(self.folder / place.reconstruction(method), image)
         if label_map is not None:
             result = dataclasses.replace(result, label_map=place.label_map(method))
-            with write_aside(self.folder / place.label_map(method)) as aside:
-                Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG")
+            write_label_map(self.folder / place.label_map(method), label_map)
         if tensors is not None:
             result = dataclasses.replace(result, tensors=place.tensors(method))
             _write_tensors(self.folder / place.tensors(method), tensors)
@@ -453,11 +453,6 @@ def _read(path: Path, mode: str | None) -> np.ndarray:
             return np.asarray(picture if mode is None else picture.convert(mode))
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error}); invert the image again") from error
-
-
-def _write_png(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:
-    with write_aside(path) as aside:
-        Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1))).save(aside, format="PNG")
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
