@@ -6,7 +6,11 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unseen.provenance import write_aside
+from unseen.bench.drawing import FAINT, save_figure, styled_figure
+
+_AIM = 0.05  # of tr Σ_t
+_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_COLOUR = "#2f7fb8"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,31 +45,22 @@ def checkpoints_csv(rows: Sequence[Checkpoint]) -> str:
 
 def draw_checkpoints(folder: Path, rows: Sequence[Checkpoint]) -> Iterator[Path]:
     """Draw `quality.svg` and `quality.png`: share of tr Σ_t against images shown."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    images = [row.images / 1000 for row in rows]
-    axis.fill_between(
-        images,
-        [row.low / row.variance for row in rows],
-        [row.high / row.variance for row in rows],
-        color="#2f7fb8",
-        alpha=0.2,
-        linewidth=0,
-    )
-    axis.plot(images, [row.share for row in rows], "o-", color="#2f7fb8", markersize=4)
-    axis.axhline(0.05, color="#999999", linestyle=":", linewidth=1)
-    axis.annotate("0.05", (images[0], 0.052), fontsize=8, color="#777777")
-    axis.set_yscale("log")
-    axis.set_xlabel("thousand scenes shown")
-    axis.set_ylabel("corrected FSD / tr Σ_t")
-    axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
-    axis.spines[["top", "right"]].set_visible(False)
-    for suffix in (".svg", ".png"):
-        path = folder / f"quality{suffix}"
-        with write_aside(path) as aside:
-            figure.savefig(aside, dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
-        yield path
+    with styled_figure(6, 3.2) as figure:
+        figure.set_layout_engine("constrained")
+        axis = figure.subplots()
+        images = [row.images / 1000 for row in rows]
+        low = [row.low / row.variance for row in rows]
+        high = [row.high / row.variance for row in rows]
+        axis.fill_between(images, low, high, color=_COLOUR, alpha=0.2, linewidth=0)
+        axis.plot(images, [row.share for row in rows], "o-", color=_COLOUR, markersize=4)
+        axis.axhline(_AIM, color="#999999", linestyle=":", linewidth=1)
+        axis.annotate(f"aim {_AIM:g}", (images[0], _AIM * 1.04), fontsize=8, color="#777777")
+        axis.set_yscale("log")
+        least, most = axis.get_ylim()
+        ticks = [tick for tick in _TICKS if least <= tick <= most]
+        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.set_xlabel("thousand scenes shown")
+        axis.set_ylabel("corrected FSD / tr Σ_t")
+        axis.grid(axis="y", color=FAINT, linewidth=0.7)
+        yield from save_figure(figure, folder / "quality")
