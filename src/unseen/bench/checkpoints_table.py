@@ -45,7 +45,7 @@ def checkpoints_csv(rows: Sequence[Checkpoint]) -> str:
 
 def draw_checkpoints(folder: Path, rows: Sequence[Checkpoint]) -> Iterator[Path]:
     """Draw `quality.svg` and `quality.png`: share of tr Σ_t against images shown."""
-    with styled_figure(6, 3.2) as figure:
+    with styled_figure(6.0, 3.2) as figure:
         figure.set_layout_engine("constrained")
         axis = figure.subplots()
         images = [row.images / 1000 for row in rows]
