@@ -25,14 +25,13 @@ _COLOURS = ("#2166ac", "#b2182b", "#4d4d4d", "#1b7837")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One setting on development seeds: of method f, or of method nearest."""
+    """One setting on development seeds: of method f, or the window of method nearest."""
 
     cut: str = ""
     depth: int = 0  # of the cut, from 1
     perturbed: Perturbed = "all"
     regularisation: float = 0.0
-    samples: int = 0  # of method nearest
-    window: float | None = None  # its too; None: method f
+    window: float | None = None  # None: method f
     controls: float  # mean retention of all instances of the generator's own images
     photographs: float  # the same of scenes
     lost: tuple[str, ...]  # classes that the generator draws well, lost all the same
@@ -41,7 +40,7 @@ class Candidate:
     def size(self) -> tuple[float, float]:
         """Of the searched set: smaller ones first."""
         if self.window is not None:
-            return (float(self.samples), -self.window)
+            return (-self.window, 0.0)
         return (float(self.depth), -self.regularisation)
 
     @property
@@ -58,7 +57,7 @@ class Candidate:
     def searched(self) -> str:
         """The set in words."""
         if self.window is not None:
-            return f"{self.samples:,} samples, a window of {self.window:g}"
+            return f"a window of {self.window:g}"
         layers = f"all up to {self.cut}" if self.perturbed == "all" else f"{self.cut} alone"
         return f"{layers}, λ_reg {self.regularisation:g}"
 
@@ -300,13 +299,17 @@ def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequen
 
 
 def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidate) -> None:
-    """Retention against the cut, a line a setting; of mosaics against the window."""
-    for kind in dict.fromkeys(map(_line, candidates)):
-        line = sorted((one for one in candidates if _line(one) == kind), key=_place)
-        mine = kind == _line(chosen)
+    """Retention against the cut, a line a setting; or against the window."""
+    kinds = dict.fromkeys((one.perturbed, one.regularisation) for one in candidates)
+    for kind in kinds:
+        line = sorted(
+            (one for one in candidates if (one.perturbed, one.regularisation) == kind),
+            key=_place,
+        )
+        mine = kind == (chosen.perturbed, chosen.regularisation)
         style: dict[str, Any] = {
             "linewidth": 1.8 if mine else 0.7,
-            "linestyle": "-" if line[0].perturbed == "all" else "--",
+            "linestyle": "-" if kind[0] == "all" else "--",
             "alpha": 1 if mine else 0.5,
         }
         depths = [_place(one) for one in line]
@@ -320,11 +323,6 @@ def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidat
     axis.set_ylabel("retained", fontsize=9)
     axis.text(0.02, 0.06, "controls", color="#2166ac", transform=axis.transAxes, fontsize=8)
     axis.text(0.02, 0.01, "scenes", color="#d6604d", transform=axis.transAxes, fontsize=8)
-
-
-def _line(one: Candidate) -> tuple[object, ...]:
-    """What its line has in common."""
-    return one.perturbed, one.regularisation, one.samples
 
 
 def _place(one: Candidate) -> float:

@@ -2,8 +2,8 @@
 
 Instances get an area, a perimeter ratio, a contrast and a retention: it grows with the area, falls
 with the perimeter ratio, and varies between images and within them. A class that is drawn has the
-controls' law given its covariates; one that is not has four fifths of what the rule asks to be
-fallen short of. The functions measured are those of `unseen.statistics.retention`; the tables are
+controls' law given its covariates; one that is not retains four fifths of the share below which
+the rule calls it. The functions measured are those of `unseen.statistics.retention`; the tables are
 those of docs/evidence.md.
 """
 
@@ -19,7 +19,7 @@ from unseen.provenance import write_aside
 from unseen.statistics.retention import Instances, Judging, judge_classes, mean_retention
 
 _CLASSES = 6  # in every photograph; of the runs that look for a class, one is not drawn
-_LEFT = 0.8  # of the share that the rule asks for, a class that is not drawn retains
+_LEFT = 0.8  # of the share below which the rule calls it, a class that is not drawn retains
 _IN_COMMON = 0.5  # share of the variance that both mosaics of a photograph have in common
 _LARGE = 100_000  # images for the true mean
 
