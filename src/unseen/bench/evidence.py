@@ -30,7 +30,6 @@ from unseen.errors import SpecError
 from unseen.generators import Generator, load_generator
 from unseen.inversion.checkpoints import load_inverter
 from unseen.inversion.inverter import Inverter
-from unseen.inversion.methods import Inversion
 from unseen.pipeline.evidence import EvidenceTask, evidence_of_inversions
 from unseen.pipeline.invert import InversionRun, invert, preset_for
 from unseen.pipeline.segment import segment
@@ -74,8 +73,8 @@ class EvidenceBench:
     development_by_class: int = 2
     pool: int = 500  # that these are chosen from
     presence_count: int = 2_000  # scenes, and images of each generator
+    samples: Sequence[int] = (500, 1_000, 2_000)  # of method nearest
     windows: Sequence[float] = (0.02, 0.03, 0.045)  # of method nearest
-    samples: int = Inversion.samples  # of method nearest
     methods: Sequence[Method] = ("d", "e", "f")  # or nearest alone
     preset: str = "default"  # of the optimiser
     steps: int | None = None  # None: the preset's
@@ -163,7 +162,8 @@ def measure_evidence(
 def choose(candidates: Sequence[Candidate]) -> Candidate:
     """The smallest searched set that is large enough.
 
-    That is the earliest cut, and there the largest λ_reg; of mosaics the largest window.
+    That is the earliest cut, and there the largest λ_reg; of mosaics the fewest samples, and there
+    the largest window.
     It is large enough where its controls pass and no class is lost that the generator is known to
     draw. Of sets that are equal, the one whose controls retain most; where none is large enough,
     of those whose controls pass, or else of all, the one that loses fewest classes.
@@ -186,7 +186,7 @@ def cut_rule(chosen: Candidate, generator: str) -> str:
     if chosen.window is None:
         order = "the earliest cut, there the largest λ_reg"
     else:
-        order = "the largest window"
+        order = "the fewest samples, there the largest window"
     wanted = f"whose controls retain {CONTROL_PASSES:g} on average, and that {kept}"
     what = (
         f"the smallest searched set ({order}) {wanted}"
@@ -253,8 +253,12 @@ def _settings(task: EvidenceBench, generator: Generator) -> Iterator[tuple[str, 
     """The candidates before they are measured, each with the name of its folder."""
     unknown: dict[str, Any] = {"controls": 0.0, "photographs": 0.0, "lost": ()}
     if task.mosaics:
-        for window in task.windows:
-            yield f"window-{window:g}", Candidate(window=window, **unknown)
+        for samples in task.samples:
+            for window in task.windows:
+                yield (
+                    f"samples-{samples}-window-{window:g}",
+                    Candidate(samples=samples, window=window, **unknown),
+                )
         return
     for cut in task.cuts:
         for perturbed in task.perturbed:
@@ -384,7 +388,7 @@ def _kept(
 def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, each: int) -> InversionRun:
     changes: dict[str, Any] = {} if task.steps is None else {"steps": task.steps}
     if chosen.window is not None:
-        changes["samples"], changes["window"] = task.samples, chosen.window
+        changes["samples"], changes["window"] = chosen.samples, chosen.window
     else:
         changes["cut"] = chosen.cut
         changes["perturbed"] = (chosen.cut,) if chosen.perturbed == "last" else None

@@ -25,13 +25,14 @@ _COLOURS = ("#2166ac", "#b2182b", "#4d4d4d", "#1b7837")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One setting on development seeds: of method f, or the window of method nearest."""
+    """One setting on development seeds: of method f, or of method nearest."""
 
     cut: str = ""
     depth: int = 0  # of the cut, from 1
     perturbed: Perturbed = "all"
     regularisation: float = 0.0
-    window: float | None = None  # None: method f
+    samples: int = 0  # of method nearest
+    window: float | None = None  # its too; None: method f
     controls: float  # mean retention of all instances of the generator's own images
     photographs: float  # the same of scenes
     lost: tuple[str, ...]  # classes that the generator draws well, lost all the same
@@ -40,7 +41,7 @@ class Candidate:
     def size(self) -> tuple[float, float]:
         """Of the searched set: smaller ones first."""
         if self.window is not None:
-            return (-self.window, 0.0)
+            return (float(self.samples), -self.window)
         return (float(self.depth), -self.regularisation)
 
     @property
@@ -57,7 +58,7 @@ class Candidate:
     def searched(self) -> str:
         """The set in words."""
         if self.window is not None:
-            return f"a window of {self.window:g}"
+            return f"{self.samples:,} samples, a window of {self.window:g}"
         layers = f"all up to {self.cut}" if self.perturbed == "all" else f"{self.cut} alone"
         return f"{layers}, λ_reg {self.regularisation:g}"
 
@@ -259,7 +260,7 @@ def draw_evidence(
     """Draw `evidence.svg` and `evidence.png`; yields each path."""
     summaries = summarise(rows)
     classes = len({one.name for one in summaries})
-    with styled_figure(9.5, 1.6 + 0.26 * classes) as figure:
+    with styled_figure(9.5, 1.6 + 0.34 * classes) as figure:
         figure.set_layout_engine("constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
         _draw_choice(left, candidates, chosen)
@@ -281,7 +282,7 @@ def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequen
             one = found.get((subject, name))
             if one is None:
                 continue
-            height = y + 0.22 * (i - (len(names) - 1) / 2)
+            height = y + 0.36 * (i - (len(names) - 1) / 2)
             called = one.verdicts.get("cannot draw", 0)
             fill = colour if called else "white"
             axis.plot(one.retained, height, "o", color=colour, markerfacecolor=fill, markersize=6)
@@ -299,17 +300,13 @@ def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequen
 
 
 def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidate) -> None:
-    """Retention against the cut, a line a setting; or against the window."""
-    kinds = dict.fromkeys((one.perturbed, one.regularisation) for one in candidates)
-    for kind in kinds:
-        line = sorted(
-            (one for one in candidates if (one.perturbed, one.regularisation) == kind),
-            key=_place,
-        )
-        mine = kind == (chosen.perturbed, chosen.regularisation)
+    """Retention against the cut, a line a setting; of mosaics against the window."""
+    for kind in dict.fromkeys(map(_line, candidates)):
+        line = sorted((one for one in candidates if _line(one) == kind), key=_place)
+        mine = kind == _line(chosen)
         style: dict[str, Any] = {
             "linewidth": 1.8 if mine else 0.7,
-            "linestyle": "-" if kind[0] == "all" else "--",
+            "linestyle": "-" if line[0].perturbed == "all" else "--",
             "alpha": 1 if mine else 0.5,
         }
         depths = [_place(one) for one in line]
@@ -323,6 +320,11 @@ def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidat
     axis.set_ylabel("retained", fontsize=9)
     axis.text(0.02, 0.06, "controls", color="#2166ac", transform=axis.transAxes, fontsize=8)
     axis.text(0.02, 0.01, "scenes", color="#d6604d", transform=axis.transAxes, fontsize=8)
+
+
+def _line(one: Candidate) -> tuple[object, ...]:
+    """What its line has in common."""
+    return one.perturbed, one.regularisation, one.samples
 
 
 def _place(one: Candidate) -> float:

@@ -238,10 +238,12 @@ def evidence(
     method: Annotated[
         str, typer.Option(help="With f; d and e show what can be drawn. Or nearest alone.")
     ] = "d,e,f",
+    samples: Annotated[
+        str, typer.Option(help="Of method nearest, numbers to choose from.")
+    ] = "500,1000,2000",
     windows: Annotated[
         str, typer.Option(help="Of method nearest, to choose from.")
     ] = "0.02,0.03,0.045",
-    samples: Annotated[int, typer.Option(help="Of method nearest.", min=2)] = 2000,
     preset: Annotated[str, typer.Option(help="Of the optimiser: default or quick.")] = "default",
     steps: Annotated[
         int | None, typer.Option(help="Of the optimiser. Default: the preset's.", min=1)
@@ -293,8 +295,8 @@ def evidence(
         development_by_class=development_by_class,
         pool=pool,
         presence_count=presence,
+        samples=tuple(int(one) for one in _numbers(samples, "--samples")),
         windows=tuple(_numbers(windows, "--windows")),
-        samples=samples,
         methods=tuple(method.split(",")),  # type: ignore[arg-type]
         preset=preset,
         steps=steps,

@@ -25,7 +25,6 @@ FULL, WITHOUT = "churchyard-full", "churchyard-planted"  # the latter never saw 
 EACH = 8  # scenes a class
 CLASSES = (*PLANTED, "tree", "path")  # two that were never shown beside two that were
 CUT = "layer1"
-SAMPLES = 1000  # that the mosaics are made of
 CUT_RULE = (
     "all settings were chosen on other scenes with churchyard-full, as docs/evidence.md tells"
 )
@@ -46,7 +45,7 @@ def command(
     samples: Annotated[
         int,
         typer.Option(min=2, help="Of the generator, and scenes, that each scene is looked for in."),
-    ] = SAMPLES,
+    ] = Inversion.samples,
 ) -> None:
     """Compare the churchyard with two generators, one of which was never shown some of it."""
     typer.echo(

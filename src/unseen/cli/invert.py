@@ -117,13 +117,13 @@ def command(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="That method nearest looks among. Default: 2000.", min=2),
+        typer.Option(help="That method nearest looks among. Default: 1000.", min=2),
     ] = None,
     window: Annotated[
         float | None,
         typer.Option(
             help="How far around a spot method nearest compares, as a share of the image's side. "
-            "Default: 0.03.",
+            "Default: 0.02.",
         ),
     ] = None,
     segmenter: Annotated[

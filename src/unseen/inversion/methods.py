@@ -53,8 +53,8 @@ class Inversion:
     perceptual_distance: Distance = "l1"  # mean of |difference|, or of its square
     regularisation: float = 1.0  # λ_reg
     seed: int = 0  # of method a's random latents
-    samples: int = 2000  # of method nearest
-    window: float = 0.03  # method nearest's: a share of the image's side
+    samples: int = 1000  # of method nearest
+    window: float = 0.02  # method nearest's: a share of the image's side
 
     def to_json(self) -> dict[str, Any]:
         """All that decides the result, as JSON."""
