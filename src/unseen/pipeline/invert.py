@@ -39,7 +39,6 @@ from unseen.records.inversions import (
     InversionsWriter,
     Method,
     Place,
-    Role,
 )
 from unseen.records.inversions import Reconstruction as Result
 from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
@@ -512,11 +511,10 @@ class _Run:
 
     def _make(self, writer: InversionsWriter) -> None:
         self.progress(writer.count, self.total)
-        for methods, role, numbers in self._batches():
-            places = [Place(role, number) for number in numbers]
+        for methods, places in self._batches():
             if not self._missing(writer, methods, places):
                 continue
-            images = list(self._read(role, numbers))
+            images = list(self._read(places))
             for image in images:
                 writer.write_target(image.place, image.pixels)
             for method in self._missing(writer, methods, [image.place for image in images]):
@@ -532,35 +530,37 @@ class _Run:
             method for method in methods if not all(writer.done(place, method) for place in places)
         ]
 
-    def _batches(self) -> Iterator[tuple[list[Method], Role, list[int]]]:
-        """Images that go together, and the methods that they go through."""
+    def _batches(self) -> Iterator[tuple[list[Method], list[Place]]]:
+        """Images that go together, photographs first, and the methods that they go through."""
+        photographs = [Place("photograph", number) for number in range(len(self.indices))]
+        controls = [Place("control", number) for number in range(len(self.controls))]
         searching: list[Method] = [one for one in self.methods if one not in MOSAICS]
         comparing: list[Method] = [one for one in self.methods if one in MOSAICS]
-        roles: tuple[tuple[Role, int], ...] = (
-            ("photograph", len(self.indices)),
-            ("control", len(self.controls)),
-        )
-        for methods, size in (
-            (searching, self.task.batch_size),
-            (comparing, _COMPARED_AT_ONCE),
+        for methods, places, size in (
+            (searching, photographs, self.task.batch_size),
+            (searching, controls, self.task.batch_size),
+            (comparing, photographs + controls, _COMPARED_AT_ONCE),
         ):
-            for role, count in roles if methods else ():
-                for start in range(0, count, size):
-                    yield methods, role, list(range(start, min(start + size, count)))
+            for start in range(0, len(places) if methods else 0, size):
+                yield methods, places[start : start + size]
 
-    def _read(self, role: Role, numbers: Sequence[int]) -> Iterator[_Image]:
-        if role == "control":
+    def _read(self, places: Sequence[Place]) -> Iterator[_Image]:
+        """Photographs one by one, then controls all at once."""
+        yield from self._photographs([one for one in places if one.role == "photograph"])
+        controls = [one for one in places if one.role == "control"]
+        if controls:
             seed = self.task.controls_seed
-            indices = [self.controls[number] for number in numbers]
+            indices = [self.controls[one.number] for one in controls]
             latents = self.generator.latents(indices, seed=seed)
             drawn = to_uint8(self.generator(latents).cpu().numpy())
-            for number, index, own, pixels in zip(numbers, indices, latents, drawn, strict=True):
+            for place, index, own, pixels in zip(controls, indices, latents, drawn, strict=True):
                 name = f"seed {seed}, index {index}"
                 height, width = pixels.shape[1:]
-                yield _Image(Place(role, number), name, index, (height, width), pixels, own)
-            return
-        for number in numbers:
-            index = self.indices[number]
+                yield _Image(place, name, index, (height, width), pixels, own)
+
+    def _photographs(self, places: Sequence[Place]) -> Iterator[_Image]:
+        for place in places:
+            index = self.indices[place.number]
             name = self.source.names[index]
             try:
                 pixels = self.source.read(index)
@@ -578,7 +578,7 @@ class _Run:
                 )
                 self.say = None  # once
             prepared = self.preparation.apply(pixels)
-            yield _Image(Place(role, number), name, index, (height, width), prepared)
+            yield _Image(place, name, index, (height, width), prepared)
 
     def _invert(self, method: Method, images: Sequence[_Image]) -> Iterator[Inverted | Mosaic]:
         batch = torch.from_numpy(to_unit(np.stack([image.pixels for image in images])))
