@@ -94,6 +94,18 @@ def test_aims_count_seeds_and_compare_retention_with_the_first_generators():
     assert "planted draws 0 classes" in planted
 
 
+def test_the_share_of_another_generators_retention_has_an_interval_where_there_are_five_seeds():
+    rows = []
+    for seed in range(20):
+        kept = 0.1 + 0.02 * (seed % 2)  # means 0.11 and 0.44: a quarter
+        rows.append(row("full", seed, "car", "undecided", 4 * kept + 0.1 * (seed % 3 - 1)))
+        rows.append(row("planted", seed, "car", "cannot draw", kept, drawn=0.0, planted=True))
+    car = aims(rows, ["full", "planted"])[0]
+    low, high = map(float, car.split("[")[1].split("]")[0].split(", "))
+    assert 0.2 < low < 0.25 < high < 0.3
+    assert "[" not in aims(rows[:8], ["full", "planted"])[0]
+
+
 def test_summaries_are_means_over_seeds_and_the_account_has_a_table_each():
     tree = next(one for one in summarise(ROWS) if one.name == "tree")
     assert tree.retained == pytest.approx(0.55)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from unseen.bench.drawing import FAINT, save_figure, styled_figure
 from unseen.bench.turns import markdown
 from unseen.records.evidence import CONTROL_PASSES
@@ -19,6 +21,8 @@ Perturbed = Literal["all", "last"]  # layers up to the cut, or it alone
 
 DRAWN = 0.5  # of the real presence: a mosaic that loses a class so drawn looks too far around
 WELL_DRAWN = 0.8  # of the real presence: a class so drawn must not be called
+_LEAST_SEEDS = 5  # that an interval is made of
+_RESAMPLES = 9_999
 _THIRD = 1 / 3  # of the other generator's retention, at most, of a class that was planted
 _COLOURS = ("#2166ac", "#b2182b", "#4d4d4d", "#1b7837")
 
@@ -226,9 +230,11 @@ def aims(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
         if other is not None and other.subject != one.subject and other.retained > 0:
             share = one.retained / other.retained
             reached = "reached" if share <= _THIRD else "missed"
+            interval = _share_interval(rows, one, other)
+            sure = "" if interval is None else " [{:.2f}, {:.2f}]".format(*interval)
             line += (
-                f" where {other.subject} retains {_number(other.retained)}: {share:.2f} of it (aim "
-                f"at most a third: {reached})"
+                f" where {other.subject} retains {_number(other.retained)}: {share:.2f}{sure} of "
+                f"it (aim at most a third: {reached})"
             )
         lines.append(line)
     for name in names:
@@ -248,6 +254,24 @@ def aims(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
             + (f" ({listed})" if listed else "")
         )
     return lines
+
+
+def _share_interval(
+    rows: Sequence[Row], one: ClassSummary, other: ClassSummary
+) -> tuple[float, float] | None:
+    """95 % of the ratio of two mean retentions, by resampling seeds; None for fewer than five."""
+    by_seed: dict[int, dict[str, float]] = {}
+    for row in rows:
+        if row.name == one.name and row.retained is not None:
+            by_seed.setdefault(row.seed, {})[row.subject] = row.retained
+    both = [seed for seed in by_seed.values() if {one.subject, other.subject} <= set(seed)]
+    if len(both) < _LEAST_SEEDS:
+        return None
+    pairs = np.array([(seed[one.subject], seed[other.subject]) for seed in both])
+    drawn = np.random.default_rng(0).integers(0, len(pairs), (_RESAMPLES, len(pairs)))
+    means = pairs[drawn].mean(axis=1)
+    low, high = np.quantile(means[:, 0] / means[:, 1].clip(min=1e-12), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def draw_evidence(
