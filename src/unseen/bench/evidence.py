@@ -1,9 +1,9 @@
 """Instance evidence put to the test on the churchyard: what is chosen, and what is then found.
 
-Cut, perturbed layers and λ_reg, or the window of method nearest, are chosen on development seeds,
-by the controls of one generator and by the classes that it is known to draw. Verdicts are then
-counted over other seeds, for that generator and for one that played no part in the choice, whose
-training was without some classes.
+Cut, perturbed layers and λ_reg, or the number of samples and the window of method nearest, are
+chosen on development seeds, by the controls of one generator and by the classes that it is known to
+draw. Verdicts are then counted over other seeds, for that generator and for one that played no part
+in the choice, whose training was without some classes.
 Instances of scenes are those of their exact label maps. Every run is kept, so the same command goes
 on where it stopped.
 """

@@ -13,6 +13,7 @@ import numpy as np
 from unseen.bench.drawing import FAINT, save_figure, styled_figure
 from unseen.bench.turns import markdown
 from unseen.records.evidence import CONTROL_PASSES
+from unseen.statistics.agreement import resamples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -268,9 +269,8 @@ def _share_interval(
     if len(both) < _LEAST_SEEDS:
         return None
     pairs = np.array([(seed[one.subject], seed[other.subject]) for seed in both])
-    drawn = np.random.default_rng(0).integers(0, len(pairs), (_RESAMPLES, len(pairs)))
-    means = pairs[drawn].mean(axis=1)
-    low, high = np.quantile(means[:, 0] / means[:, 1].clip(min=1e-12), [0.025, 0.975])
+    ours, theirs = (resamples(len(pairs), draws=_RESAMPLES) @ pairs).T
+    low, high = np.quantile(ours / theirs.clip(min=1e-12), [0.025, 0.975])
     return float(low), float(high)
 
 

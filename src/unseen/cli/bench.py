@@ -255,7 +255,10 @@ def evidence(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the segmenter.")] = "fp32",
 ) -> None:
-    """Choose cut, layers and λ_reg on development seeds; count verdicts on other churchyards."""
+    """Choose cut, layers and λ_reg (of method nearest samples and window) on development seeds.
+
+    Then count verdicts on other churchyards.
+    """
     from unseen.bench.evidence import EvidenceBench, Subject, measure_evidence
     from unseen.devices import resolve_device
     from unseen.records.inversions import METHODS

@@ -12,6 +12,7 @@ from unseen.cli.progress import progress_bar
 from unseen.cli.summary import printable
 from unseen.errors import SpecError
 from unseen.generators import load_generator
+from unseen.inversion.methods import Inversion
 from unseen.pages import report_folder
 from unseen.pipeline.evidence import EvidenceTask, LabelMaps, evidence_of_inversions
 from unseen.pipeline.invert import CONTROLS_SEED, InversionRun, invert, preset_for
@@ -117,13 +118,13 @@ def command(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="That method nearest looks among. Default: 1000.", min=2),
+        typer.Option(help=f"That method nearest looks among. Default: {Inversion.samples}.", min=2),
     ] = None,
     window: Annotated[
         float | None,
         typer.Option(
             help="How far around a spot method nearest compares, as a share of the image's side. "
-            "Default: 0.02.",
+            f"Default: {Inversion.window:g}.",
         ),
     ] = None,
     segmenter: Annotated[
