@@ -1,9 +1,10 @@
 import errno
 
 import pytest
+from tests.kills import killed_while_writing
 
 from unseen.errors import StorageError
-from unseen.provenance import sha256_of_parts, write_aside, write_text
+from unseen.provenance import remove_asides, sha256_of_parts, write_aside, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -31,6 +32,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(StorageError, match="folder cannot be written"):
         write_text(tmp_path / "folder", "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "below").mkdir()
+    kept = [tmp_path / "a.txt", tmp_path / ".hidden", tmp_path / "below" / "b.png"]
+    for path in kept:
+        path.write_text("whole")
+        killed_while_writing(path)
+    remove_asides(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    remove_asides(tmp_path / "is not there")
 
 
 def test_the_digest_keeps_parts_apart():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.kills import killed_while_writing
 
 from unseen.errors import CheckpointError, TrainingError
 from unseen.training import (
@@ -113,7 +114,9 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, stop_before: int) -> None:
     whole = run(tmp_path / "whole", Toy())
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", Toy(stop_before=stop_before))
+    killed_while_writing(tmp_path / "cut" / "toy.checkpoint.pt")
     resumed = run(tmp_path / "cut", Toy())
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == {"toy.checkpoint.pt", "toy.csv"}
     assert_same_bits(whole.state_dict(), resumed.state_dict())
     log = (tmp_path / "whole" / "toy.csv").read_text()
     assert (tmp_path / "cut" / "toy.csv").read_text() == log

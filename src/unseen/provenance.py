@@ -18,6 +18,7 @@ from typing import Any
 from unseen.errors import StorageError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing a file
+_ASIDE = ".unseen-"  # what a file that is being written is called before its name
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -63,7 +64,7 @@ def write_aside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it into place when the block succeeds.
 
     Nothing half-written is left: on an error the temporary file is removed and `path` stays as
-    it was.
+    it was. A process that is killed can remove nothing: `remove_asides` does.
 
     Raises:
         StorageError: the folder cannot be made or written, or the disk is full.
@@ -71,7 +72,7 @@ def write_aside(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+            prefix=f"{_ASIDE}{path.stem}-", suffix=path.suffix, dir=path.parent
         )
     except OSError as error:
         raise not_writable(path, error) from error
@@ -86,6 +87,16 @@ def write_aside(path: Path) -> Iterator[Path]:
             raise not_writable(path, error) from error
         raise
     finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove_asides(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left in and below a folder.
+
+    For a folder that belongs to one run at a time: another that is writing there would lose its
+    file.
+    """
+    for aside in folder.rglob(f"{_ASIDE}*"):
         aside.unlink(missing_ok=True)
 
 

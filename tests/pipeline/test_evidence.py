@@ -7,6 +7,7 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from tests.kills import killed_while_writing
 
 import unseen
 from unseen.cli.main import run as unseen_command
@@ -185,8 +186,12 @@ def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_record(world):
 
     with pytest.raises(KeyboardInterrupt):
         gather(world, segmenter=Stopping())
+    before = set((world / "out").rglob("*"))
+    killed_while_writing(world / "out" / "pictures" / "photograph" / "00000-labels.png")
+    (half,) = set((world / "out").rglob("*")) - before
     again = NearestColour()
     assert to_json(gather(world, segmenter=again)) == whole
+    assert not half.exists()
     assert again.calls == 7 - 2  # 28 pairs, 4 a call
     third = NearestColour()
     gather(world, segmenter=third)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from tests.inversion.worlds import tiny_generator, tiny_inverter
+from tests.kills import killed_while_writing
 
 from unseen.cli.invert import FAILED
 from unseen.cli.main import run
@@ -155,6 +156,22 @@ def test_a_run_that_broke_off_goes_on_and_ends_in_the_same_bytes(
     if raised.value.__notes__:
         assert "of 7 reconstructions are kept in" in raised.value.__notes__[0]
     invert(photos, generator, inverter, out=tmp_path / "out", task=task(controls=2))
+    assert files(whole.folder) == files(tmp_path / "out")
+
+
+def test_what_a_kill_left_half_written_is_gone_when_the_run_has_gone_on(
+    generator, inverter, photos, tmp_path
+):
+    whole = invert(photos, generator, inverter, out=tmp_path / "whole", task=task())
+    invert(photos, generator, inverter, out=tmp_path / "out", task=task())
+    for name in (
+        "inversions.json",
+        "images/photograph/00001.png",
+        "tensors/f/photograph/00001.safetensors",
+    ):
+        killed_while_writing(tmp_path / "out" / name)
+    assert files(whole.folder) != files(tmp_path / "out")
+    invert(photos, generator, inverter, out=tmp_path / "out", task=task())
     assert files(whole.folder) == files(tmp_path / "out")
 
 

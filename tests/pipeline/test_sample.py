@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.kills import killed_while_writing
 
 import unseen
 from unseen.cli.main import run
@@ -138,6 +139,12 @@ def test_the_same_weights_elsewhere_go_on_with_a_folder(tmp_path: Path) -> None:
     sample(task(tmp_path / "s", generator=generator(**first | {"spec": "progan:b/a.pth?x=1"})))
     with pytest.raises(RecordError, match="samples that differ in generator"):
         sample(task(tmp_path / "s", generator=generator(**first | {"spec": "progan:a.pth?x=2"})))
+
+
+def test_a_run_that_was_killed_at_its_very_beginning_goes_on(tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / "s" / "sample.json")
+    sample(task(tmp_path / "s"))
+    assert len(list((tmp_path / "s").glob("0*.png"))) == 10
 
 
 def test_photographs_are_never_taken_for_samples(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from unseen.pipeline.exhibits import labels_path, write_labels, write_picture
 from unseen.pipeline.progress import Progress, silent
 from unseen.pipeline.reconstructions import JUDGED_BY, Collection, Entry, open_runs, pair_up
 from unseen.pipeline.segment import default_segmenter
-from unseen.provenance import canonical_json, package_version, write_json
+from unseen.provenance import canonical_json, package_version, remove_asides, write_json
 from unseen.records.areas_file import difference
 from unseen.records.evidence import FILE, Evidence, Fate, Rebuilt, Selection, write_evidence
 from unseen.records.inversions import Inversions, curve_runs, read_inversions
@@ -485,6 +485,7 @@ class _Run:
 
     def _open_folder(self) -> None:
         """Make the folder of pictures, or find it as the same evidence left it."""
+        remove_asides(self.folder)
         about = self.folder / _ABOUT
         identity = json.loads(
             canonical_json(

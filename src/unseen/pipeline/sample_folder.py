@@ -58,7 +58,7 @@ class SampleFolder:
                 )
             for image in folder.glob("*.png"):
                 image.unlink()
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and not all(p.name.startswith(".") for p in folder.iterdir()):
             raise StorageError(
                 f"{folder} is not empty and holds no {HEADER}; choose another folder"
             )

@@ -30,7 +30,13 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from unseen.errors import RecordError, StorageError
-from unseen.provenance import canonical_json, package_version, write_aside, write_json
+from unseen.provenance import (
+    canonical_json,
+    package_version,
+    remove_asides,
+    write_aside,
+    write_json,
+)
 from unseen.records.areas_file import difference
 from unseen.records.json_form import MismatchError, build, plain
 from unseen.records.pictures import write_label_map, write_png
@@ -279,6 +285,7 @@ class InversionsWriter:
         self.methods = tuple(method for method in KEPT if method in methods)
         self._journal = _Journal(folder / JOURNAL)
         earlier = self._earlier(overwrite)
+        remove_asides(folder)
         lines = [] if earlier is None else _lines(earlier)
         self._lines = {(line["role"], line["number"], line["method"]): line for line in lines}
         self._journal.rewrite(lines)

@@ -23,7 +23,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from unseen.errors import CheckpointError, TrainingError
-from unseen.provenance import canonical_json, not_writable, sha256_of_parts, write_aside
+from unseen.provenance import (
+    canonical_json,
+    not_writable,
+    remove_asides,
+    sha256_of_parts,
+    write_aside,
+)
 
 CHECKPOINT_VERSION = 1
 
@@ -134,6 +140,7 @@ def train(
     names = [stage.name for stage in task.stages]
     if len(set(names)) != len(names):
         raise ValueError(f"stage names must be unique, not {names}")
+    remove_asides(task.folder)
     device = torch.device(task.device)
     learners: dict[str, Learner] = {}
     devices = [device] if device.type == "cuda" else []
