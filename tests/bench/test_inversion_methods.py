@@ -17,6 +17,7 @@ from unseen.bench.inversion_methods_report import MethodsResult, order_markdown
 from unseen.cli.main import run
 from unseen.errors import RecordError, SampleError, SpecError
 from unseen.inversion.checkpoints import write_inverter
+from unseen.records.inversions import read_inversions
 from unseen.statistics.agreement import Step
 
 COUNT = 6  # generated images
@@ -166,10 +167,13 @@ def test_the_command_prints_the_table_and_the_files(
 ) -> None:
     given = ["bench", "inversion", world["generator"], "--inverter", world["inverter"]]
     more = ["--images", world["photographs"], "--perceptual", "none", "--steps", "3"]
+    more += ["--perturbed", "2", "--regularisation", "0.25"]
     out = folder.parent / "command"
     assert run([*given, *more, "--count", "2", "--examples", "1", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "| (f) perturb layers from d | " in printed
+    (settings,) = read_inversions(out / "inversions" / "f").provenance["settings"].values()
+    assert (settings["perturbed"], settings["regularisation"]) == (["layer1", "layer2"], 0.25)
     assert str(out / "scatter.svg") in printed
 
 

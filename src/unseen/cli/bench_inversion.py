@@ -25,6 +25,14 @@ Perturbed = Annotated[
         show_default=False,
     ),
 ]
+Regularisation = Annotated[
+    float | None,
+    typer.Option(
+        help="f's weight of the perturbations' squares. Default: the preset's.",
+        min=0.0,
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace other inversions in the folder.")
@@ -68,6 +76,7 @@ def inversion(
     steps: Steps = None,
     cut: Cut = None,
     perturbed: Perturbed = None,
+    regularisation: Regularisation = None,
     perceptual: Annotated[
         str | None,
         typer.Option(help="Features compared. Default: as `unseen invert`.", show_default=False),
@@ -106,9 +115,9 @@ def inversion(
     the paper's schedule and the default's on the same photographs.
     """
     if speed:
-        told = {"--out": out, "--encoder": encoder, "--steps": steps, "--cut": cut}
-        if unused := [name for name, value in told.items() if value is not None]:
-            raise typer.BadParameter(f"{unused[0]} says nothing of --speed; leave it out")
+        told = _asked(out=out, encoder=encoder, steps=steps, cut=cut, regularisation=regularisation)
+        if told:
+            raise typer.BadParameter(f"--{next(iter(told))} says nothing of --speed; leave it out")
         _speed(
             json_,
             picture,
@@ -128,7 +137,6 @@ def inversion(
 
     if out is None:
         raise typer.BadParameter("name the folder of the results: --out; or measure --speed")
-    changes = {"steps": steps, "cut": cut, "perturbed": perturbed, "perceptual": perceptual}
     task = MethodComparison(
         out=out,
         generator=generator,
@@ -139,7 +147,13 @@ def inversion(
         photographs=images,
         examples=examples,
         preset=preset,
-        changes={name: value for name, value in changes.items() if value is not None},
+        changes=_asked(
+            steps=steps,
+            cut=cut,
+            perturbed=perturbed,
+            regularisation=regularisation,
+            perceptual=perceptual,
+        ),
         batch_size=batch_size,
         device=device,
         overwrite=overwrite,
@@ -149,6 +163,11 @@ def inversion(
     typer.echo((out / "methods.md").read_text(encoding="utf-8"))
     for path in written:
         typer.echo(path)
+
+
+def _asked(**changes: Any) -> dict[str, Any]:
+    """What of a preset is to be changed."""
+    return {name: value for name, value in changes.items() if value is not None}
 
 
 def _speed(json_: bool, picture: Path | None, **fields: Any) -> None:
@@ -215,6 +234,7 @@ def cross_domain(
     steps: Steps = None,
     cut: Cut = None,
     perturbed: Perturbed = None,
+    regularisation: Regularisation = None,
     perceptual: Annotated[
         str | None,
         typer.Option(
@@ -252,7 +272,6 @@ def cross_domain(
         "unrelated": unrelated,
     }
     groups = {name: spec for name, spec in given.items() if spec is not None}
-    changes = {"steps": steps, "cut": cut, "perturbed": perturbed, "perceptual": perceptual}
     task = CrossDomain(
         out=out,
         generator=generator,
@@ -263,7 +282,13 @@ def cross_domain(
         seed=seed,
         method=method,
         preset=preset,
-        changes={name: value for name, value in changes.items() if value is not None},
+        changes=_asked(
+            steps=steps,
+            cut=cut,
+            perturbed=perturbed,
+            regularisation=regularisation,
+            perceptual=perceptual,
+        ),
         segmenter=segmenter,
         shown=shown,
         batch_size=batch_size,
