@@ -35,14 +35,19 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
-    (tmp_path / "below").mkdir()
-    kept = [tmp_path / "a.txt", tmp_path / ".hidden", tmp_path / "below" / "b.png"]
+    (tmp_path / "below" / "deep").mkdir(parents=True)
+    (tmp_path / "another's").mkdir()
+    names = ["a.txt", ".hidden", "below/b.png", "below/deep/c.png", "another's/d.png"]
+    kept = {tmp_path / name for name in names}
     for path in kept:
         path.write_text("whole")
         killed_while_writing(path)
-    remove_asides(tmp_path)
-    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    remove_asides(tmp_path, below=["below", "is not there"])
+    left = {path for path in tmp_path.rglob("*") if path.is_file()} - kept
+    assert {path.parent.name for path in left} == {"another's"}
+    assert len(left) == 1
     remove_asides(tmp_path / "is not there")
+    assert all(path.read_text() == "whole" for path in kept)
 
 
 def test_the_digest_keeps_parts_apart():

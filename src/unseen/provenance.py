@@ -8,10 +8,11 @@ import contextlib
 import errno
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +91,16 @@ def write_aside(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def remove_asides(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left in and below a folder.
+def remove_asides(folder: Path, below: Sequence[str] = ()) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder.
 
-    For a folder that belongs to one run at a time: another that is writing there would lose its
-    file.
+    Args:
+        folder: one that belongs to one run at a time: another that is writing there would lose its
+            file.
+        below: names of folders in it that are searched to the bottom, too.
     """
-    for aside in folder.rglob(f"{_ASIDE}*"):
+    left = [folder.glob(f"{_ASIDE}*"), *((folder / name).rglob(f"{_ASIDE}*") for name in below)]
+    for aside in itertools.chain(*left):
         aside.unlink(missing_ok=True)
 
 

@@ -48,7 +48,8 @@ from unseen.statistics.retention import Judging
 
 LabelMaps = Literal["segmenter", "true"]
 
-_ABOUT = "pictures/evidence.json"  # what the kept pictures are of
+_PICTURES = "pictures"
+_ABOUT = f"{_PICTURES}/evidence.json"  # what the kept pictures are of
 _KEPT = re.compile(r"\d{5}(-labels|-true-labels)?\.(png|jpg)")
 _FOLDER = re.compile(r"(photograph|control)(-[\w.-]+)?")
 
@@ -316,7 +317,7 @@ class _Run:
             path = entry.path if key == "" else entry.rebuilt[key].path
             kept = image.shape[1:] == (side, side) and path is not None
             shown[key] = _Shown(
-                stem=f"pictures/{entry.role}{key and '-'}{key}/{number - first:05d}",
+                stem=f"{_PICTURES}/{entry.role}{key and '-'}{key}/{number - first:05d}",
                 image=prepare.apply(image),
                 path=self._below(path) if kept and path is not None else None,
                 label_map=entry.rebuilt[key].label_map if key else None,
@@ -485,7 +486,7 @@ class _Run:
 
     def _open_folder(self) -> None:
         """Make the folder of pictures, or find it as the same evidence left it."""
-        remove_asides(self.folder)
+        remove_asides(self.folder, below=[_PICTURES])
         about = self.folder / _ABOUT
         identity = json.loads(
             canonical_json(
@@ -507,7 +508,7 @@ class _Run:
                     f"{self.folder} holds other evidence ({what} is {there} there, {here} here); "
                     "choose another folder, or replace it with overwrite"
                 )
-        for path in (self.folder / "pictures").glob("*/*"):
+        for path in (self.folder / _PICTURES).glob("*/*"):
             if _FOLDER.fullmatch(path.parent.name) and _KEPT.fullmatch(path.name):
                 path.unlink()
         write_json(about, identity)

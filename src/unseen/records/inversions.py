@@ -46,6 +46,7 @@ RECORD = "inversions.json"
 JOURNAL = "entries.jsonl"
 POOL = "pool"
 CURVE = "upto"
+_KINDS = ("images", "reconstructions", "tensors")  # folders of a run's own files
 _NOT_IN_JSON = ("folder", "holder")
 
 Role = Literal["photograph", "control"]
@@ -285,7 +286,7 @@ class InversionsWriter:
         self.methods = tuple(method for method in KEPT if method in methods)
         self._journal = _Journal(folder / JOURNAL)
         earlier = self._earlier(overwrite)
-        remove_asides(folder)
+        remove_asides(folder, below=(*_KINDS, POOL))
         lines = [] if earlier is None else _lines(earlier)
         self._lines = {(line["role"], line["number"], line["method"]): line for line in lines}
         self._journal.rewrite(lines)
@@ -304,7 +305,7 @@ class InversionsWriter:
                 earlier = read_inversions(self.folder)
                 if self._same(earlier):
                     return earlier
-            for kind in ("images", "reconstructions", "tensors", CURVE):
+            for kind in (*_KINDS, CURVE):
                 shutil.rmtree(self.folder / kind, ignore_errors=True)
             return None
         earlier = read_inversions(self.folder)
