@@ -39,6 +39,11 @@ Overwrite = Annotated[
 ]
 
 
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def inversion(
     generator: Annotated[str, typer.Argument(help="Spec of the generator.", show_default=False)],
     inverter: Annotated[
@@ -115,7 +120,7 @@ def inversion(
     the paper's schedule and the default's on the same photographs.
     """
     if speed:
-        told = _asked(out=out, encoder=encoder, steps=steps, cut=cut, regularisation=regularisation)
+        told = _given(out=out, encoder=encoder, steps=steps, cut=cut, regularisation=regularisation)
         if told:
             raise typer.BadParameter(f"--{next(iter(told))} says nothing of --speed; leave it out")
         _speed(
@@ -147,7 +152,7 @@ def inversion(
         photographs=images,
         examples=examples,
         preset=preset,
-        changes=_asked(
+        changes=_given(
             steps=steps,
             cut=cut,
             perturbed=perturbed,
@@ -163,11 +168,6 @@ def inversion(
     typer.echo((out / "methods.md").read_text(encoding="utf-8"))
     for path in written:
         typer.echo(path)
-
-
-def _asked(**changes: Any) -> dict[str, Any]:
-    """What of a preset is to be changed."""
-    return {name: value for name, value in changes.items() if value is not None}
 
 
 def _speed(json_: bool, picture: Path | None, **fields: Any) -> None:
@@ -282,7 +282,7 @@ def cross_domain(
         seed=seed,
         method=method,
         preset=preset,
-        changes=_asked(
+        changes=_given(
             steps=steps,
             cut=cut,
             perturbed=perturbed,
