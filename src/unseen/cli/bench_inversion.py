@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unseen.cli.options import given
 from unseen.cli.progress import progress_bar
 from unseen.pipeline.progress import silent
 
@@ -37,11 +38,6 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace other inversions in the folder.")
 ]
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def inversion(
@@ -120,9 +116,15 @@ def inversion(
     the paper's schedule and the default's on the same photographs.
     """
     if speed:
-        told = _given(out=out, encoder=encoder, steps=steps, cut=cut, regularisation=regularisation)
-        if told:
-            raise typer.BadParameter(f"--{next(iter(told))} says nothing of --speed; leave it out")
+        told = {
+            "--out": out,
+            "--encoder": encoder,
+            "--steps": steps,
+            "--cut": cut,
+            "--regularisation": regularisation,
+        }
+        if unused := list(given(told)):
+            raise typer.BadParameter(f"{unused[0]} says nothing of --speed; leave it out")
         _speed(
             json_,
             picture,
@@ -152,12 +154,14 @@ def inversion(
         photographs=images,
         examples=examples,
         preset=preset,
-        changes=_given(
-            steps=steps,
-            cut=cut,
-            perturbed=perturbed,
-            regularisation=regularisation,
-            perceptual=perceptual,
+        changes=given(
+            {
+                "steps": steps,
+                "cut": cut,
+                "perturbed": perturbed,
+                "regularisation": regularisation,
+                "perceptual": perceptual,
+            }
         ),
         batch_size=batch_size,
         device=device,
@@ -265,29 +269,30 @@ def cross_domain(
         raise typer.BadParameter(
             f"{len(also)} --also and {len(inverters)} --also-inverter; give one for each"
         )
-    given = {
+    groups = {
         "training": training,
         "held out": held_out,
         **dict(_named(text) for text in other or []),
         "unrelated": unrelated,
     }
-    groups = {name: spec for name, spec in given.items() if spec is not None}
     task = CrossDomain(
         out=out,
         generator=generator,
         inverter=inverter,
-        groups=groups or dict(CHURCHYARD),
+        groups=given(groups) or dict(CHURCHYARD),
         also=tuple(zip(also, inverters, strict=True)),
         count=count,
         seed=seed,
         method=method,
         preset=preset,
-        changes=_given(
-            steps=steps,
-            cut=cut,
-            perturbed=perturbed,
-            regularisation=regularisation,
-            perceptual=perceptual,
+        changes=given(
+            {
+                "steps": steps,
+                "cut": cut,
+                "perturbed": perturbed,
+                "regularisation": regularisation,
+                "perceptual": perceptual,
+            }
         ),
         segmenter=segmenter,
         shown=shown,

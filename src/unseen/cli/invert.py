@@ -2,12 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from unseen.cli.evidence import JudgedBy
 from unseen.cli.evidence_summary import evidence_summary
+from unseen.cli.options import given
 from unseen.cli.progress import progress_bar
 from unseen.cli.summary import printable
 from unseen.errors import SpecError
@@ -192,7 +193,7 @@ def command(
 
     Ends with status 5 where the loss of an image was not a number; the others are reconstructed.
     """
-    changes: dict[str, Any] = {
+    changes = {
         "cut": cut,
         "perturbed": None if perturbed is None else _layers(perturbed),
         "regularisation": regularisation,
@@ -201,8 +202,7 @@ def command(
         "samples": samples,
         "window": window,
     }
-    changes = {name: value for name, value in changes.items() if value is not None}
-    settings = dataclasses.replace(preset_for(images, preset, **changes), seed=seed)
+    settings = dataclasses.replace(preset_for(images, preset, **given(changes)), seed=seed)
     methods = _methods(method)
     network = load_generator(generator, device=device)
     task = InversionRun(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from unseen.cli.options import given
 from unseen.cli.progress import progress_bar
 from unseen.generators import load_generator
 from unseen.inversion.recipes import LossName, Recipe, preset
@@ -102,7 +103,7 @@ def command(
 ) -> None:
     """Train an inverter of a generator, layer by layer and then together. Resumable."""
     recipe = _recipe(preset, budget, halfsize)
-    chosen = {
+    changes = {
         "batch_size": batch_size,
         "layer_loss": layer_loss,
         "tail_loss": tail_loss,
@@ -110,11 +111,10 @@ def command(
         "estimated": _names(estimated),
         "recovered": _names(recovered),
     }
-    changes = {name: value for name, value in chosen.items() if value is not None}
     task = InverterTraining(
         folder=out,
         cut=cut,
-        recipe=dataclasses.replace(recipe, **changes),  # type: ignore[arg-type]
+        recipe=dataclasses.replace(recipe, **given(changes)),
         seed=seed,
         precision=precision,
         half=half,
