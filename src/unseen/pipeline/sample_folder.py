@@ -16,7 +16,7 @@ from PIL import Image
 
 from unseen.errors import ImageError, RecordError, StorageError
 from unseen.images.decode import decode
-from unseen.provenance import package_version, write_aside, write_json
+from unseen.provenance import package_version, refuse_foreign, write_aside, write_json
 
 NAME = "{:08}.png"  # of an image's file, from its index
 HEADER = "sample.json"
@@ -58,10 +58,8 @@ class SampleFolder:
                 )
             for image in folder.glob("*.png"):
                 image.unlink()
-        elif folder.exists() and not all(p.name.startswith(".") for p in folder.iterdir()):
-            raise StorageError(
-                f"{folder} is not empty and holds no {HEADER}; choose another folder"
-            )
+        else:
+            refuse_foreign(folder, HEADER)
         write_json(path, {**mine, "version": package_version()})
 
     def path(self, index: int) -> Path:

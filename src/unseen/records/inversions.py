@@ -33,6 +33,7 @@ from unseen.errors import RecordError, StorageError
 from unseen.provenance import (
     canonical_json,
     package_version,
+    refuse_foreign,
     remove_asides,
     write_aside,
     write_json,
@@ -295,10 +296,7 @@ class InversionsWriter:
     def _earlier(self, overwrite: bool) -> Inversions | None:
         """What the same run left here; what another left is refused, or removed."""
         if not (self.folder / RECORD).exists():
-            if self.folder.is_dir() and any(_foreign(self.folder)):
-                raise StorageError(
-                    f"{self.folder} is not empty and holds no {RECORD}; choose another folder"
-                )
+            refuse_foreign(self.folder, RECORD, also=(JOURNAL, POOL))
             return None
         if overwrite:
             with contextlib.suppress(RecordError):
@@ -413,12 +411,6 @@ class InversionsWriter:
         for name in _NOT_IN_JSON:
             del value[name]
         write_json(self.folder / RECORD, value)
-
-
-def _foreign(folder: Path) -> list[Path]:
-    """What a run that was killed at its very beginning did not leave."""
-    ours = (JOURNAL, POOL)
-    return [p for p in folder.iterdir() if p.name not in ours and not p.name.startswith(".")]
 
 
 def _lines(record: Inversions) -> list[dict[str, Any]]:
