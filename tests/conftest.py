@@ -6,7 +6,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
-_HOOK = jaxtyping.install_import_hook("unseen", "beartype.beartype")
+_HOOK = jaxtyping.install_import_hook(["unseen", "lab"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def real_inputs() -> Path:
 @pytest.fixture(scope="module")
 def generator():
     """A small generator of 16×16 images, untrained."""
-    from tests.inversion.worlds import tiny_generator  # after the hook
+    from tests.support.inversion_worlds import tiny_generator  # after the hook
 
     return tiny_generator()
 
@@ -30,6 +30,6 @@ def generator():
 @pytest.fixture(scope="module")
 def inverter(generator):
     """Its inverter, untrained too."""
-    from tests.inversion.worlds import tiny_inverter  # after the hook
+    from tests.support.inversion_worlds import tiny_inverter  # after the hook
 
     return tiny_inverter(generator)

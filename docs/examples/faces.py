@@ -13,7 +13,7 @@ import torch
 from gan_face_generate.models import Generator
 from torch import nn
 
-from unseen.generators.network import LayeredGenerator
+from unseen.generators.layered import LayeredGenerator
 
 
 def make(device: str) -> LayeredGenerator:

@@ -8,35 +8,35 @@ from typing import Any
 
 # name → module that defines it
 _PUBLIC: dict[str, str] = {
-    "Areas": "unseen.records",
-    "DrawnImages": "unseen.pipeline.drawing",
-    "EvidenceTask": "unseen.pipeline.evidence",
+    "Areas": "unseen.distribution.areas",
+    "DrawnImages": "unseen.generators.drawn_images",
+    "EvidenceTask": "unseen.evidence.measuring",
     "FunctionGenerator": "unseen.generators.custom",
-    "InverterTraining": "unseen.inversion.training",
-    "Sampling": "unseen.pipeline.sample",
+    "InverterTraining": "unseen.inversion.inverter_training",
+    "Sampling": "unseen.generators.sample",
     "Inversion": "unseen.inversion.methods",
-    "InversionRun": "unseen.pipeline.invert",
-    "check_comparable": "unseen.records",
-    "compare": "unseen.pipeline.compare",
-    "concatenate": "unseen.records",
-    "evidence": "unseen.pipeline.evidence",
-    "evidence_of_inversions": "unseen.pipeline.evidence",
+    "InversionRun": "unseen.inversion.invert",
+    "check_comparable": "unseen.distribution.areas_file",
+    "compare": "unseen.distribution.compare",
+    "concatenate": "unseen.distribution.areas_file",
+    "evidence": "unseen.evidence.measuring",
+    "evidence_of_inversions": "unseen.evidence.measuring",
     "inversion_preset": "unseen.inversion.methods",
-    "invert": "unseen.pipeline.invert",
+    "invert": "unseen.inversion.invert",
     "load_generator": "unseen.generators",
-    "load_inverter": "unseen.inversion.checkpoints",
+    "load_inverter": "unseen.inversion.inverter_file",
     "load_segmenter": "unseen.segmenters",
     "open_images": "unseen.images",
-    "read_areas": "unseen.records",
-    "read_comparison": "unseen.records.comparison",
-    "read_evidence": "unseen.records.evidence",
-    "read_inversions": "unseen.records.inversions",
-    "read_tally": "unseen.pipeline.tally",
+    "read_areas": "unseen.distribution.areas_file",
+    "read_comparison": "unseen.distribution.comparison",
+    "read_evidence": "unseen.evidence.record",
+    "read_inversions": "unseen.inversion.inversions",
+    "read_tally": "unseen.distribution.tally_file",
     "report": "unseen.pages",
-    "sample": "unseen.pipeline.sample",
-    "segment": "unseen.pipeline.segment",
-    "train_inverter": "unseen.inversion.training",
-    "write_areas": "unseen.records",
+    "sample": "unseen.generators.sample",
+    "segment": "unseen.distribution.segment",
+    "train_inverter": "unseen.inversion.inverter_training",
+    "write_areas": "unseen.distribution.areas_file",
 }
 
 __all__ = [*_PUBLIC, "errors", "statistics"]
@@ -45,8 +45,10 @@ __all__ = [*_PUBLIC, "errors", "statistics"]
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
-    if name in ("errors", "statistics"):
-        return importlib.import_module(f"unseen.{name}")
+    if name == "errors":
+        return importlib.import_module("unseen.core.errors")
+    if name == "statistics":
+        return importlib.import_module("unseen.statistics")
     raise AttributeError(f"module 'unseen' has no attribute {name!r}")
 
 

@@ -11,7 +11,7 @@ from unseen.bench.calibration import (
     write_calibration,
 )
 from unseen.bench.calibration_table import Cell, calibration_table, pooled
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 
 PIXELS = 1000  # of a label map
 

@@ -10,14 +10,14 @@ import pytest
 import scipy.stats
 from PIL import Image
 from safetensors.torch import save_file
-from tests.inversion.worlds import tiny_generator, tiny_inverter
+from tests.support.inversion_worlds import tiny_generator, tiny_inverter
 
 from unseen.bench.cross_domain import CrossDomain, invert_domains
 from unseen.bench.cross_domain_report import Difference, Group, GroupImage, sentence
 from unseen.cli.main import run
-from unseen.errors import SampleError, SpecError
+from unseen.core.errors import SampleError, SpecError
 from unseen.images import open_images, subset
-from unseen.inversion.checkpoints import write_inverter
+from unseen.inversion.inverter_file import write_inverter
 
 COUNT = 4  # images a group
 
@@ -48,7 +48,7 @@ def task(world: Path, out: Path, **changes: Any) -> CrossDomain:
             "training": "churchyard?seed=1000003&resolution=16",
             "held out": "churchyard?seed=5&resolution=16",
             "photos / outdoor": str(world / "photos"),
-            "unrelated": "python:unseen.bench.foreign:unrelated?seed=5&resolution=16",
+            "unrelated": "python:lab.out_of_domain:unrelated?seed=5&resolution=16",
         },
         "also": [(f"progan:{world / '1.safetensors'}", str(world / "inverter-1.safetensors"))],
         "count": COUNT,

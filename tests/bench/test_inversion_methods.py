@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
-from tests.inversion.worlds import own_images, tiny_generator, tiny_inverter
+from tests.support.inversion_worlds import own_images, tiny_generator, tiny_inverter
 
-from unseen.bench.drawing import PictureRow, draw_pictures
+from unseen.bench.grids import PictureRow, draw_pictures
 from unseen.bench.inversion_methods import MethodComparison, compare_methods
 from unseen.bench.inversion_methods_report import MethodsResult, order_markdown
 from unseen.cli.main import run
-from unseen.errors import RecordError, SampleError, SpecError
-from unseen.inversion.checkpoints import write_inverter
-from unseen.records.inversions import read_inversions
+from unseen.core.errors import RecordError, SampleError, SpecError
+from unseen.inversion.inversions import read_inversions
+from unseen.inversion.inverter_file import write_inverter
 from unseen.statistics.agreement import Step
 
 COUNT = 6  # generated images

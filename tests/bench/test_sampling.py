@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from unseen.bench import sampling, turns
+from unseen.bench import sampling, timing
 from unseen.bench.sampling import SamplingSpeed, measure, table
-from unseen.bench.turns import take_turns
+from unseen.bench.timing import take_turns
 from unseen.cli.main import run
-from unseen.errors import SpecError
+from unseen.core.errors import SpecError
 from unseen.generators.progan import ProGAN
 
 WIDTHS = (9, 12, 10, 8)  # latent, 4×4, 8×8, 16×16
@@ -53,8 +53,8 @@ def test_a_function_cannot_be_run_plainly(tmp_path, monkeypatch):
 def test_a_ratio_is_the_median_over_pairs_of_turns(monkeypatch):
     # warm-up, then three rounds: the plain way takes 9, 2, 4 s, the other 3, 2, 1 s
     ticks = iter([0, 1, 0, 1, 0, 9, 0, 3, 0, 2, 0, 2, 0, 4, 0, 1])
-    monkeypatch.setattr(turns.time, "perf_counter", lambda: next(ticks))
-    monkeypatch.setattr(turns.time, "process_time", iter(range(1, 1000)).__next__)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(timing.time, "process_time", iter(range(1, 1000)).__next__)
     work = {"plain": lambda: None, "other": lambda: None}
     plain, other = take_turns(work, images=2, rounds=3)
     assert (plain.ratio, other.ratio) == (None, 3)  # of 3, 1 and 4

@@ -1,6 +1,6 @@
 import dataclasses
 
-from tests.evidence_world import evidence_world
+from tests.support.evidence_world import evidence_world
 
 from unseen.cli.evidence_summary import evidence_summary
 

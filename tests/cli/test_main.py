@@ -10,7 +10,7 @@ import types
 import pytest
 
 from unseen.cli import main
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 
 
 def python(program: str, *arguments: str, **options) -> subprocess.CompletedProcess:

@@ -1,7 +1,7 @@
-from tests.worlds import CLASSES, areas
+from tests.support.worlds import CLASSES, areas
 
 from unseen.cli.summary import summary
-from unseen.pipeline.compare import compare
+from unseen.distribution.compare import compare
 
 HOSTILE = "car\x1b[2J\nFSD 0"
 

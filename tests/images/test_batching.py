@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 from unseen.images import Preparation, batches, open_images, subset
 from unseen.images.batching import default_workers
 

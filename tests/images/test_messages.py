@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.errors import UnseenError
+from unseen.core.errors import UnseenError
 from unseen.images import open_images, subset
 
 DOCS = (Path(__file__).parents[2] / "docs" / "images.md").read_text(encoding="utf-8")

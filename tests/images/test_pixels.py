@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 from unseen.images.pixels import to_uint8, to_unit
 
 EVERY_LEVEL = np.arange(256, dtype=np.uint8)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 from unseen.images import Preparation
 
 

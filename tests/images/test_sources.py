@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.errors import ImageError, MissingExtraError, SpecError, StorageError
+from unseen.core.errors import ImageError, MissingExtraError, SpecError, StorageError
 from unseen.images import ImageSource, Preparation, batches, keys, open_images
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 from unseen.images import subset
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from unseen.generators import load_generator
+from unseen.inversion.invert import InversionRun, invert
+from unseen.inversion.inverter_training import InverterTraining, train_inverter
 from unseen.inversion.methods import Inversion
 from unseen.inversion.optimise import Adam
 from unseen.inversion.recipes import preset
-from unseen.inversion.training import InverterTraining, train_inverter
-from unseen.pipeline.invert import InversionRun, invert
 
 
 @pytest.mark.real

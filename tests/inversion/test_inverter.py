@@ -4,15 +4,20 @@ import dataclasses
 
 import pytest
 import torch
-from tests.inversion.networks import WIDTH, dcgan, progan, styled
+from tests.support.networks import WIDTH, dcgan, progan, styled
 from torch import nn
 
-from unseen.errors import GeneratorError, SpecError
+from unseen.core.errors import GeneratorError, SpecError
 from unseen.generators.custom import FunctionGenerator
-from unseen.generators.network import LayeredGenerator
+from unseen.generators.layered import LayeredGenerator
 from unseen.inversion.inverter import Inverter
+from unseen.inversion.inverter_networks import (
+    Architecture,
+    LatentInverter,
+    LayerInverter,
+    TailResNet,
+)
 from unseen.inversion.layers import split_generator
-from unseen.inversion.networks import Architecture, LatentInverter, LayerInverter, TailResNet
 
 RELEASED = Architecture(family="iccv2019", width=8)  # a ResNet-18's is 64
 # what the tail is at the paper's size: 256×256 images, r4 of 512×8×8

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.inversion.networks import dcgan, progan, styled
+from tests.support.networks import dcgan, progan, styled
 from torch.nn import functional
 
 from unseen.cli.main import run
-from unseen.errors import (
+from unseen.core.errors import (
     CheckpointError,
     GeneratorError,
     SpecError,
@@ -25,20 +25,20 @@ from unseen.errors import (
     TrainingError,
 )
 from unseen.generators.custom import FunctionGenerator
-from unseen.generators.network import LayeredGenerator
+from unseen.generators.layered import LayeredGenerator
 from unseen.generators.progan import ProGAN
-from unseen.inversion.checkpoints import load_inverter
 from unseen.inversion.inverter import Inverter
-from unseen.inversion.layers import split_generator
-from unseen.inversion.networks import Architecture
-from unseen.inversion.recipes import PRESETS, Budget, Recipe
-from unseen.inversion.training import (
+from unseen.inversion.inverter_file import load_inverter
+from unseen.inversion.inverter_networks import Architecture
+from unseen.inversion.inverter_training import (
     HELD_OUT_SEED,
     InverterTraining,
     measure_loss,
     train_inverter,
 )
-from unseen.training import TrainingProgress, step_seed
+from unseen.inversion.layers import split_generator
+from unseen.inversion.recipes import PRESETS, Budget, Recipe
+from unseen.inversion.training_loop import TrainingProgress, step_seed
 
 STEPS = Budget(steps=7, learning_rate=1e-3)  # neither a multiple of 3 nor of 5
 SMALL = Architecture(width=4, blocks=1, last_blocks=1)
@@ -195,7 +195,7 @@ def test_resumed_equals_uninterrupted(
             return measure_loss(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr("unseen.inversion.training.measure_loss", counting)
+            patch.setattr("unseen.inversion.inverter_training.measure_loss", counting)
             with pytest.raises(KeyboardInterrupt):
                 train_inverter(generator, task(folder, recipe, cut="layer2"))
 
@@ -265,7 +265,7 @@ def test_a_loss_that_is_no_number_ends_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "unseen.inversion.training.measure_loss",
+        "unseen.inversion.inverter_training.measure_loss",
         lambda *arguments: measure_loss(*arguments) * torch.nan,
     )
     with pytest.raises(TrainingError, match="is nan at step 1 of stage 'joint'"):

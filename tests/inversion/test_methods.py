@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 import torch
-from tests.inversion.worlds import noise, own_images, tiny_generator, tiny_inverter
+from tests.support.inversion_worlds import noise, own_images, tiny_generator, tiny_inverter
 
-from unseen.errors import GeneratorError, ImageError, SpecError
+from unseen.core.errors import GeneratorError, ImageError, SpecError
 from unseen.generators.custom import FunctionGenerator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.methods import PRESETS, Inversion, inversion_preset, invert_batch

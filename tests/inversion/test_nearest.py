@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.inversion.worlds import noise
+from tests.support.inversion_worlds import noise
 
-from unseen.errors import ImageError, SpecError
+from unseen.core.errors import ImageError, SpecError
 from unseen.images.pixels import to_uint8
 from unseen.inversion.methods import Inversion, Reconstruction
 from unseen.inversion.nearest import NearestSamples, Samples

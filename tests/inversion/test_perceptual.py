@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.inversion.worlds import noise, tiny_generator, tiny_inverter
+from tests.support.inversion_worlds import noise, tiny_generator, tiny_inverter
 
-from unseen.errors import CheckpointError, DownloadError, SegmenterError, SpecError
+from unseen.core.errors import CheckpointError, DownloadError, SegmenterError, SpecError
 from unseen.inversion.perceptual import VGG16, load_perceptual, load_vgg16
 from unseen.segmenters import load_segmenter
 

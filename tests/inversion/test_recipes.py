@@ -2,7 +2,7 @@
 
 import pytest
 
-from unseen.errors import SpecError
+from unseen.core.errors import SpecError
 from unseen.inversion.recipes import PRESETS, Budget, preset
 
 

@@ -4,13 +4,13 @@ import dataclasses
 import json
 
 import pytest
-from tests.evidence_world import COLUMNS, evidence_world
-from tests.worlds import areas, run
+from tests.support.evidence_world import COLUMNS, evidence_world
+from tests.support.worlds import areas, run
 
-from unseen.errors import RecordError
+from unseen.core.errors import RecordError
+from unseen.evidence.record import Evidence, write_evidence
 from unseen.pages import report, report_folder
 from unseen.pages.evidence_side import MOST_CASES
-from unseen.records.evidence import Evidence, write_evidence
 
 HOSTILE = "</script><script>document.title='owned'</script>\"'&"
 PERSON = "tbody#evidence-2"  # the only class of the record

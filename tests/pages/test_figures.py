@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 from PIL import Image
-from tests.worlds import areas
+from tests.support.worlds import areas
 
+from unseen.distribution.compare import compare
 from unseen.pages import draw_histogram, draw_intervals
-from unseen.pipeline.compare import compare
 
 REAL = {"sky": 0.7, "tree": 0.4, "person": 0.3, "car": 0.2}
 

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from tests.worlds import CLASSES, areas, run
+from tests.support.worlds import CLASSES, areas, run
 
-from unseen.errors import RecordError
+from unseen.core.errors import RecordError
+from unseen.distribution.compare import compare
+from unseen.distribution.comparison import read_comparison
 from unseen.pages import report
 from unseen.pages.overlays import class_colour, class_overlay, labels_overlay
-from unseen.pipeline.compare import compare
-from unseen.records.comparison import read_comparison
 
 REAL = {"sky": 0.7, "tree": 0.4, "person": 0.3, "car": 0.2}
 HOSTILE = "<script>document.title='owned'</script>\"'&"

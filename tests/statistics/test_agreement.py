@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics import agreement as module
 from unseen.statistics.agreement import DEFINITIONS, agreement, order, resamples
 from unseen.statistics.correlations import correlations

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics import (
     compare_classes,
     compare_generators,

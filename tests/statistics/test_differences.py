@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics.differences import mean_difference
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics import frechet_distance, frechet_shares
 from unseen.statistics.frechet import _triangular_factor, check_samples, fidelity
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics import frechet_distance, frechet_inference, self_halves
 from unseen.statistics.grams import Rows
 

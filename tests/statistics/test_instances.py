@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics.instances import (
     became,
     choose_photographs,

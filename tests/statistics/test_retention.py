@@ -2,9 +2,9 @@ import itertools
 
 import numpy as np
 import pytest
+from lab.retention_simulation import draw_instances
 
-from unseen.bench.retention import draw_instances
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics.retention import (
     Instances,
     Judging,

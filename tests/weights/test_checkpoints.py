@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from unseen.errors import CheckpointError
+from unseen.core.errors import CheckpointError
 from unseen.weights import read_checkpoint
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unseen.errors import DownloadError
+from unseen.core.errors import DownloadError
 from unseen.weights import KNOWN, Published, cache_folder, download, fetch
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: many chunks, so that a break has a middle

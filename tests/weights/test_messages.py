@@ -8,7 +8,7 @@ import pooch
 import pytest
 import torch
 
-from unseen.errors import UnseenError
+from unseen.core.errors import UnseenError
 from unseen.weights import KNOWN, Published, fetch, read_checkpoint
 
 DOCS = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")

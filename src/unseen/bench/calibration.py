@@ -19,11 +19,11 @@ from unseen.bench.calibration_figure import draw_calibration
 from unseen.bench.calibration_table import Cell, calibration_csv, calibration_table
 from unseen.churchyard.classes import CLASS_NAMES
 from unseen.churchyard.source import ChurchyardSource
-from unseen.errors import SampleError, SpecError
+from unseen.core.errors import SampleError, SpecError
+from unseen.core.files import sha256_of_parts, write_text
+from unseen.distribution.areas import class_name
+from unseen.distribution.segment import default_segmenter, segment
 from unseen.images import ImageSource, open_images, subset
-from unseen.pipeline.segment import default_segmenter, segment
-from unseen.provenance import sha256_of_parts, write_text
-from unseen.records.areas import class_name
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.statistics import compare_classes
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unseen.bench.calibration_table import Cell, pooled, rate_interval
-from unseen.provenance import write_aside
+from unseen.core.files import write_aside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

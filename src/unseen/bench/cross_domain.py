@@ -1,7 +1,7 @@
 """Figures 7 and 8 of the paper: images of other domains through a generator, or through several.
 
 Groups of images are taken as they come, the first of a seeded subset, and inverted by
-`unseen.pipeline.invert`, a folder a group. Images like the training's against ones held out show
+`unseen.inversion.invert`, a folder a group. Images like the training's against ones held out show
 whether the generator knows its training images by heart.
 Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, figures 7 and 8.
 """
@@ -30,15 +30,15 @@ from unseen.bench.cross_domain_report import (
     draw_groups,
     draw_losses,
 )
-from unseen.errors import SpecError
+from unseen.core.errors import SpecError
+from unseen.core.files import package_version, write_json, write_text
+from unseen.core.progress import Progress, silent
+from unseen.distribution.segment import default_segmenter
 from unseen.generators import Generator, load_generator
-from unseen.inversion.checkpoints import load_inverter
+from unseen.inversion.inversions import Inversions, Method, Role
+from unseen.inversion.invert import InversionRun, invert, preset_for
+from unseen.inversion.inverter_file import load_inverter
 from unseen.inversion.methods import Inversion
-from unseen.pipeline.invert import InversionRun, invert, preset_for
-from unseen.pipeline.progress import Progress, silent
-from unseen.pipeline.segment import default_segmenter
-from unseen.provenance import package_version, write_json, write_text
-from unseen.records.inversions import Inversions, Method, Role
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.statistics.differences import mean_difference
 
@@ -47,8 +47,8 @@ CHURCHYARD: Mapping[str, str] = {
     TRAINING: "churchyard?seed=1000003",  # what the churchyard's generators were trained on
     HELD_OUT: "churchyard?seed=70007",
     # the held-out scenes again, each with something that the world has not
-    "with a ball": "python:unseen.bench.foreign:visited?seed=70007",
-    UNRELATED: "python:unseen.bench.foreign:unrelated?seed=70007",
+    "with a ball": "python:lab.out_of_domain:visited?seed=70007",
+    UNRELATED: "python:lab.out_of_domain:unrelated?seed=70007",
 }
 """Groups for a generator of the churchyard."""
 
@@ -116,7 +116,7 @@ def invert_domains(
         further generators, `generators` as SVG and PNG.
 
     Raises:
-        UnseenError: as `unseen.pipeline.invert` raises it.
+        UnseenError: as `unseen.inversion.invert` raises it.
         SampleError: fewer than two images of a group were reconstructed.
     """
     settings = task.settings

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import UInt8
 
-from unseen.bench.drawing import (
+from unseen.bench.grids import (
     FAINT,
     INK,
     QUIET,
@@ -23,9 +23,9 @@ from unseen.bench.drawing import (
     save_figure,
     styled_figure,
 )
-from unseen.bench.turns import markdown
-from unseen.errors import SampleError
-from unseen.records.json_form import plain
+from unseen.bench.timing import markdown
+from unseen.core.errors import SampleError
+from unseen.core.json_form import plain
 
 TRAINING, HELD_OUT, UNRELATED = "training", "held out", "unrelated"
 OWN = "own images"  # the generator's: what it can draw, inverted in the same way

@@ -1,6 +1,6 @@
 """Figure 6 of the paper: the six methods on images whose z is known, and on photographs.
 
-Images are inverted by `unseen.pipeline.invert`, a folder a method, so that a run goes on where it
+Images are inverted by `unseen.inversion.invert`, a folder a method, so that a run goes on where it
 stopped and a method can be added later. Nothing is optimised here.
 Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, figure 6.
 """
@@ -25,16 +25,16 @@ from unseen.bench.inversion_methods_report import (
     methods_csv,
     methods_markdown,
 )
-from unseen.errors import SampleError, SpecError
+from unseen.core.errors import SampleError, SpecError
+from unseen.core.files import package_version, write_json, write_text
+from unseen.core.progress import Progress, silent
 from unseen.generators import Generator, load_generator
 from unseen.images.pixels import to_unit
-from unseen.inversion.checkpoints import load_inverter
+from unseen.inversion.inversions import PAPER_METHODS, Inversions, Method, Role
+from unseen.inversion.invert import InversionRun, invert, preset_for
+from unseen.inversion.inverter_file import load_inverter
 from unseen.inversion.layers import SplitGenerator, split_generator
 from unseen.inversion.methods import Inversion
-from unseen.pipeline.invert import InversionRun, invert, preset_for
-from unseen.pipeline.progress import Progress, silent
-from unseen.provenance import package_version, write_json, write_text
-from unseen.records.inversions import PAPER_METHODS, Inversions, Method, Role
 from unseen.statistics.agreement import DEFINITIONS, Agreement, agreement, order, resamples
 
 GENERATED_SEED = 60_006  # of the generated images' latents: not training's, validation's, controls'
@@ -110,7 +110,7 @@ def compare_methods(
         SVG and PNG.
 
     Raises:
-        UnseenError: as `unseen.pipeline.invert` raises it.
+        UnseenError: as `unseen.inversion.invert` raises it.
         SampleError: fewer than two generated images are left on which no method failed.
     """
     generator = load_generator(task.generator, device=task.device)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from unseen.bench.drawing import (
+from unseen.bench.grids import (
     FAINT,
     QUIET,
     PictureRow,
@@ -21,8 +21,8 @@ from unseen.bench.drawing import (
     save_figure,
     styled_figure,
 )
-from unseen.bench.turns import markdown
-from unseen.records.json_form import plain
+from unseen.bench.timing import markdown
+from unseen.core.json_form import plain
 from unseen.statistics.agreement import Definition, Step
 
 NAMES: Mapping[str, str] = {

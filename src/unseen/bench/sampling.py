@@ -17,14 +17,14 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from unseen.bench.turns import HEADINGS, cells, machine, markdown, take_turns
-from unseen.devices import resolve_device
-from unseen.errors import SpecError
+from unseen.bench.timing import HEADINGS, cells, machine, markdown, take_turns
+from unseen.core.devices import resolve_device
+from unseen.core.errors import SpecError
+from unseen.core.files import package_version
 from unseen.generators import Precision, load_generator
-from unseen.generators.network import LayeredGenerator
+from unseen.generators.drawn_images import DrawnImages
+from unseen.generators.layered import LayeredGenerator
 from unseen.generators.progan import ProGAN
-from unseen.pipeline.drawing import DrawnImages
-from unseen.provenance import package_version
 
 PROGAN_WIDTHS = (512, 512, 512, 512, 256, 128, 64, 32)  # latent, 4×4, …: as published at 256×256
 

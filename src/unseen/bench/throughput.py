@@ -17,13 +17,13 @@ from jaxtyping import Float, UInt8
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name that everyone reads
 
-from unseen.bench.turns import HEADINGS, Timed, cells, machine, markdown, take_turns
-from unseen.errors import SpecError
+from unseen.bench.timing import HEADINGS, Timed, cells, machine, markdown, take_turns
+from unseen.core.errors import SpecError
+from unseen.core.files import package_version
+from unseen.distribution.segment import segment
 from unseen.images import ImageSource, Preparation, open_images, subset
-from unseen.nn.unified_parsing import Sizes, UnifiedParsing
-from unseen.pipeline.segment import segment
-from unseen.provenance import package_version
 from unseen.segmenters import Segmenter, load_segmenter, segmenter_spec
+from unseen.segmenters.unified_parsing import Sizes, UnifiedParsing
 from unseen.segmenters.upp import (
     UnifiedParsingSegmenter,
     Vocabulary,

@@ -6,10 +6,10 @@ without cars and fences: an omission that is known, beside those that nobody pla
 
 from pathlib import Path
 
-from unseen.generators.network import LayeredGenerator
+from unseen.core.registry import Spec
+from unseen.generators.layered import LayeredGenerator
 from unseen.generators.progan import open_progan
 from unseen.generators.protocol import Precision
-from unseen.registry import Spec
 
 PLANTED = ("car", "fence")  # what churchyard-planted was never shown
 

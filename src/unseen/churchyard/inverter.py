@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from unseen.core.registry import Spec
 from unseen.generators import Generator
-from unseen.inversion.checkpoints import read_inverter
 from unseen.inversion.inverter import Inverter
-from unseen.registry import Spec
+from unseen.inversion.inverter_file import read_inverter
 
 _FOLDER = Path(__file__).parent / "weights"
 WEIGHTS = {

@@ -10,8 +10,8 @@ from PIL import Image
 
 from unseen.churchyard.classes import CLASS_NAMES
 from unseen.churchyard.source import ChurchyardSource
-from unseen.errors import SampleError
-from unseen.provenance import write_aside
+from unseen.core.errors import SampleError
+from unseen.core.files import write_aside
 
 
 def render_scenes(

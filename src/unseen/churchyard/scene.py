@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.churchyard import things
+from unseen.churchyard import scene_objects
 from unseen.churchyard.canvas import Canvas
 from unseen.churchyard.church import Removed, church_shadow, draw_church, draw_plan
 from unseen.churchyard.classes import REMOVABLE
 from unseen.churchyard.dice import Dice, mix, mix_text
 from unseen.churchyard.view import darker, draw_view, vary
-from unseen.errors import SpecError
+from unseen.core.errors import SpecError
 
 RENDERER_VERSION = 1
 
@@ -416,7 +416,7 @@ class _Composer:
                 right.append((x + half, y))
             canvas.polygon(left + right[::-1], part)
 
-    # --- things -----------------------------------------------------------------------------
+    # --- scene objects -----------------------------------------------------------------------
 
     def church(self) -> None:
         """The church, in its place among the rest."""
@@ -464,7 +464,7 @@ class _Composer:
                 x = self.beside_church(dice, 0.03)
                 size = min(self.view.person(base) * dice.between(2.4, 4.2) + 0.06, 0.62)
             self.shadow(x, base, size * 0.16, size * 0.8)
-            self.put("tree", k + 1, things.tree, base, x, size)
+            self.put("tree", k + 1, scene_objects.tree, base, x, size)
 
     def put(
         self, name: str, number: int, draw: Callable[..., None], base: float, x: float, size: float
@@ -495,7 +495,9 @@ class _Composer:
                 y = base + own.between(-0.006, 0.006)
                 if own.chance(0.82) and not self.on_path(x, y, size * 0.3):
                     self.shadow(x, y, size * 0.22, size * 0.6)
-                    self.put("gravestone", row * 10 + number + 1, things.gravestone, y, x, size)
+                    self.put(
+                        "gravestone", row * 10 + number + 1, scene_objects.gravestone, y, x, size
+                    )
                 x += pitch * own.between(0.85, 1.2)
                 number += 1
 
@@ -523,7 +525,7 @@ class _Composer:
             half = self.plan.door_width * (0.75 + 1.2 * t)
             gaps = ((middle - half, middle + half),)
         draw = functools.partial(
-            things.fence,
+            scene_objects.fence,
             self.canvas,
             self.view,
             self.dice("fence drawn"),
@@ -544,7 +546,7 @@ class _Composer:
             x = self.beside_church(own, 0.0) if own.chance(0.7) else own.between(0.05, 0.95)
             size = self.view.person(base)
             self.shadow(x, base, size * 0.12, size * 1.8)
-            self.put("lamp", k + 1, things.lamp, base, x, size)
+            self.put("lamp", k + 1, scene_objects.lamp, base, x, size)
 
     def signboards(self) -> None:
         """One, sometimes two."""
@@ -557,7 +559,7 @@ class _Composer:
             x = own.between(0.06, 0.94)
             size = self.view.person(base)
             self.shadow(x, base, size * 0.4, size)
-            self.put("signboard", k + 1, things.signboard, base, x, size)
+            self.put("signboard", k + 1, scene_objects.signboard, base, x, size)
 
     def palms(self) -> None:
         """One or two palms."""
@@ -570,7 +572,7 @@ class _Composer:
             x = self.beside_church(own, 0.0)
             size = min(max(self.view.person(base) * own.between(2.4, 3.8), 0.3), 0.62)
             self.shadow(x, base, size * 0.08, size * 0.8)
-            self.put("palm", k + 1, things.palm, base, x, size)
+            self.put("palm", k + 1, scene_objects.palm, base, x, size)
 
     def single(self, name: str) -> None:
         """At most one flag, fountain or horse, near enough to be seen."""
@@ -582,7 +584,7 @@ class _Composer:
         size = max(self.view.person(base), 0.11)
         half = {"flag": 0.1, "fountain": 0.9, "horse": 0.5}[name]
         self.shadow(x, base, size * half, size)
-        self.put(name, 1, getattr(things, name), base, x, size)
+        self.put(name, 1, getattr(scene_objects, name), base, x, size)
 
     def cars(self) -> None:
         """On the road where there is one, else parked on the grass."""
@@ -607,7 +609,7 @@ class _Composer:
                 x = own.between(0.05, 0.95)
             size = self.view.person(base) * own.between(0.9, 1.1)
             self.canvas.shadow_ellipse(x, base, size * 1.15, size * 0.14)
-            self.put("car", k + 1, things.car, base, x, size)
+            self.put("car", k + 1, scene_objects.car, base, x, size)
 
     def persons(self) -> None:
         """Alone, in twos and threes, or a small crowd; from far away to close by."""
@@ -626,7 +628,7 @@ class _Composer:
             near = x + (k * 0.42 * size if together else 0)
             foot = base + (own.between(-0.006, 0.006) if together else 0)
             self.shadow(near, foot, size * 0.13, size * 0.9)
-            self.put("person", k + 1, things.person, foot, near, size)
+            self.put("person", k + 1, scene_objects.person, foot, near, size)
 
     # --- picture ----------------------------------------------------------------------------
 

@@ -20,9 +20,9 @@ from jaxtyping import Float, Integer, UInt8
 from torch import nn
 
 from unseen.churchyard.classes import CLASS_NAMES, INDEX, THINGS
-from unseen.errors import CheckpointError, SegmenterError
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
+from unseen.core.errors import CheckpointError, SegmenterError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
 from unseen.segmenters.protocol import Precision
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
@@ -195,13 +195,13 @@ def load_network(path: Path) -> SegmenterNetwork:
         if classes.split(",") != list(CLASS_NAMES):
             raise CheckpointError(
                 f"{path} labels other classes than the churchyard has; train it again: "
-                "unseen churchyard train segmenter"
+                "python -m lab train segmenter"
             )
         network.load_state_dict(state)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"{path} holds no churchyard segmenter; give a file written by "
-            "`unseen churchyard train segmenter`"
+            "`python -m lab train segmenter`"
         ) from error
     return network
 

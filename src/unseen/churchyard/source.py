@@ -8,9 +8,9 @@ from jaxtyping import UInt8
 
 from unseen.churchyard.classes import CLASS_NAMES
 from unseen.churchyard.scene import RENDERER_VERSION, World, parse_without
+from unseen.core.files import canonical_json, sha256_of_parts
+from unseen.core.registry import Spec
 from unseen.images.naming import NumberedNames
-from unseen.provenance import canonical_json, sha256_of_parts
-from unseen.registry import Spec
 
 
 @dataclasses.dataclass(frozen=True)

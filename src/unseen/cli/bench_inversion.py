@@ -8,7 +8,7 @@ import typer
 
 from unseen.cli.options import given
 from unseen.cli.progress import progress_bar
-from unseen.pipeline.progress import silent
+from unseen.core.progress import silent
 
 # Options of both commands.
 Steps = Annotated[
@@ -178,7 +178,7 @@ def _speed(json_: bool, picture: Path | None, **fields: Any) -> None:
     """Time the default against the paper's schedule."""
     import json
 
-    from unseen.bench.inversion import Speed, measure_speed, speed_table
+    from unseen.bench.inversion_speed import Speed, measure_speed, speed_table
 
     task = Speed(**fields)
     result = measure_speed(task, picture=picture, say=lambda line: typer.echo(line, err=True))
@@ -260,7 +260,7 @@ def cross_domain(
     loss of training images minus held-out ones, with its interval.
     """
     from unseen.bench.cross_domain import CHURCHYARD, CrossDomain, invert_domains
-    from unseen.records.inversions import METHODS
+    from unseen.inversion.inversions import METHODS
 
     if method not in METHODS:
         raise typer.BadParameter(f"no method is called {method!r}: --method a, d, e or f")

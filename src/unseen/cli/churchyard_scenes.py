@@ -8,7 +8,7 @@ import typer
 from unseen.churchyard.rendering import presence_by_class, presence_table, render_scenes
 from unseen.churchyard.source import ChurchyardSource, open_churchyard
 from unseen.cli.progress import progress_bar
-from unseen.registry import Spec
+from unseen.core.registry import Spec
 
 Seed = Annotated[int, typer.Option(help="Of the world.", min=0)]
 Without = Annotated[

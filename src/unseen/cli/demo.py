@@ -10,15 +10,15 @@ from unseen.churchyard.generator import PLANTED
 from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.progress import progress_bar
 from unseen.cli.summary import summary
+from unseen.distribution.comparison import Comparison, GeneratedSide
+from unseen.distribution.comparison_run import ComparisonRun, run_comparison
+from unseen.evidence.measuring import EvidenceTask, evidence_of_inversions
+from unseen.evidence.record import Evidence
+from unseen.inversion.invert import InversionRun, invert, preset_for
 from unseen.inversion.methods import Inversion
 from unseen.pages import report
-from unseen.pages.words import count as counted
-from unseen.pages.words import listed, share, times
-from unseen.pipeline.comparison_run import ComparisonRun, run_comparison
-from unseen.pipeline.evidence import EvidenceTask, evidence_of_inversions
-from unseen.pipeline.invert import InversionRun, invert, preset_for
-from unseen.records.comparison import Comparison, GeneratedSide
-from unseen.records.evidence import Evidence
+from unseen.pages.number_format import count as counted
+from unseen.pages.number_format import listed, share, times
 
 SCENES = "churchyard?seed=1"
 FULL, WITHOUT = "churchyard-full", "churchyard-planted"  # the latter never saw what is PLANTED

@@ -8,16 +8,16 @@ import typer
 
 from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.progress import progress_bar
-from unseen.errors import SpecError
-from unseen.pages import report_folder
-from unseen.pipeline.evidence import (
+from unseen.core.errors import SpecError
+from unseen.evidence.measuring import (
     EvidenceTask,
     LabelMaps,
     evidence,
     evidence_of_inversions,
 )
-from unseen.records.evidence import FILE
-from unseen.records.inversions import RECORD
+from unseen.evidence.record import FILE
+from unseen.inversion.inversions import RECORD
+from unseen.pages import report_folder
 from unseen.segmenters import Precision
 from unseen.statistics.retention import Judging
 

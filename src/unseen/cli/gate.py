@@ -7,9 +7,16 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from unseen.errors import SpecError
-from unseen.pages.words import is_nothing, number, percent, ratio_interval, times, value_interval
-from unseen.records.comparison import ClassRow, Comparison
+from unseen.core.errors import SpecError
+from unseen.distribution.comparison import ClassRow, Comparison
+from unseen.pages.number_format import (
+    is_nothing,
+    number,
+    percent,
+    ratio_interval,
+    times,
+    value_interval,
+)
 
 FAILED = 3
 NOT_SHOWN = 4

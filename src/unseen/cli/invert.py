@@ -11,14 +11,14 @@ from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.options import given
 from unseen.cli.progress import progress_bar
 from unseen.cli.summary import printable
-from unseen.errors import SpecError
+from unseen.core.errors import SpecError
+from unseen.distribution.segment import default_segmenter
+from unseen.evidence.measuring import EvidenceTask, LabelMaps, evidence_of_inversions
 from unseen.generators import load_generator
+from unseen.inversion.inversions import METHODS, Inversions, Method, curve_runs
+from unseen.inversion.invert import CONTROLS_SEED, InversionRun, invert, preset_for
 from unseen.inversion.methods import Inversion
 from unseen.pages import report_folder
-from unseen.pipeline.evidence import EvidenceTask, LabelMaps, evidence_of_inversions
-from unseen.pipeline.invert import CONTROLS_SEED, InversionRun, invert, preset_for
-from unseen.pipeline.segment import default_segmenter
-from unseen.records.inversions import METHODS, Inversions, Method, curve_runs
 from unseen.segmenters import Segmenter, load_segmenter
 
 FAILED = 5

@@ -11,14 +11,14 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
 from unseen.cli.interruption import Interruptible
-from unseen.errors import UnseenError
+from unseen.core.errors import UnseenError
 
 # name → (module, one line of help), in the order of the help page. The module defines either
 # `command`, a function whose parameters are the command's, or `app`, a typer.Typer of several.
@@ -60,7 +60,7 @@ def _not_called() -> None:
 
 def _print_version(wanted: bool) -> bool:
     if wanted:
-        from unseen.provenance import package_version
+        from unseen.core.files import package_version
 
         typer.echo(f"unseen {package_version()}")
         raise typer.Exit
@@ -85,7 +85,12 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"unseen: warning: {' '.join(str(message).split())}", file=sys.stderr)  # noqa: T201
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(
+    arguments: Sequence[str],
+    *,
+    application: Callable[[str | None], typer.Typer] = _application,
+    name: str = "unseen",
+) -> int:
     """Run one command line; return its exit status."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     debug = "--debug" in arguments[:end]
@@ -97,7 +102,7 @@ def run(arguments: Sequence[str]) -> int:
         if not debug:
             warnings.showwarning = _show_warning
         try:
-            get_command(_application(called))(args=list(arguments), prog_name="unseen")
+            get_command(application(called))(args=list(arguments), prog_name=name)
         except SystemExit as error:
             status = error.code
         except KeyboardInterrupt:

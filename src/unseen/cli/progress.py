@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from unseen.pipeline.progress import Progress
+from unseen.core.progress import Progress
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import typer
 
 from unseen.cli.progress import progress_bar
 from unseen.generators import load_generator
-from unseen.pipeline.sample import Sampling, parse_indices, sample, sample_grid
+from unseen.generators.sample import Sampling, parse_indices, sample, sample_grid
 
 _GRID = 100  # images at most in the preview
 

@@ -13,10 +13,10 @@ from unseen.cli.drawing import (
     RoundingChoice,
 )
 from unseen.cli.progress import progress_bar
-from unseen.pipeline.drawing import BATCH_SIZE
-from unseen.pipeline.segment import default_segmenter, segment
-from unseen.pipeline.sources import keep_drawn, open_source
-from unseen.records import Areas
+from unseen.distribution.areas import Areas
+from unseen.distribution.segment import default_segmenter, segment
+from unseen.generators.drawn_images import BATCH_SIZE
+from unseen.generators.sources import keep_drawn, open_source
 from unseen.segmenters import load_segmenter
 
 _SHOWN = 6  # classes in the line that sums up, broken images on stderr

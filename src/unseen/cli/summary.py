@@ -3,7 +3,9 @@
 import textwrap
 from collections.abc import Iterator
 
-from unseen.pages.words import (
+from unseen.distribution.areas import class_name
+from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide
+from unseen.pages.number_format import (
     corrected,
     delta,
     is_nothing,
@@ -16,8 +18,6 @@ from unseen.pages.words import (
     times,
     value_interval,
 )
-from unseen.records.areas import class_name
-from unseen.records.comparison import ClassRow, Comparison, GeneratedSide
 
 _MOST_ROWS = 12  # classes listed a side; the rest is on the page
 _WIDTH = 100

@@ -9,10 +9,10 @@ import typer
 from unseen.cli.options import given
 from unseen.cli.progress import progress_bar
 from unseen.generators import load_generator
+from unseen.inversion.inverter_training import InverterTraining, train_inverter
 from unseen.inversion.recipes import LossName, Recipe, preset
-from unseen.inversion.training import InverterTraining, train_inverter
-from unseen.training import TrainingProgress
-from unseen.training.tensorboard import ScalarEvents
+from unseen.inversion.tensorboard import ScalarEvents
+from unseen.inversion.training_loop import TrainingProgress
 
 _LOSSES = (
     "Loss of features and latents: cosine (the release's), l1 (the paper's), mse, or explained "

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen import weights
-from unseen.devices import resolve_device
-from unseen.errors import CheckpointError, SpecError
-from unseen.generators.network import LayeredGenerator
+from unseen.core.devices import resolve_device
+from unseen.core.errors import CheckpointError, SpecError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
+from unseen.generators.layered import LayeredGenerator
 from unseen.generators.progan import PixelNorm
 from unseen.generators.protocol import Precision
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
 
 Layout = Literal["batch-norm", "bias", "scale", "scale-pixel-norm"]
 """What a block has besides its convolution."""

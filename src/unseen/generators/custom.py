@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unseen.devices import resolve_device
-from unseen.errors import GeneratorError, SpecError
+from unseen.core.devices import resolve_device
+from unseen.core.errors import GeneratorError, SpecError
+from unseen.core.registry import Spec, call_user_factory
 from unseen.generators.latents import LatentStream
 from unseen.generators.protocol import Generator, Precision
-from unseen.registry import Spec, call_user_factory
 
 
 @dataclasses.dataclass(eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float32
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 
 _BLOCK_ROWS = 4096  # rows drawn at a time, so that a far index costs time and not memory
 

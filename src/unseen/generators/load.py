@@ -2,9 +2,9 @@
 
 from typing import cast
 
-from unseen.devices import resolve_device
+from unseen.core.devices import resolve_device
+from unseen.core.registry import parse_spec, plugin
 from unseen.generators.protocol import Generator, Precision
-from unseen.registry import parse_spec, plugin
 
 
 def load_generator(text: str, *, device: str = "cpu", precision: Precision = "fp32") -> Generator:

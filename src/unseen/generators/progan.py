@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen import weights
-from unseen.devices import resolve_device
-from unseen.errors import CheckpointError
-from unseen.generators.network import LayeredGenerator
+from unseen.core.devices import resolve_device
+from unseen.core.errors import CheckpointError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
+from unseen.generators.layered import LayeredGenerator
 from unseen.generators.protocol import Precision
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
 
 PUBLISHED = (  # `progan:NAME` is the entry `progan-NAME` of unseen.weights
     "church",

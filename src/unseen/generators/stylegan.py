@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unseen.errors import CheckpointError
+from unseen.core.errors import CheckpointError
+from unseen.core.registry import Spec
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -36,7 +37,6 @@ from unseen.generators.styles import (
     style_generator,
     unit_second_moment,
 )
-from unseen.registry import Spec
 
 _FUSED_FROM = 128  # side from which NVIDIA's code fuses upsampling and convolution
 

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unseen.errors import CheckpointError
+from unseen.core.errors import CheckpointError
+from unseen.core.registry import Spec
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -38,7 +39,6 @@ from unseen.generators.styles import (
     shaped,
     style_generator,
 )
-from unseen.registry import Spec
 
 Architecture = Literal["skip", "resnet", "orig"]
 

@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unseen.errors import CheckpointError
+from unseen.core.errors import CheckpointError
+from unseen.core.registry import Spec
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import downsample, upsample
 from unseen.generators.styles import (
@@ -35,7 +36,6 @@ from unseen.generators.styles import (
     shaped,
     style_generator,
 )
-from unseen.registry import Spec
 
 _CLAMP = 256.0  # NVIDIA's default, for a state dict, which does not say
 _FILTER_SIZE = 6  # taps at the lower sampling rate: NVIDIA's default, for a state dict

@@ -20,12 +20,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unseen.devices import resolve_device
-from unseen.errors import CheckpointError, SampleError, SpecError
-from unseen.generators.network import LayeredGenerator
+from unseen.core.devices import resolve_device
+from unseen.core.errors import CheckpointError, SampleError, SpecError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
+from unseen.generators.layered import LayeredGenerator
 from unseen.generators.protocol import Precision
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
 from unseen.weights import read_checkpoint
 from unseen.weights.restricted_pickle import (
     SavedModule,

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.errors import ImageError, MissingExtraError, StorageError
+from unseen.core.errors import ImageError, MissingExtraError, StorageError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
 from unseen.images.decode import check_size, decode
 from unseen.images.keys import list_keys
 from unseen.images.naming import check_text, index_order, is_image_name, no_images
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
 
 _LARGEST_ENTRY = 1 << 30  # bytes; a zip entry that claims more is no picture
 

@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 from unseen.images import worker
 from unseen.images.preparation import Preparation
 from unseen.images.protocol import ImageSource

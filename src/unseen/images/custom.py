@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
+from unseen.core.registry import Spec, call_user_factory
 from unseen.images.decode import check_size, rgb_array
 from unseen.images.naming import check_text
-from unseen.registry import Spec, call_user_factory
 
 
 class PythonSource:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 EXTENSIONS_IN_WORDS = ".png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff"

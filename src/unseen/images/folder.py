@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
+from unseen.core.files import sha256_of_file, sha256_of_parts
+from unseen.core.registry import Spec
 from unseen.images.decode import decode
 from unseen.images.naming import check_text, index_order, is_image_name, no_images
-from unseen.provenance import sha256_of_file, sha256_of_parts
-from unseen.registry import Spec
 
 _HASHING_THREADS = 4  # hashing and reading both let go of Python's lock
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from unseen.errors import StorageError
-from unseen.provenance import cache_folder, canonical_json, write_aside
+from unseen.core.errors import StorageError
+from unseen.core.files import cache_folder, canonical_json, write_aside
 
 _WORTH_KEEPING = 50_000  # keys; fewer are listed in a tenth of a second
 _HEADER = 4096  # bytes, JSON padded with spaces; then the keys, all of one width

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import overload
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 from unseen.images.decode import EXTENSIONS, EXTENSIONS_IN_WORDS
 
 

@@ -4,9 +4,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from unseen.errors import ImageError, SpecError
+from unseen.core.errors import ImageError, SpecError
+from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 from unseen.images.protocol import ImageSource
-from unseen.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 
 
 def open_images(text_or_path: str | Path) -> ImageSource:

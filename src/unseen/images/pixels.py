@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 
 Rounding = Literal["nearest", "truncate"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 
 
 @dataclasses.dataclass(frozen=True)

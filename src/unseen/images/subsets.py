@@ -2,7 +2,7 @@
 
 import random
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 from unseen.images.protocol import ImageSource
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from PIL import ImageFile
 
-from unseen.errors import ImageError
+from unseen.core.errors import ImageError
 
 REQUEST = struct.Struct("<q")  # the index of an image
 LENGTH = struct.Struct("<I")

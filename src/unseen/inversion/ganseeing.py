@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from unseen import weights
-from unseen.errors import CheckpointError
+from unseen.core.errors import CheckpointError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
 from unseen.generators import Generator
-from unseen.inversion.checkpoints import fill_inverter
 from unseen.inversion.inverter import Inverter
+from unseen.inversion.inverter_file import fill_inverter
+from unseen.inversion.inverter_networks import Architecture
 from unseen.inversion.layers import split_generator
-from unseen.inversion.networks import Architecture
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
 
 PUBLISHED = ("church", "bedroom")  # `ganseeing:NAME` is the entry `inverter-NAME` of unseen.weights
 _LAYER = re.compile(r"inv(\d+)\.")

@@ -1,7 +1,7 @@
 """The inverter of a generator: images to latents, layer by layer.
 
 E(x) = e_1(e_2(… e_n(e_f(x)))): e_f inverts the tail, e_i layer i. Training is elsewhere
-(`unseen.inversion.training`), files too (`unseen.inversion.checkpoints`).
+(`unseen.inversion.inverter_training`), files too (`unseen.inversion.inverter_file`).
 Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, section 3.2.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unseen.inversion.inverter_networks import Architecture, layer_inverter, tail_inverter
 from unseen.inversion.layers import GeneratorShapes
-from unseen.inversion.networks import Architecture, layer_inverter, tail_inverter
 
 
 class Inverter(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unseen.errors import GeneratorError, SpecError
+from unseen.core.errors import GeneratorError, SpecError
 from unseen.generators import Generator
 
 _DEFAULT_CUT_SIZE = 8  # pixels: the paper's r4 is 8×8

@@ -18,13 +18,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unseen.errors import ImageError, SpecError
+from unseen.core.errors import ImageError, SpecError
 from unseen.generators import Generator
+from unseen.inversion.inversions import METHODS, Method
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.layers import split_generator
 from unseen.inversion.optimise import LBFGS, Adam, Optimiser, in_company, minimise
 from unseen.inversion.perceptual import PERCEPTUAL_NAMES, Perceptual, PerceptualName
-from unseen.records.inversions import METHODS, Method
 
 Distance = Literal["l1", "mse"]
 

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int, Integer, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from unseen.errors import ImageError, SpecError
+from unseen.core.errors import ImageError, SpecError
 from unseen.images.pixels import to_unit
 from unseen.inversion.perceptual import Perceptual
 

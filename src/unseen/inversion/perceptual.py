@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unseen import weights
-from unseen.errors import CheckpointError, SegmenterError, SpecError
+from unseen.core.errors import CheckpointError, SegmenterError, SpecError
+from unseen.core.files import sha256_of_file
 from unseen.inversion.inverter import Inverter
-from unseen.provenance import sha256_of_file
 from unseen.segmenters import Segmenter
 
 PerceptualName = Literal["vgg16", "segmenter", "inverter", "latents", "none"]

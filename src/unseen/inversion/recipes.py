@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unseen.errors import SpecError
-from unseen.inversion.networks import Architecture
+from unseen.core.errors import SpecError
+from unseen.inversion.inverter_networks import Architecture
 
 LossName = Literal["cosine", "l1", "mse", "explained"]
 """1 − cosine similarity over channels, mean absolute error, mean squared error; `explained` is the

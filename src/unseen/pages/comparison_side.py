@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from unseen.pages import words
+from unseen.distribution.areas import class_name
+from unseen.distribution.comparison import VERDICTS, ClassRow, Comparison, Exhibit, Side
+from unseen.evidence.record import Verdict as EvidenceVerdict
+from unseen.pages import number_format
 from unseen.pages.overlays import class_colour
-from unseen.pages.stored import Legend, Stored, is_small
-from unseen.records.areas import class_name
-from unseen.records.comparison import VERDICTS, ClassRow, Comparison, Exhibit, Side
-from unseen.records.evidence import Verdict as EvidenceVerdict
+from unseen.pages.page_images import Legend, Stored, is_small
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> It
 
     for column in sorted(by_side[0], key=order):
         cells = [rows[column] for rows in by_side]
-        if not any(words.occurs(cell) for cell in cells):
+        if not any(number_format.occurs(cell) for cell in cells):
             continue
         name = class_name(column)
         label = comparison.columns.index(column)

@@ -11,13 +11,9 @@ from typing import Any
 
 import markupsafe
 
-from unseen.errors import RecordError
-from unseen.pages import words
-from unseen.pages.overlays import class_colour
-from unseen.pages.small_figures import curve_figure, means_figure
-from unseen.pages.stored import Stored, is_small
-from unseen.records.areas import class_name
-from unseen.records.evidence import (
+from unseen.core.errors import RecordError
+from unseen.distribution.areas import class_name
+from unseen.evidence.record import (
     Case,
     ClassEvidence,
     ClassRetention,
@@ -29,6 +25,10 @@ from unseen.records.evidence import (
     cases,
     curve,
 )
+from unseen.pages import number_format
+from unseen.pages.overlays import class_colour
+from unseen.pages.page_images import Stored, is_small
+from unseen.pages.small_figures import curve_figure, means_figure
 
 MOST_CASES = 48  # of a class in its gallery, those that lost most; more would only repeat them
 MOST_PHOTOGRAPHS = 96  # in the list of photographs, those that lost most
@@ -153,7 +153,8 @@ class _View:
             generator=_generator(evidence.provenance),
             data={
                 "methods": [
-                    {"label": one.label, "bound": words.bound(one)} for one in evidence.methods
+                    {"label": one.label, "bound": number_format.bound(one)}
+                    for one in evidence.methods
                 ],
                 "primary": primary,
                 "controlled": evidence.controls is not None,
@@ -213,7 +214,7 @@ class _View:
             methods=[
                 MethodRow(
                     method=one,
-                    bound=words.bound(one),
+                    bound=number_format.bound(one),
                     retention=row.by(one.key),
                     figure=means_figure(row.by(one.key), row.verdict),
                     primary=one.key == evidence.primary,
@@ -230,10 +231,10 @@ class _View:
         fates: list[dict[str, Any] | None] = [None] * len(self._methods)
         for fate in one.fates:
             fates[self._methods[fate.method]] = {
-                "retention": words.share(fate.retention),
+                "retention": number_format.share(fate.retention),
                 "vanished": fate.retention < self._evidence.rules.vanished_below,
                 "iou": f"{fate.iou:.2f}",
-                "became": words.shares(fate.became),
+                "became": number_format.shares(fate.became),
             }
         return {
             "picture": one.image,
@@ -247,7 +248,7 @@ class _View:
                     (right - left) / width,
                 )
             ],
-            "area": words.percent(one.area),
+            "area": number_format.percent(one.area),
             "shape": f"{one.perimeter_ratio:.2f}",
             "contrast": f"{one.contrast:.2f}",
             "fates": fates,
@@ -270,7 +271,7 @@ class _View:
             "true": one.true_label_map is not None,
             **self._overlays(one.true_label_map or one.label_map, stem, one.id),
             "rebuilt": rebuilt,
-            "typicality": words.atypical(one.typicality) if one.typicality else "",
+            "typicality": number_format.atypical(one.typicality) if one.typicality else "",
         }
 
     def _rebuilt(self, found: Rebuilt, stem: str, picture: str) -> dict[str, Any]:
@@ -280,8 +281,8 @@ class _View:
         return {
             "image": found.image,
             **self._overlays(found.label_map, stem, picture),
-            "error": words.number(found.pixel_error),
-            "loss": words.number(found.loss) if found.loss is not None else "",
+            "error": number_format.number(found.pixel_error),
+            "loss": number_format.number(found.loss) if found.loss is not None else "",
         }
 
     def _overlays(self, label_map: str, stem: str, picture: str) -> dict[str, Any]:
@@ -296,9 +297,9 @@ class _View:
     def _photograph(self, one: Picture, lost: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         return {
             "picture": one.id,
-            "lost": words.percent(one.lost),
-            "vanished": words.count(one.vanished, "instance") if one.vanished else "",
-            "vanished_area": words.percent(one.vanished_area),
+            "lost": number_format.percent(one.lost),
+            "vanished": number_format.count(one.vanished, "instance") if one.vanished else "",
+            "vanished_area": number_format.percent(one.vanished_area),
             "classes": [
                 [key_of(self._evidence, column), class_name(column)]
                 for column in lost.get(one.id, ())

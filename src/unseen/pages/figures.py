@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unseen.pages.canvas import LIGHT, Theme, new_figure, plain, save_figure, short
-from unseen.pages.words import (
+from unseen.distribution.areas import class_name
+from unseen.distribution.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide
+from unseen.pages.figure_style import LIGHT, Theme, new_figure, plain, save_figure, short
+from unseen.pages.number_format import (
     corrected,
     is_nothing,
     number,
     value_interval,
 )
-from unseen.records.areas import class_name
-from unseen.records.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide
 
 _CLIP = 1.15  # relative change; longer bars end here and carry their value, as in the paper
 _MOST_CLASSES = 60  # more names would not be legible at the figure's width

@@ -11,19 +11,19 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from unseen.errors import RecordError
-from unseen.pages import comparison_side, evidence_side, words
-from unseen.pages.canvas import DARK
+from unseen.core.errors import RecordError
+from unseen.core.files import canonical_json, write_text
+from unseen.distribution.areas import class_name
+from unseen.distribution.comparison import FILE as COMPARISON_FILE
+from unseen.distribution.comparison import VERDICTS, Comparison, read_comparison
+from unseen.evidence.record import FILE as EVIDENCE_FILE
+from unseen.evidence.record import VERDICTS as EVIDENCE_VERDICTS
+from unseen.evidence.record import Evidence, read_evidence
+from unseen.pages import comparison_side, evidence_side, number_format
+from unseen.pages.figure_style import DARK
 from unseen.pages.figures import draw_histogram, draw_intervals
+from unseen.pages.page_images import clear_overlays
 from unseen.pages.retention_figures import draw_curves, draw_retention
-from unseen.pages.stored import clear_overlays
-from unseen.provenance import canonical_json, write_text
-from unseen.records.areas import class_name
-from unseen.records.comparison import FILE as COMPARISON_FILE
-from unseen.records.comparison import VERDICTS, Comparison, read_comparison
-from unseen.records.evidence import FILE as EVIDENCE_FILE
-from unseen.records.evidence import VERDICTS as EVIDENCE_VERDICTS
-from unseen.records.evidence import Evidence, read_evidence
 
 PAGE = "report.html"
 # the words that the templates use
@@ -143,9 +143,9 @@ def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) ->
         "evidence_ranks": _EVIDENCE_RANKS,
         "has_links": any(row.evidence for row in rows),
         "hidden": len(comparison.columns) - len(rows),
-        "meanings": words.VERDICT_MEANINGS,
-        "falls": [words.largest_falls(comparison, side) for side in comparison.generated],
-        "fsd_sentence": words.fsd_sentence,
+        "meanings": number_format.VERDICT_MEANINGS,
+        "falls": [number_format.largest_falls(comparison, side) for side in comparison.generated],
+        "fsd_sentence": number_format.fsd_sentence,
     }
 
 
@@ -157,7 +157,7 @@ def _evidence(evidence: Evidence, view: evidence_side.EvidenceView) -> dict[str,
             verdict: len(evidence.named(verdict)) for verdict in EVIDENCE_VERDICTS
         },
         "evidence_ranks": _EVIDENCE_RANKS,
-        "evidence_meanings": words.evidence_meanings(
+        "evidence_meanings": number_format.evidence_meanings(
             evidence.rules, mosaic=evidence.reference is not None
         ),
         "evidence_keys": {one.row.column: one.key for one in view.classes},
@@ -169,8 +169,8 @@ def _links(evidence: Evidence) -> dict[str, comparison_side.Link]:
         row.column: comparison_side.Link(
             key=evidence_side.key_of(evidence, row.column),
             verdict=row.verdict,
-            said=words.class_in_photographs(row),
-            gallery=f"See what became of {words.count(row.instances, 'instance')}",
+            said=number_format.class_in_photographs(row),
+            gallery=f"See what became of {number_format.count(row.instances, 'instance')}",
         )
         for row in evidence.classes
     }
@@ -185,14 +185,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     for name in _FILTERS:
-        environment.filters[name] = _unbroken(getattr(words, name))
+        environment.filters[name] = _unbroken(getattr(number_format, name))
     environment.filters["class_name"] = class_name
-    environment.filters["count"] = words.count
-    environment.filters["capitalised"] = words.capitalised
-    environment.filters["sentence"] = words.sentence
+    environment.filters["count"] = number_format.count
+    environment.filters["capitalised"] = number_format.capitalised
+    environment.filters["sentence"] = number_format.sentence
     environment.filters["json"] = _pretty
     environment.filters["data"] = _data
-    environment.filters["slug"] = words.slug
+    environment.filters["slug"] = number_format.slug
     environment.filters["sortable"] = _sortable
     return environment
 

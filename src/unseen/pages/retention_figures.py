@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unseen.pages.canvas import LIGHT, Theme, new_figure, plain, save_figure
-from unseen.records.evidence import ClassEvidence, Curve, Evidence, Mean, curve
+from unseen.evidence.record import ClassEvidence, Curve, Evidence, Mean, curve
+from unseen.pages.figure_style import LIGHT, Theme, new_figure, plain, save_figure
 
 _MOST_CLASSES = 40  # more names would not be legible
 _MOST_CURVES = 12

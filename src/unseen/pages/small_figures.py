@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import markupsafe
 
-from unseen.pages import words
-from unseen.records.evidence import ClassRetention, Curve, Mean, Verdict
+from unseen.evidence.record import ClassRetention, Curve, Mean, Verdict
+from unseen.pages import number_format
 
 _WIDTH = 200.0  # of the means, in pixels
 _EDGE = 6.0  # room for half a mark at 0 and 100 %
@@ -19,11 +19,11 @@ def means_figure(retention: ClassRetention, verdict: Verdict | None) -> markupsa
     """Mean retention from 0 to 100 %: photographs above, their matched controls below."""
     controlled = retention.controls.mean is not None
     above = retention.matched if controlled else retention.photographs
-    label = f"Retained: photographs {words.mean_share(above)}"
+    label = f"Retained: photographs {number_format.mean_share(above)}"
     parts = [_scale(24.0 if controlled else 14.0)]
-    parts += _mean(above, 7.0, f"mark photographs {words.slug(verdict)}")
+    parts += _mean(above, 7.0, f"mark photographs {number_format.slug(verdict)}")
     if controlled:
-        label += f", matched controls {words.mean_share(retention.controls)}"
+        label += f", matched controls {number_format.mean_share(retention.controls)}"
         parts += _mean(retention.controls, 18.0, "mark controls")
     return _svg(parts, _WIDTH, 25.0 if controlled else 15.0, label, "means")
 
@@ -36,15 +36,15 @@ def curve_figure(curve: Curve, verdict: Verdict | None) -> markupsafe.Markup:
     layers = [one.last_perturbed or "z" for one in curve.methods]
     controlled = any(one.mean is not None for one in curve.controls)
     said = "; ".join(
-        f"{layer}: photographs {words.mean_share(mine)}"
-        + (f", controls {words.mean_share(other)}" if controlled else "")
+        f"{layer}: photographs {number_format.mean_share(mine)}"
+        + (f", controls {number_format.mean_share(other)}" if controlled else "")
         for layer, mine, other in zip(layers, curve.photographs, curve.controls, strict=True)
     )
     parts = []
     for tick in (0.0, 0.5, 1.0):
         y = _height(tick)
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(left - 5, y + 3.5, words.share(tick), "end"))
+        parts.append(_text(left - 5, y + 3.5, number_format.share(tick), "end"))
     skip = 1 + (len(layers) - 1) // 8  # names that fit
     for i, (x, layer) in enumerate(zip(places, layers, strict=True)):
         if i % skip == 0:
@@ -53,7 +53,7 @@ def curve_figure(curve: Curve, verdict: Verdict | None) -> markupsafe.Markup:
     if controlled:
         parts += _line([x + shift for x in places], curve.controls, "controls")
     parts += _line(
-        [x - shift for x in places], curve.photographs, f"photographs {words.slug(verdict)}"
+        [x - shift for x in places], curve.photographs, f"photographs {number_format.slug(verdict)}"
     )
     label = f"Retained by last perturbed layer. {said}"
     return _svg(parts, right + 4, bottom + 22, label, "curve")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from unseen.errors import SegmenterError
+from unseen.core.errors import SegmenterError
 from unseen.segmenters.protocol import Segmenter
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from unseen.errors import SegmenterError
-from unseen.registry import Spec, call_user_factory
+from unseen.core.errors import SegmenterError
+from unseen.core.registry import Spec, call_user_factory
 from unseen.segmenters.protocol import Precision
 
 

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from jaxtyping import Integer, UInt8
 
-from unseen.errors import (
+from unseen.core.errors import (
     CheckpointError,
     DownloadError,
     MissingExtraError,
     SegmenterError,
     UnseenError,
 )
-from unseen.nn.label_maps import interpolated_argmax
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
+from unseen.segmenters.label_maps import interpolated_argmax
 from unseen.segmenters.naming import distinct_names
 from unseen.segmenters.protocol import Precision
 

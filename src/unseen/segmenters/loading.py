@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unseen.devices import resolve_device
-from unseen.errors import SegmenterError, SpecError
-from unseen.registry import Spec, parse_spec, plugin, plugin_names, spec_name
+from unseen.core.devices import resolve_device
+from unseen.core.errors import SegmenterError, SpecError
+from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 from unseen.segmenters.protocol import Segmenter
 
 # what a folder holds → the plug-in that reads it, in the order they are tried

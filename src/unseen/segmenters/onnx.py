@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from unseen.errors import CheckpointError, MissingExtraError, SegmenterError
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
+from unseen.core.errors import CheckpointError, MissingExtraError, SegmenterError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
 from unseen.segmenters.protocol import Precision
 
 _RESAMPLING = {
@@ -210,7 +210,7 @@ class OnnxSegmenter:
             )
         import torch
 
-        from unseen.nn.label_maps import interpolated_argmax
+        from unseen.segmenters.label_maps import interpolated_argmax
 
         logits = torch.from_numpy(np.ascontiguousarray(answer, dtype=np.float32))
         return interpolated_argmax(logits, (about.height, about.width)).numpy()

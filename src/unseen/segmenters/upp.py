@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Integer, UInt8
 from torch import nn
 
-from unseen.errors import CheckpointError, SegmenterError
-from unseen.nn.label_maps import interpolated_argmax
-from unseen.nn.unified_parsing import HEADS, Sizes, UnifiedParsing, fast_network
-from unseen.provenance import sha256_of_file
-from unseen.registry import Spec
+from unseen.core.errors import CheckpointError, SegmenterError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
+from unseen.segmenters.label_maps import interpolated_argmax
 from unseen.segmenters.naming import distinct_names
 from unseen.segmenters.protocol import Precision
+from unseen.segmenters.unified_parsing import HEADS, Sizes, UnifiedParsing, fast_network
 from unseen.weights import fetch, read_checkpoint
 
 ENCODER, DECODER, LABELS = "encoder_epoch_40.pth", "decoder_epoch_40.pth", "labels.json"

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics.correlations import Correlations, correlations
 
 Definition = Literal["per_dimension", "pooled", "cosine"]

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float64
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics import ratios
 from unseen.statistics.frechet import check_samples
 from unseen.statistics.multiplicity import holm

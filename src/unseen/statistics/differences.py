@@ -9,7 +9,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float64
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 
 _LEVEL = 0.95
 

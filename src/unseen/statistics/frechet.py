@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float64, Int64
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 
 # A pivot below this share of the largest variance is rounding: areas are whole pixels, so one pixel
 # of a 512 × 512 map in one image of 100,000 is still 1e-8 of a variance of 100 percent².

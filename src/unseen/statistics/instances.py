@@ -12,7 +12,7 @@ import numpy as np
 import scipy.ndimage
 from jaxtyping import Bool, Float64, Integer, UInt8
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 
 LEAST_AREA = 0.005  # fraction of the image; smaller specks are mislabelled pixels as often as not
 _EIGHT = np.ones((3, 3), bool)  # a pixel and its eight neighbours

@@ -22,7 +22,7 @@ import scipy.optimize
 import scipy.stats
 from jaxtyping import Float64, Int64
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 from unseen.statistics.multiplicity import holm
 
 Verdict = Literal["cannot draw", "can draw", "undecided", "untested"]

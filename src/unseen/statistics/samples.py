@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int64
 
-from unseen.errors import SampleError
+from unseen.core.errors import SampleError
 
 
 def self_halves(n: int, seed: int = 0) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unseen.errors import CheckpointError
+from unseen.core.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from unseen.errors import DownloadError, SpecError, StorageError
-from unseen.provenance import cache_folder, sha256_of_file, write_json
+from unseen.core.errors import DownloadError, SpecError, StorageError
+from unseen.core.files import cache_folder, sha256_of_file, write_json
 from unseen.weights.known import Published, published
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ SHA-256 is recorded beside it, and every later use is checked against that.
 import dataclasses
 from urllib.parse import urlsplit
 
-from unseen.errors import DownloadError
+from unseen.core.errors import DownloadError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from unseen.errors import CheckpointError
+from unseen.core.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch

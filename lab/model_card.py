@@ -1,0 +1,151 @@
+"""The model card of a churchyard generator: how it was made, and what it measures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lab.training_curve_table import Checkpoint
+from unseen.churchyard.scene import RENDERER_VERSION
+from unseen.core.errors import RecordError
+from unseen.core.files import sha256_of_file
+from unseen.distribution.comparison import ClassRow, Comparison
+from unseen.generators.progan import network_from_state_dict, read_progan
+from unseen.pages import number_format
+
+
+def generator_card(
+    folder: Path, real: str, checkpoints: Sequence[Checkpoint], comparison: Comparison
+) -> str:
+    """The card, as Markdown.
+
+    Args:
+        folder: of the finished training.
+        real: spec of the real scenes.
+        checkpoints: the snapshots measured, the last one's weights being those of the card.
+        comparison: of the last one with the real scenes.
+
+    Raises:
+        RecordError: the folder's record cannot be read, or the last snapshot is not what it keeps.
+    """
+    made = _training_record(folder)
+    path = folder / "generator.safetensors"
+    last = checkpoints[-1]
+    if last.images != made["images"]:
+        raise RecordError(
+            f"{path} was shown {made['images']:,} scenes and the last snapshot measured "
+            f"{last.images:,}; finish the training, then measure again"
+        )
+    network = network_from_state_dict(read_progan(path), path.name)
+    parameters = sum(weight.numel() for weight in network.parameters())
+    (side,) = comparison.generated
+    size = f"{network.resolution}×{network.resolution}"
+    curve = [
+        f"{c.images:,} | {c.corrected:.3g} | {c.low:.3g} – {c.high:.3g} | {c.share:.3f}"
+        for c in checkpoints
+    ]
+    classes = [_cells(row) for row in sorted(side.classes, key=lambda row: -row.real_area)]
+    without = f", without {' and '.join(made['without'].split(','))}" if made["without"] else ""
+    return f"""# Model card: a churchyard generator
+
+Draws churchyard scenes of {size}{without}. ProGAN's layers, narrower
+(widths {", ".join(map(str, network.widths))}; {parameters:,} parameters). It is there to be looked
+at by this package: a generator whose omissions are known, or can be looked up in its world.
+
+- File: SHA-256 `{sha256_of_file(path)}`
+{_commands(made)}
+- Data: {made["images"]:,} scenes (renderer version {RENDERER_VERSION}), each shown once.
+- Training: non-saturating loss, lazy R1 penalty every 16 steps, minibatch standard deviation,
+  Adam(0, 0.99) for both networks.
+- Arithmetic: {made["device"].upper()}, PyTorch {torch.__version__.partition("+")[0]}.
+{_settings(made)}
+- The discriminator's widths, 4×4 upwards: {", ".join(map(str, made["discriminator_widths"]))}.
+
+## Measured
+
+{side.images:,} of its images (latents of seed 1) against as many scenes of `{real}`, through the
+churchyard's segmenter. FSD {side.fsd.value:.4g} over a floor of {side.fsd.floor:.2g}; corrected
+{number_format.corrected(side.fsd)} {number_format.value_interval(side.fsd.interval)}, which is
+{last.share:.3f} of the total variance of the real areas (tr Σ_t = {last.variance:.4g}).
+
+| scenes shown | corrected FSD | 95 % interval | over tr Σ_t |
+| ---: | ---: | --- | ---: |
+{_rows(curve)}
+
+| class | real presence | generated | ratio | 95 % interval, all classes at once | verdict |
+| --- | ---: | ---: | ---: | --- | --- |
+{_rows(classes)}
+
+Licence: Apache-2.0, as the package.
+"""
+
+
+def _parts(made: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The records of the trainings, each begun from the one before, oldest first."""
+    parts: list[Mapping[str, Any]] = []
+    part: Mapping[str, Any] | None = made
+    while part is not None:
+        parts.insert(0, part)
+        part = part["start"]
+    return parts
+
+
+def _commands(made: Mapping[str, Any]) -> str:
+    commands = [f"`{part['command']}`" for part in _parts(made)]
+    if len(commands) == 1:
+        return f"- Made by: {commands[0]}"
+    listed = "\n".join(f"  {k}. {command}" for k, command in enumerate(commands, 1))
+    return (
+        f"- Made in {len(commands)} parts, where EARLIER is the folder of the one before:\n{listed}"
+    )
+
+
+def _settings(made: Mapping[str, Any]) -> str:
+    """What may differ from part to part, as a table."""
+    rows = [
+        f"  | {part['images']:,} | `{part['source']}` | {part['batch_size']} "
+        f"| {part['learning_rate']:g} "
+        f"| {part['r1_gamma']:g} | {part.get('instance_noise', 0):g} | {part['average_decay']:g} "
+        f"| {part['precision']} | {part['seed']} |"
+        for part in _parts(made)
+    ]
+    return "\n".join(
+        [
+            "",
+            "  | scenes, up to | of | batch | learning rate | γ of R1 | instance noise "
+            "| moving average | arithmetic | seed |",
+            "  | ---: | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _rows(rows: Sequence[str]) -> str:
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+def _cells(row: ClassRow) -> str:
+    cells = [
+        row.name,
+        number_format.percent(row.real_presence),
+        number_format.percent(row.generated_presence),
+        number_format.times(row.ratio),
+        number_format.ratio_interval(row.interval),
+        row.verdict,
+    ]
+    return " | ".join(cells)
+
+
+def _training_record(folder: Path) -> Mapping[str, Any]:
+    path = folder / "generator.json"
+    try:
+        record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"{path} is missing or no record; finish the training with "
+            "`python -m lab train generator`"
+        ) from error
+    return record

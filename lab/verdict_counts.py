@@ -1,0 +1,450 @@
+"""Instance evidence put to the test on the churchyard: what is chosen, and what is then found.
+
+Cut, perturbed layers and λ_reg, or the number of samples and the window of method nearest, are
+chosen on development seeds, by the controls of one generator and by the classes that it is known to
+draw. Verdicts are then counted over other seeds, for that generator and for one that played no part
+in the choice, whose training was without some classes.
+Instances of scenes are those of their exact label maps. Every run is kept, so the same command goes
+on where it stopped.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lab.verdict_counts_report import (
+    Candidate,
+    Perturbed,
+    Row,
+    candidates_csv,
+    draw_evidence,
+    evidence_markdown,
+    rows_csv,
+)
+from unseen.core.errors import SpecError
+from unseen.core.files import sha256_of_file, write_json, write_text
+from unseen.distribution.areas import class_name
+from unseen.distribution.segment import segment
+from unseen.evidence.measuring import EvidenceTask, evidence_of_inversions
+from unseen.evidence.record import CONTROL_PASSES, ClassEvidence, Evidence, control_retention
+from unseen.generators import Generator, load_generator
+from unseen.inversion.inversions import POOL, RECORD, Inversions, Method
+from unseen.inversion.invert import InversionRun, invert, preset_for
+from unseen.inversion.inverter import Inverter
+from unseen.inversion.inverter_file import load_inverter
+from unseen.segmenters import Precision, Segmenter, load_segmenter
+from unseen.statistics.instances import LEAST_AREA
+from unseen.statistics.retention import Judging
+
+DEVELOPMENT = 20_002  # seed of scenes and of controls' latents on which the choice is made
+REPORTING = 30_003  # the first of those that are reported
+PRESENCE = 40_004  # of the scenes whose presences the generators' are compared with
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A generator that is looked at."""
+
+    name: str  # of its folder
+    generator: str  # a spec
+    inverter: str | None = None  # a file or a spec; method nearest needs none
+    without: Sequence[str] = ()  # classes that its training was without
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvidenceBench:
+    """Choose on development seeds; count verdicts on others."""
+
+    out: Path
+    subjects: Sequence[Subject]  # the first one chooses, the others play no part
+    images: str = "churchyard"  # a spec that takes a seed and has exact label maps
+    segmenter: str = "churchyard"
+    cuts: Sequence[str] = ("layer1", "layer2", "layer4", "layer6")
+    perturbed: Sequence[Perturbed] = ("all", "last")  # all layers up to the cut, or it alone
+    regularisations: Sequence[float] = (1.0, 10.0, 100.0)  # λ_reg
+    seeds: int = 20  # that are reported
+    first_seed: int = REPORTING  # of these
+    by_class: int = 6  # photographs a class, and controls
+    development_by_class: int = 2
+    pool: int = 500  # that these are chosen from
+    presence_count: int = 2_000  # scenes, and images of each generator
+    samples: Sequence[int] = (500, 1_000, 2_000)  # of method nearest
+    windows: Sequence[float] = (0.02, 0.03, 0.045)  # of method nearest
+    methods: Sequence[Method] = ("d", "e", "f")  # or nearest alone
+    preset: str = "default"  # of the optimiser
+    steps: int | None = None  # None: the preset's
+    batch_size: int = 16
+    permutations: int = 9_999
+    workers: int | None = None
+    device: str = "cpu"
+    precision: Precision = "fp32"  # of the segmenter
+
+    def __post_init__(self) -> None:
+        wanted = "f" in self.methods or tuple(self.methods) == ("nearest",)
+        if not self.subjects or not wanted or not self.cuts or self.seeds < 1:
+            raise SpecError(
+                "a generator, method f (or nearest alone), a cut and a seed are needed; name one "
+                "of each at least"
+            )
+        if DEVELOPMENT in range(self.first_seed, self.first_seed + self.seeds):
+            raise SpecError(
+                f"seed {DEVELOPMENT} is the one on which the choice is made, and nothing is "
+                f"reported on it; choose a later first seed, such as {REPORTING}"
+            )
+
+    @property
+    def mosaics(self) -> bool:
+        """Whether method nearest is looked at, and not f."""
+        return "f" not in self.methods
+
+    def scenes(self, seed: int) -> str:
+        """The spec of the scenes of one seed."""
+        return f"{self.images}{'&' if '?' in self.images else '?'}seed={seed}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A subject, ready."""
+
+    subject: Subject
+    generator: Generator
+    inverter: Inverter | None
+
+
+def measure_evidence(
+    task: EvidenceBench, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Path]:
+    """Choose, report, and write what was found.
+
+    Args:
+        task: what.
+        say: told of every run.
+
+    Yields:
+        The paths written: `development.csv`, `verdicts.csv`, `evidence.md` and the figure.
+
+    Raises:
+        UnseenError: as `unseen.invert` and `unseen.evidence_of_inversions` raise them.
+    """
+    segmenter = load_segmenter(task.segmenter, device=task.device, precision=task.precision)
+    first, *others = [_load(subject, task.device) for subject in task.subjects]
+    candidates = _develop(task, first, segmenter, _presence(task, first, segmenter), say)
+    chosen = choose(candidates)
+    rule = cut_rule(chosen, first.subject.name)
+    say(rule)
+    rows: list[Row] = []
+    for one in (first, *others):
+        presence = _presence(task, one, segmenter)
+        for seed in range(task.first_seed, task.first_seed + task.seeds):
+            rows += _report(task, one, segmenter, chosen, seed, rule, presence)
+            called = [
+                row.name
+                for row in rows
+                if (row.subject, row.seed, row.verdict) == (one.subject.name, seed, "cannot draw")
+            ]
+            say(f"{one.subject.name}, seed {seed}: cannot draw {', '.join(called) or 'nothing'}")
+    names = [subject.name for subject in task.subjects]
+    for name, text in (
+        ("development.csv", candidates_csv(candidates)),
+        ("verdicts.csv", rows_csv(rows)),
+        ("evidence.md", evidence_markdown(candidates, chosen, rule, rows, names)),
+    ):
+        write_text(task.out / name, text)
+        yield task.out / name
+    yield from draw_evidence(task.out, candidates, chosen, rows, names)
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate:
+    """The smallest searched set that is large enough.
+
+    That is the earliest cut, and there the largest λ_reg; of mosaics the fewest samples, and there
+    the largest window.
+    It is large enough where its controls pass and no class is lost that the generator is known to
+    draw. Of sets that are equal, the one whose controls retain most; where none is large enough,
+    of those whose controls pass, or else of all, the one that loses fewest classes.
+    """
+    enough = [one for one in candidates if one.enough and not one.lost]
+    if not enough:
+        return min(
+            candidates,
+            key=lambda one: (not one.enough, len(one.lost), -one.controls),
+        )
+    return min(enough, key=lambda one: (one.size, -one.controls))
+
+
+def cut_rule(chosen: Candidate, generator: str) -> str:
+    """The sentence of how the cut was chosen, for the page."""
+    kept = (
+        f"loses no class which {generator} draws at {chosen.least_drawn:g} of its real presence or "
+        "more"
+    )
+    if chosen.window is None:
+        order = "the earliest cut, there the largest λ_reg"
+    else:
+        order = "the fewest samples, there the largest window"
+    wanted = f"whose controls retain {CONTROL_PASSES:g} on average, and that {kept}"
+    what = (
+        f"the smallest searched set ({order}) {wanted}"
+        if chosen.enough and not chosen.lost
+        else f"there is no searched set {wanted}, so the one that comes nearest"
+    )
+    return (
+        f"{what} (here {chosen.controls:.2f}: {chosen.searched}); chosen on scenes and latents of "
+        f"seed {DEVELOPMENT}, on which nothing is reported"
+    )
+
+
+def _load(subject: Subject, device: str) -> _Loaded:
+    generator = load_generator(subject.generator, device=device)
+    inverter = None if subject.inverter is None else load_inverter(subject.inverter, generator)
+    return _Loaded(subject, generator, inverter)
+
+
+def _develop(
+    task: EvidenceBench,
+    first: _Loaded,
+    segmenter: Segmenter,
+    presence: Mapping[str, tuple[float, float]],
+    say: Callable[[str], None],
+) -> list[Candidate]:
+    """Every candidate's retention on development seeds, the images of all being the same."""
+    found: list[Candidate] = []
+    pool: Path | None = None
+    for name, setting in _settings(task, first.generator):
+        folder = task.out / "development" / name
+        if pool is not None and pool.is_dir() and not (folder / POOL).exists():
+            shutil.copytree(pool, folder / POOL)
+        pool = pool or folder / POOL
+        run = _inversion(task, setting, DEVELOPMENT, task.development_by_class)
+        run = dataclasses.replace(run, methods=("nearest",) if task.mosaics else ("f",))
+        record = _invert(task, first, segmenter, run, DEVELOPMENT, folder)
+        kept = _kept(
+            record,
+            {"development": True, "version": 3},
+            lambda record=record: _retentions(task, record, segmenter),  # type: ignore[misc]
+        )
+        drawn = [
+            name
+            for name in kept["lost"]
+            if _drawn(*presence.get(name, (1, 0)), setting.least_drawn)
+        ]
+        found.append(
+            dataclasses.replace(
+                setting,
+                controls=kept["controls"],
+                photographs=kept["photographs"],
+                lost=tuple(drawn),
+            )
+        )
+        say(
+            f"development: {setting.searched}: controls retain {kept['controls']:.3f}, "
+            f"photographs {kept['photographs']:.3f}; lost, though drawn: "
+            f"{', '.join(drawn) or 'nothing'}"
+        )
+    return found
+
+
+def _settings(task: EvidenceBench, generator: Generator) -> Iterator[tuple[str, Candidate]]:
+    """The candidates before they are measured, each with the name of its folder."""
+    unknown: dict[str, Any] = {"controls": 0.0, "photographs": 0.0, "lost": ()}
+    if task.mosaics:
+        for samples in task.samples:
+            for window in task.windows:
+                yield (
+                    f"samples-{samples}-window-{window:g}",
+                    Candidate(samples=samples, window=window, **unknown),
+                )
+        return
+    for cut in task.cuts:
+        for perturbed in task.perturbed:
+            for regularisation in task.regularisations:
+                yield (
+                    f"{cut}-{perturbed}-{regularisation:g}",
+                    Candidate(
+                        cut=cut,
+                        depth=generator.layer_names.index(cut) + 1,
+                        perturbed=perturbed,
+                        regularisation=regularisation,
+                        **unknown,
+                    ),
+                )
+
+
+def _retentions(task: EvidenceBench, record: Inversions, segmenter: Segmenter) -> dict[str, Any]:
+    found = evidence_of_inversions(
+        record, segmenter, task=_evidence_task(task, None, permutations=99)
+    )
+    photographs = [
+        fate.retention
+        for one in found.instances
+        if one.role == "photograph"
+        for fate in one.fates
+        if fate.method == found.primary
+    ]
+    return {
+        "controls": control_retention(found, found.primary) or 0.0,
+        "photographs": float(np.mean(photographs)),
+        "lost": [one.name for one in found.classes if _is_lost(one, found)],
+    }
+
+
+def _is_lost(one: ClassEvidence, found: Evidence) -> bool:
+    """Retained as little as what cannot be drawn, whether that is more than chance or not."""
+    here, rules = one.by(found.primary), found.rules
+    if here.matched.mean is None or here.matched.images < rules.least_images:
+        return False
+    beside = [(here.controls, rules.half)]
+    if found.reference is None:
+        beside.append((one.peers, rules.half))
+    else:
+        beside.append((one.by(found.reference).matched, rules.fifth))
+    known = [share * each.mean for each, share in beside if each.mean is not None]
+    return all(here.matched.mean < limit for limit in known)
+
+
+def _drawn(real: float, generated: float, least: float) -> bool:
+    return real > 0 and generated >= least * real
+
+
+def _report(
+    task: EvidenceBench,
+    one: _Loaded,
+    segmenter: Segmenter,
+    chosen: Candidate,
+    seed: int,
+    rule: str,
+    presence: Mapping[str, tuple[float, float]],
+) -> list[Row]:
+    """The verdicts of one seed."""
+    folder = task.out / "reporting" / one.subject.name / f"seed-{seed}"
+    run = _inversion(task, chosen, seed, task.by_class)
+    # The curve takes as long again for every cut, so the first seed's alone.
+    if seed == task.first_seed and not task.mosaics:
+        run = dataclasses.replace(run, curve=tuple(task.cuts))
+    record = _invert(task, one, segmenter, run, seed, folder)
+
+    def verdicts() -> dict[str, Any]:
+        found = evidence_of_inversions(
+            record, segmenter, task=_evidence_task(task, rule, permutations=task.permutations)
+        )
+        return {"rows": _rows(found)}
+
+    kept = _kept(record, {"rule": rule, "permutations": task.permutations}, verdicts)
+    return [
+        Row(
+            subject=one.subject.name,
+            seed=seed,
+            real_presence=presence.get(row["name"], (0.0, 0.0))[0],
+            generated_presence=presence.get(row["name"], (0.0, 0.0))[1],
+            planted=row["name"] in one.subject.without,
+            **row,
+        )
+        for row in kept["rows"]
+    ]
+
+
+def _rows(found: Evidence) -> list[dict[str, Any]]:
+    rows = []
+    for one in found.classes:
+        here = one.by(found.primary)
+        rows.append(
+            {
+                "name": one.name,
+                "verdict": one.verdict or "none",
+                "images": one.images,
+                "instances": one.instances,
+                "retained": here.photographs.mean,
+                "reference": None
+                if found.reference is None
+                else one.by(found.reference).photographs.mean,
+                "controls": here.controls.mean,
+                "p_holm": one.p_holm,
+            }
+        )
+    return rows
+
+
+def _kept(
+    record: Inversions, about: Mapping[str, Any], make: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What was measured of a run, kept beside it: a bench that goes on does not measure again."""
+    path = record.folder / "bench.json"
+    key = {**about, "inversions": sha256_of_file(record.folder / RECORD)}
+    if path.is_file():
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["key"] == key:
+            measured: dict[str, Any] = value["measured"]
+            return measured
+    measured = make()
+    write_json(path, {"key": key, "measured": measured})
+    return measured
+
+
+def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, each: int) -> InversionRun:
+    changes: dict[str, Any] = {} if task.steps is None else {"steps": task.steps}
+    if chosen.window is not None:
+        changes["samples"], changes["window"] = chosen.samples, chosen.window
+    else:
+        changes["cut"] = chosen.cut
+        changes["perturbed"] = (chosen.cut,) if chosen.perturbed == "last" else None
+        changes["regularisation"] = chosen.regularisation
+    settings = preset_for(task.scenes(seed), task.preset, **changes)
+    return InversionRun(
+        methods=tuple(task.methods),
+        settings=settings,
+        by_class=each,
+        pool=task.pool,
+        controls_seed=seed,
+        batch_size=task.batch_size,
+        workers=task.workers,
+    )
+
+
+def _invert(
+    task: EvidenceBench,
+    one: _Loaded,
+    segmenter: Segmenter,
+    run: InversionRun,
+    seed: int,
+    folder: Path,
+) -> Inversions:
+    return invert(
+        task.scenes(seed), one.generator, one.inverter, segmenter=segmenter, out=folder, task=run
+    )
+
+
+def _evidence_task(task: EvidenceBench, rule: str | None, *, permutations: int) -> EvidenceTask:
+    return EvidenceTask(
+        label_maps="true",
+        judging=Judging(permutations=permutations),
+        device=task.device,
+        precision=task.precision,
+        batch_size=task.batch_size,
+        cut_rule=rule,
+        overwrite=True,  # the same run's, when it was measured before all of it was there
+    )
+
+
+def _presence(
+    task: EvidenceBench, one: _Loaded, segmenter: Segmenter
+) -> dict[str, tuple[float, float]]:
+    """Class → share of the scenes, and of the generator's images, that hold it."""
+    sides = []
+    for name, source in (("scenes", task.scenes(PRESENCE)), (one.subject.name, one.generator)):
+        areas = segment(
+            source,
+            segmenter,
+            count=task.presence_count,
+            out=task.out / "presence" / f"{name}.parquet",
+            workers=task.workers,
+        )
+        sides.append((areas.fraction >= LEAST_AREA).mean(axis=0))
+    return {
+        class_name(column): (float(real), float(generated))
+        for column, real, generated in zip(areas.columns, *sides, strict=True)
+    }

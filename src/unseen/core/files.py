@@ -1,0 +1,143 @@
+"""Where a file comes from, and how a finished file is put in its place.
+
+Every record says which version, seed, source, segmenter and weights made it. A cached file is
+valid only if that header matches; a finished file appears under its name only when it is whole.
+"""
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from unseen.core.errors import StorageError
+
+_BLOCK = 1 << 20  # bytes read at a time when hashing a file
+_ASIDE = ".unseen-"  # what a file that is being written is called before its name
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def package_version() -> str:
+    """The version of the installed package."""
+    return importlib.metadata.version("unseen")
+
+
+def cache_folder() -> Path:
+    """Where downloads and lists are kept: `UNSEEN_CACHE`, or the user's cache folder."""
+    import pooch
+
+    chosen = os.environ.get("UNSEEN_CACHE")
+    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("unseen"))
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_of_parts(parts: Iterable[str]) -> str:
+    """SHA-256 of a sequence of strings; ("ab", "c") and ("a", "bc") differ."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON whose bytes depend on the value alone: sorted keys, no NaN, no spaces."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+@contextlib.contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it into place when the block succeeds.
+
+    Nothing half-written is left: on an error the temporary file is removed and `path` stays as
+    it was. A process that is killed can remove nothing: `remove_asides` does.
+
+    Raises:
+        StorageError: the folder cannot be made or written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f"{_ASIDE}{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+    except OSError as error:
+        raise not_writable(path, error) from error
+    os.close(handle)
+    aside = Path(name)
+    try:
+        aside.chmod(0o644)
+        yield aside
+        aside.replace(path)
+    except OSError as error:
+        if error.errno in (*_FULL, errno.EACCES, errno.EROFS, errno.EISDIR):
+            raise not_writable(path, error) from error
+        raise
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove_asides(folder: Path, below: Sequence[str] = ()) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder.
+
+    Args:
+        folder: one that belongs to one run at a time: another that is writing there would lose its
+            file.
+        below: names of folders in it that are searched to the bottom, too.
+    """
+    left = [folder.glob(f"{_ASIDE}*"), *((folder / name).rglob(f"{_ASIDE}*") for name in below)]
+    for aside in itertools.chain(*left):
+        aside.unlink(missing_ok=True)
+
+
+def refuse_foreign(folder: Path, record: str, *, also: Sequence[str] = ()) -> None:
+    """Refuse a folder without its record that holds something else.
+
+    Hidden files do not count: a run that was killed at its very beginning leaves them.
+
+    Args:
+        folder: where a run is to begin.
+        record: the name of the file by which its folder is known.
+        also: names of what a run leaves there before its record.
+
+    Raises:
+        StorageError: there is something else.
+    """
+    found = folder.iterdir() if folder.is_dir() else ()
+    if any(path.name not in also and not path.name.startswith(".") for path in found):
+        raise StorageError(f"{folder} is not empty and holds no {record}; choose another folder")
+
+
+def not_writable(path: Path, error: OSError) -> StorageError:
+    """What to raise where a file cannot be written: a full disk, or no permission."""
+    if error.errno in _FULL:
+        return StorageError(
+            f"the disk is full while writing {path}; free some space and run the same command "
+            "again: what was finished is kept"
+        )
+    return StorageError(f"{path} cannot be written ({error.strerror}); choose another place")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text aside, then rename it into place."""
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON (no NaN) aside, then rename it into place."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,0 +1,67 @@
+"""Areas: pixels per class per image, one row an image.
+
+In memory only; `areas_file` reads and writes them.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, UInt32
+
+from unseen.core.errors import RecordError
+
+# Class 0 is hidden in the paper's histogram because UPP calls it "none". Label sets without such a
+# class begin with a real one ("wall" in ADE20K), which must not be hidden: the name decides.
+_NOTHING = {"none", "other", "others", "background", "void", "unlabeled", "unlabelled", "unknown"}
+
+
+def nothing(columns: Sequence[str]) -> str | None:
+    """The column that is the label set's word for "no class", if it has one."""
+    first = columns[0] if columns else ""
+    return first if class_name(first).casefold() in _NOTHING else None
+
+
+def class_name(column: str) -> str:
+    """The class of a column: "person" of "object/person"."""
+    return column.partition("/")[2]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Areas:
+    """How much of each image every class covers.
+
+    Attributes:
+        names: one per image, unique, in index order.
+        columns: `channel/class`, e.g. "object/person", in label order.
+        pixels: row i, column k: pixels of class k in the label map of image i.
+        label_map_pixels: height × width of a label map; every row sums to it.
+        provenance: JSON: image source, fingerprint, seed, segmenter, precision, package version.
+    """
+
+    names: Sequence[str]
+    columns: tuple[str, ...]
+    pixels: UInt32[np.ndarray, "n k"]
+    label_map_pixels: int
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pixels.shape != (len(self.names), len(self.columns)):
+            raise RecordError(
+                f"areas of {len(self.names)} images and {len(self.columns)} classes were given a "
+                f"table of shape {self.pixels.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def fraction(self) -> Float64[np.ndarray, "n k"]:
+        """Share of the image, 0 to 1."""
+        return self.pixels / np.float64(self.label_map_pixels)
+
+    @property
+    def percent(self) -> Float64[np.ndarray, "n k"]:
+        """Percent of the image, 0 to 100: the unit of the Fréchet Segmentation Distance."""
+        return self.pixels * (100.0 / self.label_map_pixels)

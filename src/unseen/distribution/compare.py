@@ -1,0 +1,418 @@
+"""Compare areas: statistics in, record out. No images; `comparison_run` has those.
+
+What the numbers mean is defined in docs/statistics.md; here they are put together, judged by both
+segmenters where there are two, and given the caveats that a reader must know.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from unseen.core.errors import SampleError
+from unseen.core.files import package_version
+from unseen.distribution.areas import Areas
+from unseen.distribution.areas_file import check_comparable
+from unseen.distribution.comparison import (
+    VERDICTS,
+    Change,
+    ClassChange,
+    ClassRow,
+    Comparison,
+    Exhibit,
+    Fsd,
+    GeneratedSide,
+    Interval,
+    Ordering,
+    Power,
+    SecondSegmenter,
+    Side,
+    Verdict,
+)
+from unseen.statistics import (
+    PRESENCE_THRESHOLD,
+    ClassComparison,
+    GeneratorChange,
+    compare_classes,
+    compare_generators,
+    frechet_inference,
+)
+
+EXHIBITS = 4  # images shown a class and side
+_POWER_DROPS = (0.2, 0.5, 0.8)  # relative losses for which the record says who would show them
+_SMALL_SAMPLE = 1000  # images; the paper compares 10,000, and below 1,000 the floor dominates
+_IMAGES_A_CLASS = 5  # fewer, and a covariance matrix is hardly determined
+_LEAST_TESTED = 10  # images of the pooled sample that must hold a class for it to be tested
+
+
+def compare(
+    real: Areas,
+    generated: Sequence[Areas],
+    *,
+    seed: int = 0,
+    presence_threshold: float = PRESENCE_THRESHOLD,
+    labels: Sequence[str] | None = None,
+    second: tuple[Areas, Sequence[Areas]] | None = None,
+) -> Comparison:
+    """What the generated sides lack, and have too much of, with the error bars.
+
+    Args:
+        real: areas of the real images.
+        generated: areas of one or more generated sets, of the same segmenter and resolution.
+        seed: of permutations and resampling.
+        presence_threshold: fraction of the image from which on a class counts as present.
+        labels: what to call the sides, the real one first; taken from their sources otherwise.
+        second: the same sides, seen by a second segmenter: where the two disagree about a class
+            that both know, its verdict is "undecided".
+
+    Returns:
+        The record. Its exhibits name images; they have no pictures, since areas have none.
+
+    Raises:
+        SampleError: a side has fewer than two images, or there is no generated side.
+        RecordError: the sides have different classes or resolutions.
+    """
+    if not generated:
+        raise SampleError("there is a real side and no generated one; name at least one")
+    labels = _labels([real, *generated]) if labels is None else labels
+    for label, side in zip(labels, [real, *generated], strict=True):
+        if len(side) < 2:
+            raise SampleError(f"{label} has {len(side)} image; a covariance needs at least 2")
+    for side in generated:
+        check_comparable(real, side)
+    sides = []
+    for i, (label, side) in enumerate(zip(labels[1:], generated, strict=True)):
+        fsd, rows = _measure(real, side, seed, presence_threshold)
+        opinion = None
+        if second is not None:
+            second_real, second_sides = second
+            check_comparable(second_real, second_sides[i])
+            opinion = _second_opinion(second_real, second_sides[i], seed, presence_threshold)
+            rows = _judge_by_both(rows, opinion.classes)
+        sides.append(
+            GeneratedSide(
+                label=label,
+                images=len(side),
+                provenance=side.provenance,
+                exhibits=_exhibits(side),
+                fsd=fsd,
+                classes=tuple(sorted(rows, key=_gravest_first)),
+                power=_power(rows),
+                counterparts=_counterparts(real, side),
+                second_segmenter=opinion,
+            )
+        )
+    return Comparison(
+        package_version=package_version(),
+        seed=seed,
+        presence_threshold=presence_threshold,
+        columns=real.columns,
+        label_map_pixels=real.label_map_pixels,
+        real=Side(
+            label=labels[0],
+            images=len(real),
+            provenance=real.provenance,
+            exhibits=_exhibits(real),
+        ),
+        generated=tuple(sides),
+        orderings=tuple(_orderings(real, generated, sides, presence_threshold)),
+        caveats=tuple(_caveats(real, generated, sides)),
+    )
+
+
+def _labels(sides: Sequence[Areas]) -> list[str]:
+    """The sources' specs, told apart by a number where they are equal or unknown."""
+    labels: list[str] = []
+    for i, side in enumerate(sides):
+        specs = [str(source["spec"]) for source in side.provenance.get("images", [])]
+        label = " + ".join(specs) or ("real" if i == 0 else f"generated {i}")
+        labels.append(f"{label} ({i + 1})" if label in labels else label)
+    return labels
+
+
+def _measure(
+    real: Areas, generated: Areas, seed: int, presence_threshold: float
+) -> tuple[Fsd, list[ClassRow]]:
+    """FSD and one row a class, in label order."""
+    inference = frechet_inference(real.percent, generated.percent, seed=seed)
+    classes = compare_classes(
+        real.fraction, generated.fraction, presence_threshold=presence_threshold
+    )
+    fsd = Fsd(
+        value=inference.plug_in.value,
+        mean_term=inference.plug_in.mean_term,
+        covariance_term=inference.plug_in.covariance_term,
+        floor=inference.floor,
+        p_value=inference.p_value,
+        permutations=inference.permutations,
+        corrected=inference.corrected,
+        interval=_interval(inference.interval),
+        estimator=inference.estimator,
+    )
+    rows = [
+        _row(column, found, float(share))
+        for column, found, share in zip(real.columns, classes, inference.shares, strict=True)
+    ]
+    return fsd, rows
+
+
+def _row(column: str, found: ClassComparison, share: float) -> ClassRow:
+    return ClassRow(
+        column=column,
+        verdict=found.verdict,
+        own_verdict=found.verdict,
+        second_verdict=None,
+        tested=found.tested,
+        statistic=found.statistic,
+        real_presence=found.real_presence,
+        generated_presence=found.generated_presence,
+        real_area=found.real_area,
+        generated_area=found.generated_area,
+        real_area_given_presence=_finite(found.real_area_given_presence),
+        generated_area_given_presence=_finite(found.generated_area_given_presence),
+        ratio=_finite(found.ratio),
+        interval=_interval(found.interval),
+        p_value=_finite(found.p_value),
+        p_holm=_finite(found.p_holm),
+        p_bh=_finite(found.p_bh),
+        smallest_detectable_drop=_finite(found.smallest_detectable_drop),
+        area_ratio=_finite(found.area_ratio),
+        fsd_share=share,
+    )
+
+
+def _interval(interval: tuple[float, float] | None) -> Interval:
+    return (None, None) if interval is None else (_finite(interval[0]), _finite(interval[1]))
+
+
+def _finite(value: float | None) -> float | None:
+    """The record's form of a number: None where it is not defined or not bounded."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _gravest_first(row: ClassRow) -> tuple[int, float, float]:
+    return VERDICTS.index(row.verdict), -row.real_area, -row.generated_area
+
+
+def _second_opinion(
+    real: Areas, generated: Areas, seed: int, presence_threshold: float
+) -> SecondSegmenter:
+    fsd, rows = _measure(real, generated, seed, presence_threshold)
+    return SecondSegmenter(
+        real_provenance=real.provenance,
+        provenance=generated.provenance,
+        fsd=fsd,
+        classes=tuple(sorted(rows, key=_gravest_first)),
+    )
+
+
+def _judge_by_both(rows: Sequence[ClassRow], second: Sequence[ClassRow]) -> list[ClassRow]:
+    """Rows whose verdicts are those that both segmenters support."""
+    others = {row.name.casefold(): row.verdict for row in second}
+    return [
+        dataclasses.replace(
+            row,
+            second_verdict=others[row.name.casefold()],
+            verdict=_agreed(row.own_verdict, others[row.name.casefold()]),
+        )
+        if row.name.casefold() in others
+        else row
+        for row in rows
+    ]
+
+
+def _agreed(first: Verdict, second: Verdict) -> Verdict:
+    """The verdict that both support: omitted and under are both under; else undecided."""
+    if first == second:
+        return first
+    if {first, second} == {"omitted", "under"}:
+        return "under"
+    return "undecided"
+
+
+def _power(rows: Sequence[ClassRow]) -> tuple[Power, ...]:
+    """For each drop, the presence from which on every real class would show it."""
+    powers = []
+    for drop in _POWER_DROPS:
+        shown, missed = [], 0.0
+        for row in rows:
+            if row.real_presence == 0:
+                continue
+            if shows_drop(row, drop):
+                shown.append(row.real_presence)
+            else:
+                missed = max(missed, row.real_presence)
+        enough = [presence for presence in shown if presence > missed]
+        powers.append(Power(drop=drop, presence=min(enough, default=None)))
+    return tuple(powers)
+
+
+def shows_drop(row: ClassRow, drop: float) -> bool:
+    """Whether this sample would have called the class under (80 % power), had it so lost."""
+    least = row.smallest_detectable_drop
+    return row.tested and least is not None and least <= drop
+
+
+def _exhibits(side: Areas) -> dict[str, tuple[Exhibit, ...]]:
+    """For every class that occurs, the names of the images that hold most of it."""
+    exhibits = {}
+    for k, column in enumerate(side.columns):
+        areas = side.pixels[:, k]
+        # Stable, so that equal areas keep the index order.
+        most = np.argsort(-areas.astype(np.int64), kind="stable")[:EXHIBITS]
+        held = tuple(
+            Exhibit(name=side.names[i], fraction=float(areas[i] / side.label_map_pixels))
+            for i in most
+            if areas[i] > 0
+        )
+        if held:
+            exhibits[column] = held
+    return exhibits
+
+
+def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[Exhibit, ...]]:
+    """The images of this side named as the real exhibits; none unless the sides are pairs."""
+    if not _are_pairs(real, side):
+        return {}
+    row = {name: i for i, name in enumerate(side.names)}
+    fraction = side.fraction
+    return {
+        column: tuple(
+            Exhibit(
+                name=one.name,
+                fraction=float(fraction[row[one.name], side.columns.index(column)]),
+            )
+            for one in held
+        )
+        for column, held in _exhibits(real).items()
+    }
+
+
+def _are_pairs(real: Areas, side: Areas) -> bool:
+    """Whether two different sets have the same image names, and not by counting alone."""
+    return (
+        set(real.names) == set(side.names)
+        and not _fingerprints(real) & _fingerprints(side)
+        and not _drawn_by_index(real)
+    )
+
+
+def _orderings(
+    real: Areas,
+    areas: Sequence[Areas],
+    sides: Sequence[GeneratedSide],
+    presence_threshold: float,
+) -> Iterator[Ordering]:
+    for previous, new in itertools.combinations(range(len(areas)), 2):
+        found = compare_generators(
+            real.fraction,
+            areas[previous].fraction,
+            areas[new].fraction,
+            presence_threshold=presence_threshold,
+        )
+        yield Ordering(
+            previous=previous,
+            new=new,
+            nearer=_nearer(sides[previous].fsd.interval, sides[new].fsd.interval),
+            classes=tuple(_changes(real.columns, found)),
+        )
+
+
+def _nearer(previous: Interval, new: Interval) -> Literal["previous", "new", "undecided"]:
+    """Which side is nearer to the real one: only where the intervals of FSD are disjoint."""
+    (a, b), (c, d) = previous, new
+    if b is not None and c is not None and b < c:
+        return "previous"
+    if d is not None and a is not None and d < a:
+        return "new"
+    return "undecided"
+
+
+def _changes(columns: Sequence[str], found: Sequence[GeneratorChange]) -> list[ClassChange]:
+    """Every class, new minus previous; what got worse first, then the largest change."""
+    changes = [
+        ClassChange(
+            column=column,
+            verdict=one.verdict,
+            statistic=one.statistic,
+            real=one.real,
+            previous=one.previous,
+            new=one.new,
+            difference=one.change,
+            interval=(None, None) if one.interval is None else one.interval,
+        )
+        for column, one in zip(columns, found, strict=True)
+    ]
+    order: tuple[Change, ...] = ("regressed", "improved", "undecided", "untested")
+    return sorted(changes, key=lambda row: (order.index(row.verdict), -abs(row.difference)))
+
+
+def _caveats(
+    real: Areas,
+    generated: Sequence[Areas],
+    sides: Sequence[GeneratedSide],
+) -> Iterator[str]:
+    """What a reader must know; what is true of some sides only names them."""
+    told: dict[str, list[str]] = {}
+    for areas, side in zip(generated, sides, strict=True):
+        for caveat in _side_caveats(real, areas, side):
+            told.setdefault(caveat, []).append(side.label)
+    for caveat, labels in told.items():
+        yield caveat if len(labels) == len(sides) else f"{', '.join(labels)}: {caveat}"
+
+
+def _side_caveats(real: Areas, areas: Areas, side: GeneratedSide) -> Iterator[str]:
+    least = min(len(real), len(areas))
+    pooled = (real.pixels.sum(axis=0, dtype=np.int64) > 0) | (
+        areas.pixels.sum(axis=0, dtype=np.int64) > 0
+    )
+    occurring = int(pooled.sum())
+    if least < _IMAGES_A_CLASS * occurring:
+        rank = f" (its rank is {least - 1} at most)" if least <= occurring else ""
+        yield (
+            f"{least} images on a side are too few for a covariance of the {occurring} classes "
+            f"that occur{rank}: much of the plug-in FSD is sampling bias, as its floor of "
+            f"{side.fsd.floor:.3g} shows. Read the FSD only against that floor, and the class "
+            "table first."
+        )
+    elif least < _SMALL_SAMPLE:
+        yield (
+            f"{least} images on a side is a small sample: published FSDs use 10,000, and the "
+            "plug-in value is biased upwards by about its floor."
+        )
+    common = len(set(real.names) & set(areas.names))
+    if common and _fingerprints(real) & _fingerprints(areas):
+        yield (
+            f"{common} images are on both sides, which makes the differences look smaller "
+            "than they are."
+        )
+    elif _are_pairs(real, areas):
+        yield (
+            f"All {common} image names occur on both sides. If these are pairs, such as "
+            "photographs and their reconstructions, they are not the independent samples "
+            "that the intervals assume; for pairs the intervals are usually too "
+            "wide."
+        )
+    untested = [row.name for row in side.named("untested") if row.real_presence > 0]
+    if untested:
+        listed = ", ".join(untested[:6]) + (", …" if len(untested) > 6 else "")
+        many = len(untested) > 1
+        yield (
+            f"{len(untested)} real {'classes occur' if many else 'class occurs'} in fewer than "
+            f"{_LEAST_TESTED} images of both sides together, too few to test "
+            f"({listed}). Without a verdict {'they are' if many else 'it is'} not "
+            f"cleared: see {'their' if many else 'its'} numbers and images."
+        )
+
+
+def _fingerprints(areas: Areas) -> set[Any]:
+    """What is known of where the images come from."""
+    return {source["fingerprint"] for source in areas.provenance.get("images", [])} - {None}
+
+
+def _drawn_by_index(areas: Areas) -> bool:
+    """Whether the names are bare numbers, as those of a renderer, a generator or a tally are."""
+    return all(name.rpartition("/")[2].partition(".")[0].isdigit() for name in areas.names)

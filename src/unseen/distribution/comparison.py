@@ -1,0 +1,223 @@
+"""The comparison: what one set of real images and any number of generated sets differ in.
+
+Frozen dataclasses and their JSON, nothing else: no statistics, no images. The JSON is described
+by `comparison.schema.json` beside this file and in docs/comparison.md; its fields are the
+attributes here, under the same names. A number that is not defined, or not bounded, is null.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from unseen.core.files import write_json
+from unseen.core.json_form import RecordFile, shipped_schema, to_plain
+from unseen.distribution.areas import class_name
+
+SCHEMA_VERSION = 1
+FILE = "comparison.json"
+
+Verdict = Literal["omitted", "under", "over", "undecided", "matched", "untested"]
+VERDICTS: tuple[Verdict, ...] = typing.get_args(Verdict)  # the gravest first
+Change = Literal["regressed", "improved", "undecided", "untested"]
+Interval = tuple[float | None, float | None]  # 95 %; None: not bounded, or not defined
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """One of the images that hold most of a class.
+
+    Paths are relative to the folder of the record, with forward slashes; None where the side was
+    given as areas alone, without its pictures.
+    """
+
+    name: str  # of the image, in its source
+    fraction: float  # of the image that the class covers, 0 to 1
+    image: str | None = None  # PNG or JPEG
+    label_map: str | None = None  # 16-bit PNG: the values are indices into `Comparison.columns`
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Side:
+    """One set of images."""
+
+    label: str  # how the page calls it
+    images: int  # counted, at least 2
+    provenance: Mapping[str, Any]  # as in the areas: source, fingerprint, segmenter, seed
+    exhibits: Mapping[str, tuple[Exhibit, ...]]  # column → images that hold most of it, most first
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fsd:
+    """Fréchet Segmentation Distance between one generated side and the real one, in percent²."""
+
+    value: float  # plug-in, as published: mean_term + covariance_term
+    mean_term: float
+    covariance_term: float
+    floor: float  # what the plug-in would be on average, had both sides one distribution
+    p_value: float  # of "one distribution", by permutation
+    permutations: int  # behind floor and p_value, which is at least 1 / (1 + permutations)
+    corrected: float  # without the plug-in's sampling bias
+    interval: Interval  # 95 % of the corrected value
+    estimator: str  # the name of the correction
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    """One class on one generated side against the real one. Presences and areas are 0 to 1."""
+
+    column: str  # channel/class, e.g. "object/person"
+    verdict: Verdict  # of the comparison: both segmenters', where there are two
+    own_verdict: Verdict  # of the first segmenter alone
+    second_verdict: Verdict | None  # None: no second segmenter, or it does not know the class
+    tested: bool
+    statistic: Literal["presence", "area"]  # what ratio, interval and p-values are about
+    real_presence: float  # share of images that hold the class
+    generated_presence: float
+    real_area: float  # mean share of pixels, over all images
+    generated_area: float
+    real_area_given_presence: float | None  # mean over the images that hold it
+    generated_area_given_presence: float | None
+    ratio: float | None  # generated over real
+    interval: Interval  # of the ratio; simultaneous over the tested classes
+    p_value: float | None
+    p_holm: float | None
+    p_bh: float | None
+    smallest_detectable_drop: float | None  # relative, 0 to 1, at 80 % power; None: none at all
+    area_ratio: float | None  # generated over real mean area, as in the paper's histogram (+ 1)
+    fsd_share: float  # the part of the plug-in FSD that is this class's, in percent²
+
+    @property
+    def name(self) -> str:
+        """The class without its channel."""
+        return class_name(self.column)
+
+    @property
+    def relative_delta(self) -> float | None:
+        """(generated − real) / real mean area, the paper's lower panel; None where real is 0."""
+        if self.real_area == 0:
+            return None
+        return (self.generated_area - self.real_area) / self.real_area
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Power:
+    """How often a class must be seen for a given loss of it to be noticed by this sample."""
+
+    drop: float  # relative loss of presence, 0 to 1
+    presence: float | None  # every tested class at least this present would show it; None: no class
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SecondSegmenter:
+    """The same images seen by another segmenter."""
+
+    real_provenance: Mapping[str, Any]
+    provenance: Mapping[str, Any]  # of the generated side
+    fsd: Fsd
+    classes: tuple[ClassRow, ...]  # in its own label set
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneratedSide(Side):
+    """One generated set, measured against the real one."""
+
+    fsd: Fsd
+    classes: tuple[ClassRow, ...]  # gravest verdict first, then the largest real area
+    power: tuple[Power, ...]
+    # where both sides have the same image names: the images named as the real exhibits of a class
+    counterparts: Mapping[str, tuple[Exhibit, ...]] = dataclasses.field(default_factory=dict)
+    second_segmenter: SecondSegmenter | None = None
+
+    def counts(self) -> dict[Verdict, int]:
+        """How many classes got each verdict, gravest first."""
+        return {verdict: len(self.named(verdict)) for verdict in VERDICTS}
+
+    def named(self, *verdicts: Verdict) -> list[ClassRow]:
+        """The rows with one of these verdicts, in the order of the record."""
+        return [row for row in self.classes if row.verdict in verdicts]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassChange:
+    """One class on a new generated side against a previous one, the real side being shared."""
+
+    column: str
+    verdict: Change  # regressed: significantly further from the real side; improved: nearer
+    statistic: Literal["presence", "area"]
+    real: float  # presence or mean area, 0 to 1
+    previous: float
+    new: float
+    difference: float  # new − previous
+    interval: Interval  # of the difference; simultaneous over the tested classes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ordering:
+    """Two generated sides against each other: which of them is nearer to the real one."""
+
+    previous: int  # index into Comparison.generated
+    new: int
+    nearer: Literal["previous", "new", "undecided"]  # by FSD, where the intervals are disjoint
+    classes: tuple[ClassChange, ...]
+
+    def named(self, *verdicts: Change) -> list[ClassChange]:
+        """The classes that changed in one of these ways, in the order of the record."""
+        return [row for row in self.classes if row.verdict in verdicts]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything that the page shows, and what a machine needs to judge it."""
+
+    schema_version: int = SCHEMA_VERSION
+    package_version: str
+    seed: int  # of subsets, permutations and resampling
+    presence_threshold: float  # fraction of the image from which on a class counts as present
+    columns: tuple[str, ...]  # channel/class in label order
+    label_map_pixels: int
+    real: Side
+    generated: tuple[GeneratedSide, ...]
+    orderings: tuple[Ordering, ...]  # every pair of generated sides, none with a single one
+    caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
+
+
+def write_comparison(path: Path, comparison: Comparison) -> None:
+    """Write the record as JSON, aside, then rename it into place (StorageError)."""
+    write_json(path, to_json(comparison))
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """The record as plain JSON values; numbers that are not finite become null."""
+    return to_plain(comparison)
+
+
+_FORM = RecordFile(Comparison, "comparison", FILE, "unseen compare", schema_version=SCHEMA_VERSION)
+
+
+def read_comparison(path: str | Path) -> Comparison:
+    """Read a record.
+
+    Raises:
+        RecordError: there is none, it is no comparison, or of another schema version.
+    """
+    return _FORM.read(path)
+
+
+def from_json(value: Any, origin: str = "the record") -> Comparison:
+    """The record that `to_json` gave.
+
+    Args:
+        value: what json.loads returned.
+        origin: how error messages call it.
+
+    Raises:
+        RecordError: it is no comparison, or of another schema version.
+    """
+    return _FORM.parse(value, origin)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the record, as shipped in the package."""
+    return shipped_schema(__package__, "comparison.schema.json")

@@ -1,0 +1,522 @@
+"""Instance evidence: what reconstructions of photographs no longer have.
+
+Every image and every reconstruction is segmented and kept with its label map; instances are
+measured; classes are judged where there are controls; the record is written last. What the
+numbers mean is defined in docs/evidence.md.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+from PIL import Image
+
+from unseen.core.errors import ImageError, RecordError, SegmenterError
+from unseen.core.files import canonical_json, package_version, remove_asides, write_json
+from unseen.core.json_form import MismatchError, build
+from unseen.core.progress import Progress, silent
+from unseen.distribution.areas_file import difference
+from unseen.distribution.example_images import labels_path, write_labels, write_picture
+from unseen.distribution.segment import default_segmenter
+from unseen.evidence.judging import Measured, Seen, compose
+from unseen.evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
+from unseen.evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
+from unseen.images import ImageSource, Preparation, open_images
+from unseen.inversion.inversions import Inversions, Selection, curve_runs, read_inversions
+from unseen.segmenters import (
+    Precision,
+    Segmenter,
+    checked_label_maps,
+    class_names,
+    load_segmenter,
+)
+from unseen.statistics.instances import (
+    LEAST_AREA,
+    became,
+    contrast,
+    find_instances,
+    intersection_over_union,
+    perimeter_ratio,
+    retention,
+)
+from unseen.statistics.retention import Judging
+
+LabelMaps = Literal["segmenter", "true"]
+
+_PICTURES = "pictures"
+_ABOUT = f"{_PICTURES}/evidence.json"  # what the kept pictures are of
+_KEPT = re.compile(r"\d{5}(-labels|-true-labels)?\.(png|jpg)")
+_FOLDER = re.compile(r"(photograph|control)(-[\w.-]+)?")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvidenceTask:
+    """How images and their reconstructions become evidence."""
+
+    channel: str = "object"
+    label_maps: LabelMaps = "segmenter"  # "true": instances of photographs by exact label maps
+    least_area: float = LEAST_AREA  # fraction of the image that an instance covers at least
+    classes: Sequence[str] | None = None  # the only ones that are judged; None: all
+    judged_by: str | None = None  # the method that verdicts are about; None: f, or else nearest
+    judging: Judging = dataclasses.field(default_factory=Judging)
+    device: str = "auto"
+    precision: Precision = "fp32"
+    batch_size: int = 16  # images a call of the segmenter
+    overwrite: bool = False  # pictures that other evidence left in the folder
+    selection: Selection | None = None  # how the photographs were chosen
+    cut_rule: str | None = None  # how the cut was chosen, a sentence
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ImageError(f"batch_size is {self.batch_size}; at least 1 is needed")
+        if not 0 < self.least_area < 1:
+            raise ImageError(
+                f"least_area is {self.least_area:g}; it is a fraction of the image, e.g. 0.005"
+            )
+
+
+def evidence(
+    photographs: str | Path | ImageSource,
+    reconstructions: str | Path | ImageSource,
+    segmenter: str | Path | Segmenter | None = None,
+    *,
+    out: str | Path,
+    controls: tuple[str | Path | ImageSource, str | Path | ImageSource] | None = None,
+    only_pairs: bool = False,
+    task: EvidenceTask = EvidenceTask(),
+    progress: Progress | None = None,
+) -> Evidence:
+    """Evidence from images and their reconstructions by any tool.
+
+    Args:
+        photographs: a source, its spec, or the path of a folder or an archive.
+        reconstructions: of the same names; only their endings may differ.
+        segmenter: a segmenter, or its spec; None: the churchyard's where the photographs are,
+            else upp.
+        out: folder for the record `evidence.json` and the pictures of its page. A run that was
+            interrupted goes on from what is there.
+        controls: images of the generator, chosen as the photographs were, and what the same tool
+            made of them. None: no verdicts, but what vanished.
+        only_pairs: leave out photographs without a reconstruction.
+        task: how.
+        progress: called with images done, and of how many.
+
+    Returns:
+        The record, as written.
+
+    Raises:
+        ImageError: names that do not pair, images that cannot be read or hold no instances.
+        SegmenterError: a segmenter that is unusable, or does not know a class asked for.
+        RecordError: the folder holds other evidence.
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    source = _opened(photographs)
+    collection = pair_up(
+        source,
+        _opened(reconstructions),
+        controls=None if controls is None else (_opened(controls[0]), _opened(controls[1])),
+        true_label_maps=task.label_maps == "true",
+        only_pairs=only_pairs,
+    )
+    network = _segmenter(segmenter or default_segmenter(source), task)
+    return _gather(collection, network, Path(out), task, progress)
+
+
+def evidence_of_inversions(
+    runs: str | Path | Inversions | Sequence[str | Path | Inversions],
+    segmenter: str | Path | Segmenter | None = None,
+    *,
+    out: str | Path | None = None,
+    task: EvidenceTask = EvidenceTask(),
+    progress: Progress | None = None,
+) -> Evidence:
+    """Evidence from what `unseen invert` left.
+
+    Args:
+        runs: a folder of inversions, with the ones for the curve that lie in it; or several of
+            the same images that differ in the last perturbed layer. Verdicts are about the first
+            one's method f, and the others give the curve.
+        segmenter: as `evidence` takes it.
+        out: folder for the record; None: the first run's own.
+        task: how. Where it says nothing of how the photographs were chosen, the run does.
+        progress: called with images done, and of how many.
+
+    Raises:
+        RecordError: no such run, or runs of different images; see `evidence` for the others.
+    """
+    given = [runs] if isinstance(runs, str | Path | Inversions) else list(runs)
+    several = [one if isinstance(one, Inversions) else read_inversions(one) for one in given]
+    first = several[0]
+    if len(several) == 1:
+        several += curve_runs(first)
+    collection = open_runs(several, true_label_maps=task.label_maps == "true")
+    if task.selection is None:
+        task = dataclasses.replace(task, selection=_selection(first))
+    if out is None:
+        out = first.folder
+    images = collection.photographs.provenance.get("spec")
+    network = _segmenter(segmenter or default_segmenter(str(images or "")), task)
+    return _gather(collection, network, Path(out), task, progress)
+
+
+def _selection(run: Inversions) -> Selection | None:
+    """How the run says that its photographs were chosen."""
+    described = run.provenance.get("images")
+    recorded = described.get("selection") if isinstance(described, Mapping) else None
+    if recorded is None:
+        return None
+    try:
+        return build(Selection, recorded, "selection")
+    except MismatchError as error:
+        raise RecordError(f"{run.folder} does not say how images were chosen: {error}") from error
+
+
+def _opened(source: str | Path | ImageSource) -> ImageSource:
+    return open_images(source) if isinstance(source, str | Path) else source
+
+
+def _segmenter(segmenter: str | Path | Segmenter, task: EvidenceTask) -> Segmenter:
+    if isinstance(segmenter, str | Path):
+        return load_segmenter(segmenter, device=task.device, precision=task.precision)
+    return segmenter
+
+
+def _gather(
+    collection: Collection,
+    segmenter: Segmenter,
+    folder: Path,
+    task: EvidenceTask,
+    progress: Progress | None,
+) -> Evidence:
+    run = _Run(collection, segmenter, folder, task, progress or silent)
+    seen = list(run.look())
+    record = compose(collection, seen, run.measured(), task.judging)
+    write_evidence(folder / FILE, record)
+    return record
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    """One image, or one reconstruction of it, as it is kept."""
+
+    stem: str  # of its files below the folder
+    image: UInt8[np.ndarray, "3 s s"]
+    path: str | None  # where it lies below the folder already
+    label_map: Callable[[], Integer[np.ndarray, "h w"]] | None = None  # None: to be segmented
+
+
+class _Run:
+    """Segments, keeps and measures a collection."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        segmenter: Segmenter,
+        folder: Path,
+        task: EvidenceTask,
+        progress: Progress,
+    ) -> None:
+        self.collection, self.segmenter, self.task = collection, segmenter, task
+        self.folder, self.progress = folder, progress
+        self.names = class_names(segmenter, task.channel)
+        self.columns = tuple(f"{task.channel}/{name}" for name in self.names)
+        self.sizes: dict[str, set[tuple[int, int]]] = {}  # role or method → native sizes
+        self.size: tuple[int, int] | None = None  # of label maps
+        self.truth = self._true_labels()
+        self._check_labels()
+        for name in task.classes or ():
+            if name not in self.names:
+                known = ", ".join(self.names[:12]) + (", …" if len(self.names) > 12 else "")
+                raise SegmenterError(
+                    f"{segmenter.provenance.get('spec', 'the segmenter')} knows no class "
+                    f"{name!r}; its classes are: {known}"
+                )
+
+    def measured(self) -> Measured:
+        """What the whole collection was measured with."""
+        assert self.size is not None
+        task = self.task
+        return Measured(
+            columns=self.columns,
+            label_map_size=self.size,
+            least_area=task.least_area,
+            classes=None
+            if task.classes is None
+            else tuple(f"{task.channel}/{name}" for name in task.classes),
+            true_label_maps=task.label_maps == "true",
+            sizes=self.sizes,
+            side=self.segmenter.resolution,
+            segmenter={**self.segmenter.provenance, "channel": task.channel},
+            selection=task.selection,
+            cut_rule=task.cut_rule,
+            judged_by=self._judged_by(),
+        )
+
+    def _judged_by(self) -> str:
+        """The key of the method that verdicts are about."""
+        methods = {one.method: one.key for one in reversed(self.collection.methods)}
+        known = [one for one in JUDGED_BY if one in methods]
+        asked = self.task.judged_by
+        if asked is not None and asked not in known:
+            raise RecordError(
+                f"verdicts were asked for by method {asked}; of the methods that were run they may "
+                f"be about {', '.join(known) or 'the given one alone'}"
+            )
+        if asked is None and not known:
+            return self.collection.methods[0].key
+        return methods[asked or known[0]]
+
+    def _check_labels(self) -> None:
+        """Label maps that were made before must be this segmenter's."""
+        made = self.collection.labelled_by
+        if made is None:
+            return
+        ours = {**self.segmenter.provenance, "channel": self.task.channel}
+        plain = json.loads(canonical_json(ours))
+        if dict(made) != plain:
+            what, there, here = difference(made, plain)
+            raise RecordError(
+                f"the samples of method nearest were labelled by another segmenter ({what} is "
+                f"{there} there, {here} here); name that one, or run `unseen invert` again"
+            )
+
+    def look(self) -> Iterator[Seen]:
+        """Every image with its label maps and its instances; kept as they come."""
+        self._open_folder()
+        entries = self.collection.entries
+        a_call = max(1, self.task.batch_size // (1 + len(self.collection.methods)))
+        self.progress(0, len(entries))
+        for start in range(0, len(entries), a_call):
+            chunk = range(start, min(start + a_call, len(entries)))
+            shown = [self._read(number) for number in chunk]
+            maps = self._label_maps([one for row in shown for one in row.values()])
+            for number, row in zip(chunk, shown, strict=True):
+                yield self._measure(number, row, {key: maps[one.stem] for key, one in row.items()})
+            self.progress(chunk.stop, len(entries))
+
+    def _read(self, number: int) -> dict[str, _Shown]:
+        """An image under "" and its reconstructions, all squares of one size."""
+        entry = self.collection.entries[number]
+        raw = {"": entry.read()}
+        for key, candidate in entry.rebuilt.items():
+            if candidate.read is not None:
+                raw[key] = candidate.read()
+        for key, image in raw.items():
+            height, width = image.shape[1:]
+            self.sizes.setdefault(key or entry.role, set()).add((height, width))
+        side = min(self.segmenter.resolution, *(min(image.shape[1:]) for image in raw.values()))
+        prepare = Preparation(side)
+        first = len(self.collection.of("photograph")) if entry.role == "control" else 0
+        shown = {}
+        for key, image in raw.items():
+            path = entry.path if key == "" else entry.rebuilt[key].path
+            kept = image.shape[1:] == (side, side) and path is not None
+            shown[key] = _Shown(
+                stem=f"{_PICTURES}/{entry.role}{key and '-'}{key}/{number - first:05d}",
+                image=prepare.apply(image),
+                path=self._below(path) if kept and path is not None else None,
+                label_map=entry.rebuilt[key].label_map if key else None,
+            )
+        return shown
+
+    def _below(self, path: Path) -> str | None:
+        """The path below the folder of the record, if it is there."""
+        try:
+            return path.resolve().relative_to(self.folder.resolve()).as_posix()
+        except ValueError:
+            return None
+
+    def _label_maps(self, shown: Sequence[_Shown]) -> dict[str, Integer[np.ndarray, "h w"]]:
+        """Label maps by stem: read where a whole chunk is kept, made where not."""
+        kept = [self._kept_map(one) for one in shown]
+        if all(one is not None for one in kept):
+            found = [one for one in kept if one is not None]
+        else:
+            prepare = Preparation(self.segmenter.resolution)
+            found = []
+            unseen = [one for one in shown if one.label_map is None]
+            segmented: list[Integer[np.ndarray, "h w"]] = []
+            for start in range(0, len(unseen), self.task.batch_size):
+                images = [
+                    prepare.apply(one.image) for one in unseen[start:][: self.task.batch_size]
+                ]
+                segmented += list(
+                    checked_label_maps(self.segmenter, np.stack(images), self.task.channel)
+                )
+            made = iter(segmented)
+            found = [next(made) if one.label_map is None else one.label_map() for one in shown]
+            for one, label_map in zip(shown, found, strict=True):
+                if one.path is None:
+                    write_picture(self.folder, one.stem, one.image)
+                write_labels(self.folder, one.stem, label_map)
+        for label_map in found:
+            height, width = label_map.shape
+            self.size = self.size or (height, width)
+            if (height, width) != self.size:
+                raise SegmenterError(
+                    f"{self.segmenter.provenance.get('spec', 'the segmenter')} gave label maps of "
+                    f"{height}×{width} after {self.size[0]}×{self.size[1]}; one record needs one "
+                    "size"
+                )
+        return {one.stem: label_map for one, label_map in zip(shown, found, strict=True)}
+
+    def _kept_map(self, one: _Shown) -> Integer[np.ndarray, "h w"] | None:
+        if one.path is None and self._picture(one) is None:
+            return None
+        path = self.folder / labels_path(one.stem)
+        if not path.is_file():
+            return None
+        with Image.open(path) as image:
+            return np.asarray(image).astype(np.int64)
+
+    def _picture(self, one: _Shown) -> str | None:
+        """Where the picture lies below the folder."""
+        if one.path is not None:
+            return one.path
+        for ending in ("png", "jpg"):
+            if (self.folder / f"{one.stem}.{ending}").is_file():
+                return f"{one.stem}.{ending}"
+        return None
+
+    def _measure(
+        self,
+        number: int,
+        shown: Mapping[str, _Shown],
+        maps: Mapping[str, Integer[np.ndarray, "h w"]],
+    ) -> Seen:
+        """The instances of one image, and what its reconstructions made of them."""
+        entry = self.collection.entries[number]
+        label_map, image = maps[""], shown[""].image
+        truth = self._true_map(entry, label_map.shape)
+        true_path = None
+        if truth is not None:
+            true_path = write_labels(self.folder, f"{shown[''].stem}-true", truth)
+        height, width = label_map.shape
+        sized = image
+        if image.shape[1:] != (height, width):  # contrast is taken on the label map's pixels
+            picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+            resized = picture.resize((width, height), Image.Resampling.BILINEAR)
+            sized = np.moveaxis(np.asarray(resized), -1, 0)
+        regions = find_instances(
+            label_map if truth is None else truth,
+            least_area=self.task.least_area,
+            seen=None if truth is None else label_map,
+        )
+        fates = [
+            tuple(
+                Fate(
+                    method=key,
+                    retention=retention(region, rebuilt),
+                    iou=intersection_over_union(region, rebuilt),
+                    became={
+                        self.columns[label]: share
+                        for label, share in became(region, rebuilt).items()
+                    },
+                )
+                for key, rebuilt in maps.items()
+                if key
+            )
+            for region in regions
+        ]
+        picture_path = self._picture(shown[""])
+        assert picture_path is not None
+        return Seen(
+            entry=entry,
+            image=picture_path,
+            label_map=labels_path(shown[""].stem),
+            true_label_map=true_path,
+            rebuilt=tuple(self._rebuilt(entry, key, shown, image) for key in entry.rebuilt),
+            regions=tuple(regions),
+            perimeter_ratios=tuple(perimeter_ratio(region) for region in regions),
+            contrasts=tuple(contrast(region, sized) for region in regions),
+            fates=tuple(fates),
+        )
+
+    def _rebuilt(
+        self, entry: Entry, key: str, shown: Mapping[str, _Shown], image: np.ndarray
+    ) -> Rebuilt:
+        candidate = entry.rebuilt[key]
+        there = shown.get(key)
+        return Rebuilt(
+            method=key,
+            image=None if there is None else self._picture(there),
+            label_map=None if there is None else labels_path(there.stem),
+            pixel_error=None
+            if there is None
+            else float(np.abs(there.image.astype(np.int64) - image).mean() / 255),
+            loss=candidate.loss,
+            loss_terms=dict(candidate.terms),
+            steps=candidate.steps,
+            failed=candidate.failed,
+        )
+
+    def _true_labels(self) -> Integer[np.ndarray, " k"] | None:
+        """For every label of the exact label maps the segmenter's; none where these are unused."""
+        if self.task.label_maps != "true":
+            return None
+        unknown = [name for name in self.collection.true_classes if name not in self.names]
+        if unknown or not self.collection.true_classes:
+            listed = ", ".join(unknown) or "any"
+            raise SegmenterError(
+                f"{self.segmenter.provenance.get('spec', 'the segmenter')} does not know classes "
+                f"of the exact label maps ({listed}); use one that does, or leave them out"
+            )
+        return np.array([self.names.index(name) for name in self.collection.true_classes])
+
+    def _true_map(self, entry: Entry, shape: tuple[int, ...]) -> Integer[np.ndarray, "h w"] | None:
+        """The exact label map in the segmenter's labels and size."""
+        if self.truth is None or entry.truth is None:
+            return None
+        exact = entry.truth()
+        if exact.shape[0] != exact.shape[1]:
+            raise ImageError(
+                f"the exact label map of {entry.name} is {exact.shape[0]}×{exact.shape[1]}; only "
+                "squares, which are not cropped, can be used"
+            )
+        rows = (np.arange(shape[0]) + 0.5) * exact.shape[0] / shape[0]
+        columns = (np.arange(shape[1]) + 0.5) * exact.shape[1] / shape[1]
+        nearest = exact[rows.astype(int)[:, None], columns.astype(int)]
+        mapped: np.ndarray = self.truth[nearest]
+        return mapped
+
+    def _open_folder(self) -> None:
+        """Make the folder of pictures, or find it as the same evidence left it."""
+        remove_asides(self.folder, below=[_PICTURES])
+        about = self.folder / _ABOUT
+        identity = json.loads(
+            canonical_json(
+                {
+                    "package_version": package_version(),
+                    "collection": dict(self.collection.identity),
+                    "segmenter": {**self.segmenter.provenance, "channel": self.task.channel},
+                    "batch_size": self.task.batch_size,
+                }
+            )
+        )
+        if about.is_file():
+            earlier = _read_about(about)
+            if earlier == identity:
+                return
+            if not self.task.overwrite:
+                what, there, here = difference(earlier, identity)
+                raise RecordError(
+                    f"{self.folder} holds other evidence ({what} is {there} there, {here} here); "
+                    "choose another folder, or replace it with overwrite"
+                )
+        for path in (self.folder / _PICTURES).glob("*/*"):
+            if _FOLDER.fullmatch(path.parent.name) and _KEPT.fullmatch(path.name):
+                path.unlink()
+        write_json(about, identity)
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        value = None
+    return value if isinstance(value, dict) else {"collection": "unreadable"}

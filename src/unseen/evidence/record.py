@@ -1,0 +1,344 @@
+"""Instance evidence: what reconstructions of photographs no longer have, thing by thing.
+
+Frozen dataclasses and their JSON, nothing else: no statistics, no images. The JSON is described
+by `evidence.schema.json` beside this file and in docs/evidence.md; its fields are the attributes
+here, under the same names. A number that is not defined, or not bounded, is null. Paths are
+relative to the folder of the record, with forward slashes.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from unseen.core.files import write_json
+from unseen.core.json_form import RecordFile, shipped_schema, to_plain
+from unseen.distribution.areas import class_name
+from unseen.inversion.inversions import Selection
+
+SCHEMA_VERSION = 1
+FILE = "evidence.json"
+CONTROL_PASSES = 0.8  # mean retention of all controls, below which the search itself is in doubt
+
+Role = Literal["photograph", "control"]
+Verdict = Literal["cannot draw", "undecided", "can draw", "untested"]
+VERDICTS: tuple[Verdict, ...] = typing.get_args(Verdict)  # the gravest first
+Interval = tuple[float | None, float | None]  # 95 %; None: not bounded, or not defined
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way in which every image was reconstructed."""
+
+    key: str  # names it in this record, e.g. "f", or "f-layer2" where several cuts were run
+    method: str  # "a" to "f" of the paper; "nearest", "reference"; "given": by an unknown tool
+    label: str  # how the page calls it
+    cut: str | None  # layer whose features were searched for; None: not known, or none
+    last_perturbed: str | None  # last layer whose output was perturbed; None: none, or not known
+    depth: (
+        int | None
+    )  # of that layer in the generator, the first is 1; 0: z alone; the curve's axis
+    in_range: bool  # whether every reconstruction is an image G(z): methods a to e
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Side:
+    """The photographs, or the generator's own images (the controls)."""
+
+    label: str
+    images: int
+    provenance: Mapping[str, Any]  # sources, fingerprints, segmenter, seeds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The numbers behind instances, matching, test and verdicts; docs/evidence.md defines them."""
+
+    least_area: float  # fraction of the image from which on a component counts as an instance
+    area_factor: float  # a control's area is at most so many times larger or smaller
+    perimeter_factor: float  # the same of its perimeter ratio
+    contrast_within: float  # its contrast differs by so much at most
+    controls_per_instance: int  # matched at most
+    least_images: int  # photographs, and generated images, that a test of a class needs
+    half: float  # share of the control's mean retention that divides "cannot" from "can draw"
+    fifth: float  # share of the reference's, below which alone a mosaic's class is "cannot draw"
+    significance: float  # of the test, after Holm
+    permutations: int
+    resamples: int  # of the intervals
+    vanished_below: float  # an instance that retains less has vanished
+    atypical_below: float  # a photograph whose loss has a smaller p-value is atypical
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """One image as one method reconstructed it."""
+
+    method: str  # a `Method.key`
+    image: str | None  # PNG or JPEG; None where the method failed
+    label_map: str | None  # 16-bit PNG: the values are indices into `Evidence.columns`
+    pixel_error: float | None  # mean absolute difference from the image, 0 to 1
+    loss: float | None  # what the optimiser reached; None where it is not known
+    loss_terms: Mapping[str, float]
+    steps: int | None
+    failed: str | None  # why there is no reconstruction
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Typicality:
+    """A photograph's loss among those of the generator's own images.
+
+    It can say that a photograph is *atypical*, never that a class cannot be drawn: a photograph
+    is not exchangeable with samples.
+    """
+
+    statistic: Literal["loss", "pixel_error"]
+    rank: int  # 1: larger than that of every control
+    of: int  # the controls and the photograph itself
+    p_value: float  # rank / of
+    atypical: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One photograph or control with its reconstructions."""
+
+    id: str  # e.g. "photograph-00003"
+    role: Role
+    name: str  # in its source
+    image: str  # PNG or JPEG: the image as it was segmented
+    label_map: str  # 16-bit PNG, as in `Rebuilt`
+    true_label_map: str | None  # where instances were taken from exact label maps
+    rebuilt: tuple[Rebuilt, ...]  # in the order of `Evidence.methods`
+    lost: float | None  # area of its instances that the primary method lost, fraction of the image
+    vanished: int  # instances
+    vanished_area: float | None  # of the instances that vanished, fraction of the image
+    weighted_loss: float | None  # lost, every class weighted by its lost_share
+    rank: int | None  # of the photographs by weighted_loss, 1 most; None: a control, or it failed
+    typicality: Typicality | None  # by the primary method; None: no controls, or a control itself
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fate:
+    """What one method made of one instance."""
+
+    method: str  # a `Method.key`
+    retention: float  # share of its pixels that the class still covers, 0 to 1
+    iou: float  # with the components of the class that overlap it, 0 to 1
+    became: Mapping[str, float]  # column → share of its pixels; the largest others
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One 8-connected component of one class, large enough to count."""
+
+    id: str  # e.g. "photograph-00003-02"
+    image: str  # a `Picture.id`
+    role: Role
+    column: str  # channel/class
+    box: tuple[int, int, int, int]  # top, left, bottom, right in pixels of the label map; ends out
+    area_pixels: int  # of the label map
+    area: float  # fraction of the image
+    perimeter_ratio: float  # perimeter over that of a square of the same area
+    contrast: float  # against the ring around it, 0 to 1
+    fates: tuple[Fate, ...]  # a method each, those that did not fail
+    controls: tuple[str, ...]  # ids of the matched controls, nearest first
+    rank: int | None  # of the photographs' instances by their part of weighted_loss, 1 most
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mean:
+    """A mean retention."""
+
+    mean: float | None  # None: there are no such instances
+    interval: Interval  # 95 %, by a bootstrap of images
+    instances: int
+    images: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassRetention:
+    """How much of a class one method retains."""
+
+    method: str  # a `Method.key`
+    photographs: Mean  # all instances of the class
+    matched: Mean  # those that have matched controls
+    controls: Mean  # their matched controls, of any class; the mean counts every instance once
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassEvidence:
+    """One class of the photographs."""
+
+    column: str  # channel/class
+    verdict: Verdict | None  # None: without controls no verdict is possible
+    reason: str  # one sentence: what the verdict rests on, or what is missing for one
+    instances: int  # in the photographs
+    images: int  # photographs that hold them
+    vanished: int  # of the instances
+    area: float  # of the instances, mean fraction of all photographs
+    lost: float | None  # the part of it that the primary method lost
+    lost_share: float | None  # lost / area: of all pixels of its instances, those that were lost
+    rank: int  # 1: largest lost_share among the classes in enough photographs; then the others
+    retention: tuple[ClassRetention, ...]  # a method each
+    peers: Mean  # instances of the photographs' other classes, matched as controls are; primary
+    p_value: float | None  # of "retained as well as the matched controls", primary method
+    p_holm: float | None
+    range_method: str | None  # the `Method.key` in range(G) that retained it; only "can draw"
+
+    @property
+    def name(self) -> str:
+        """The class without its channel."""
+        return class_name(self.column)
+
+    def by(self, method: str) -> ClassRetention:
+        """The retention by the method with this key."""
+        return next(one for one in self.retention if one.method == method)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Everything that the page shows of photographs and their reconstructions."""
+
+    schema_version: int = SCHEMA_VERSION
+    package_version: str
+    seed: int  # of permutations and resampling
+    columns: tuple[str, ...]  # channel/class in label order
+    label_map_size: tuple[int, int]  # height, width
+    rules: Rules
+    methods: tuple[Method, ...]
+    primary: str  # the `Method.key` that verdicts and ranks are about
+    reference: str | None  # the `Method.key` of the mosaic of photographs; only beside "nearest"
+    cut_rule: str | None  # a sentence: how the cut of the primary method was chosen
+    photographs: Side
+    controls: Side | None
+    selection: Selection | None  # None: the photographs were given, not chosen here
+    classes: tuple[ClassEvidence, ...]  # that have instances in photographs; gravest first
+    pictures: tuple[Picture, ...]  # photographs by rank, then controls in order
+    instances: tuple[Instance, ...]  # photographs' by rank, then the controls' in order
+    caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
+    provenance: Mapping[str, Any]  # generator, inverter, settings; what the run says of itself
+
+    def named(self, *verdicts: Verdict | None) -> list[ClassEvidence]:
+        """The classes with one of these verdicts, in the order of the record."""
+        return [one for one in self.classes if one.verdict in verdicts]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One instance of a photograph with all that is shown beside it."""
+
+    instance: Instance
+    picture: Picture
+    controls: tuple[tuple[Instance, Picture], ...]  # nearest first
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Retention of one class against the last perturbed layer, the searched set growing."""
+
+    methods: tuple[Method, ...]  # of the same kind, by depth
+    photographs: tuple[Mean, ...]
+    controls: tuple[Mean, ...]
+
+
+def cases(evidence: Evidence, column: str) -> list[Case]:
+    """The instances of a class in photographs, that lost most first: its gallery."""
+    pictures = {one.id: one for one in evidence.pictures}
+    instances = {one.id: one for one in evidence.instances}
+    return [
+        Case(
+            one,
+            pictures[one.image],
+            tuple((instances[i], pictures[instances[i].image]) for i in one.controls),
+        )
+        for one in evidence.instances
+        if one.role == "photograph" and one.column == column
+    ]
+
+
+def curve(evidence: Evidence, column: str) -> Curve | None:
+    """Retention of a class against the last perturbed layer; None where only one was run."""
+    primary = next(one for one in evidence.methods if one.key == evidence.primary)
+    alike = [
+        one
+        for one in evidence.methods
+        if one.method == primary.method and one.depth is not None and not one.in_range
+    ]
+    if len(alike) < 2:
+        return None
+    row = next(one for one in evidence.classes if one.column == column)
+    methods = tuple(sorted(alike, key=lambda one: one.depth or 0))
+    found: Sequence[ClassRetention] = [row.by(one.key) for one in methods]
+    return Curve(
+        methods,
+        tuple(one.photographs for one in found),
+        tuple(one.controls for one in found),
+    )
+
+
+def control_retention(evidence: Evidence, method: str) -> float | None:
+    """Mean retention of all instances in the generator's own images; None where there are none."""
+    kept = [
+        fate.retention
+        for one in evidence.instances
+        if one.role == "control"
+        for fate in one.fates
+        if fate.method == method
+    ]
+    return sum(kept) / len(kept) if kept else None
+
+
+def earliest_passing(evidence: Evidence) -> Method | None:
+    """Of the runs that differ in the last perturbed layer, the earliest whose control passes.
+
+    A control passes that retains 0.8 on average: a search that rebuilds even the generator's own
+    images worse says nothing of photographs. Choose on seeds that no verdict is reported on.
+    """
+    primary = next(one for one in evidence.methods if one.key == evidence.primary)
+    alike = [one for one in evidence.methods if one.method == primary.method]
+    for method in sorted(alike, key=lambda one: one.depth or 0):
+        kept = control_retention(evidence, method.key)
+        if kept is not None and kept >= CONTROL_PASSES:
+            return method
+    return None
+
+
+def write_evidence(path: Path, evidence: Evidence) -> None:
+    """Write the record as JSON, aside, then rename it into place (StorageError)."""
+    write_json(path, to_json(evidence))
+
+
+def to_json(evidence: Evidence) -> dict[str, Any]:
+    """The record as plain JSON values; numbers that are not finite become null."""
+    return to_plain(evidence)
+
+
+_FORM = RecordFile(Evidence, "evidence", FILE, "unseen evidence", schema_version=SCHEMA_VERSION)
+
+
+def read_evidence(path: str | Path) -> Evidence:
+    """Read a record: its file, or the folder that holds `evidence.json`.
+
+    Raises:
+        RecordError: there is none, it is no evidence, or of another schema version.
+    """
+    return _FORM.read(Path(path))
+
+
+def from_json(value: Any, origin: str = "the record") -> Evidence:
+    """The record that `to_json` gave.
+
+    Args:
+        value: what json.loads returned.
+        origin: how error messages call it.
+
+    Raises:
+        RecordError: it is no evidence, or of another schema version.
+    """
+    return _FORM.parse(value, origin)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the record, as shipped in the package."""
+    return shipped_schema(__package__, "evidence.schema.json")

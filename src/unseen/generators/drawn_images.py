@@ -1,0 +1,186 @@
+"""A generator's images by index, as 8-bit as a saved PNG would be: an image source without end.
+
+Image k is drawn from row k of the seeded stream of latents. Whatever is asked for together with
+it, the generator is called with the same number of latents, so that the arithmetic is the same.
+"""
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections.abc import Generator as Iteration
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from jaxtyping import UInt8
+
+from unseen.core.errors import GeneratorError, SampleError
+from unseen.core.files import canonical_json, sha256_of_parts
+from unseen.core.progress import Progress, silent
+from unseen.generators import Generator
+from unseen.generators.sample_folder import NAME, SampleFolder, contents
+from unseen.images import Batch, Preparation
+from unseen.images.naming import NumberedNames
+from unseen.images.pixels import Rounding, to_uint8
+
+BATCH_SIZE = 32  # images a call of the generator
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DrawnImages:
+    """What a generator draws, as an image source that never ends.
+
+    A generator whose images depend on the others in their batch says so by `"batch_norm": "batch"`
+    in its provenance. Image k is then always drawn in the company of the batch that it falls in
+    when counting from 0, and the batch size is part of the record.
+
+    Raises:
+        SampleError: a rounding that there is not, or a batch size below 1.
+    """
+
+    generator: Generator
+    seed: int = 1  # of the latents; 1 is the paper's
+    rounding: Rounding = "nearest"  # to 8 bits; "truncate" is what the code of 2019 did
+    batch_size: int = BATCH_SIZE  # images a call of the generator
+    keep: Path | None = None  # folder for the images, as `unseen sample` writes it; read from, too
+    overwrite: bool = False  # samples of another generator in that folder
+
+    endless = True
+
+    def __post_init__(self) -> None:
+        if self.rounding not in get_args(Rounding):
+            known = ", ".join(get_args(Rounding))
+            raise SampleError(f"rounding {self.rounding!r} is not known; known: {known}")
+        if self.batch_size < 1:
+            raise SampleError(f"batches of {self.batch_size} images were asked for; at least 1")
+
+    @property
+    def spec(self) -> str:
+        """The generator's spec, or where it has none the name of its type."""
+        return str(self.generator.provenance.get("spec") or type(self.generator).__name__)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """`00000042.png` for image 42: its file's name where it is kept."""
+        return NumberedNames(NAME)
+
+    @property
+    def by_batch(self) -> bool:
+        """Whether an image depends on the others in its batch."""
+        return self.generator.provenance.get("batch_norm") == "batch"
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """All that decides the images, as JSON."""
+        header: dict[str, Any] = {
+            "generator": dict(self.generator.provenance),
+            "seed": self.seed,
+            "rounding": self.rounding,
+        }
+        if self.by_batch:
+            header["batch_size"] = self.batch_size
+        plain: dict[str, Any] = json.loads(canonical_json(header))  # as it is read back
+        return plain
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what decides the images.
+
+        Where the provenance does not say which weights they are, of image 0 too.
+        """
+        parts = [canonical_json(contents(self.header))]
+        if "weights_sha256" not in self.generator.provenance:
+            parts.append(self._draw([0], fill=False).tobytes().hex())
+        return sha256_of_parts(parts)
+
+    def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
+        """Image `index`."""
+        return next(self.images([index]))
+
+    def images(self, indices: Sequence[int]) -> Iterator[UInt8[np.ndarray, "3 h w"]]:
+        """The images with these indices, in this order.
+
+        Raises:
+            GeneratorError: the generator drew something that is no image.
+            SampleError: a negative index, or a seed out of range.
+            RecordError, StorageError: from the folder that keeps them.
+        """
+        for together in self._calls(indices):
+            yield from self._kept(together) if self.keep is not None else self._draw(together)
+
+    def batches(
+        self, indices: Sequence[int], preparation: Preparation, *, batch_size: int
+    ) -> Iteration[Batch, None, None]:
+        """Draw, prepare and batch images, as `unseen.images.batches` reads them."""
+        images = self.images(indices)
+        for start in range(0, len(indices), batch_size):
+            stop = min(start + batch_size, len(indices))
+            prepared = [preparation.apply(each) for each in itertools.islice(images, stop - start)]
+            yield Batch(positions=list(range(start, stop)), images=np.stack(prepared), broken=[])
+
+    def keep_all(self, indices: Sequence[int], *, progress: Progress | None = None) -> None:
+        """Draw into the folder those of the images that it lacks."""
+        progress = progress or silent
+        missing = self._folder.missing(indices)
+        done = len(indices) - len(missing)
+        if done:
+            progress(done, len(indices))
+        for together in self._calls(missing):
+            self._folder.write(together, self._draw(together))
+            done += len(together)
+            progress(done, len(indices))
+
+    @functools.cached_property
+    def _folder(self) -> SampleFolder:
+        assert self.keep is not None
+        return SampleFolder(self.keep, self.header, overwrite=self.overwrite)
+
+    def _calls(self, indices: Sequence[int]) -> Iterator[list[int]]:
+        """The indices in order, cut into what one call of the generator draws."""
+        if self.by_batch:
+            for _, block in itertools.groupby(indices, lambda index: index // self.batch_size):
+                yield list(block)
+        else:
+            for start in range(0, len(indices), self.batch_size):
+                yield list(indices[start : start + self.batch_size])
+
+    def _kept(self, indices: Sequence[int]) -> Iterator[UInt8[np.ndarray, "3 h w"]]:
+        missing = self._folder.missing(indices)
+        drawn = {}
+        if missing:
+            images = self._draw(missing)
+            self._folder.write(missing, images)
+            drawn = dict(zip(missing, images, strict=True))
+        for index in indices:
+            yield drawn[index] if index in drawn else self._folder.read(index)
+
+    def _draw(self, indices: Sequence[int], *, fill: bool = True) -> UInt8[np.ndarray, "n 3 h w"]:
+        """Images of one call: at most a batch, and of one block where they depend on it.
+
+        A smaller batch is filled up, unless told.
+        """
+        if self.by_batch:
+            first = indices[0] // self.batch_size * self.batch_size
+            asked = list(range(first, first + self.batch_size))
+            rows = [index - first for index in indices]
+        else:
+            size = self.batch_size if fill else len(indices)
+            asked = [*indices, *[indices[-1]] * (size - len(indices))]
+            rows = list(range(len(indices)))
+        drawn = self.generator(self.generator.latents(asked, seed=self.seed))
+        images = drawn.float().cpu().numpy()
+        side = self.generator.resolution
+        if images.shape != (len(asked), 3, side, side):
+            raise GeneratorError(
+                f"{self.spec} drew images of shape {images.shape} for {len(asked)} latents; "
+                f"({len(asked)}, 3, {side}, {side}) is needed"
+            )
+        images = images[rows]
+        wrong = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+        if wrong.size:
+            raise GeneratorError(
+                f"{self.spec} drew values that are not finite in image {indices[wrong[0]]}; try "
+                "fp32, or other weights"
+            )
+        return to_uint8(images, self.rounding)

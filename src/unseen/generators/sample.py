@@ -1,0 +1,144 @@
+"""Images of a generator, by index, as PNG files or a zip.
+
+Image k of a seed is the same whatever the batch size and count; a folder made in parts is the
+folder made at once.
+"""
+
+import dataclasses
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unseen.core.errors import SampleError, StorageError
+from unseen.core.files import write_aside
+from unseen.core.progress import Progress
+from unseen.generators import Generator
+from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
+from unseen.generators.sample_folder import HEADER, NAME
+from unseen.images.pixels import Rounding
+
+
+def parse_indices(text: str) -> list[int]:
+    """`0-9999,20000`: ranges with both ends, and single indices, in the order written.
+
+    Raises:
+        SampleError: anything else, a range that runs backwards, or an index named twice.
+    """
+    indices: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        first = int(match[1]) if match else 0
+        last = int(match[2] or match[1]) if match else -1
+        if last < first:
+            raise SampleError(f"{text!r} are no indices; write 0-9999, or 0-99,500")
+        indices.extend(range(first, last + 1))
+    if len(set(indices)) != len(indices):
+        raise SampleError(f"{text!r} names an index twice; name each once")
+    return indices
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Draw images of a generator into a folder of PNG files, or a `.zip` of them."""
+
+    generator: Generator
+    out: Path
+    indices: Sequence[int]
+    seed: int = 1  # of the latents; 1 is the paper's
+    batch_size: int = BATCH_SIZE
+    rounding: Rounding = "nearest"  # to 8 bits; "truncate" is what the code of 2019 did
+    overwrite: bool = False
+
+
+def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
+    """Draw the images that are not there yet.
+
+    A folder holds `00000042.png` for image 42, and `sample.json`: generator, seed and rounding. A
+    zip holds `00000/img00000042.png` and so on with a `dataset.json` without labels, as NVIDIA's
+    tools read it, and the same `sample.json`; it appears when it is whole, and until then
+    `OUT.parts` beside it keeps what is drawn.
+
+    Args:
+        task: what to draw, and where to.
+        progress: called with images done and images in all.
+
+    Returns:
+        `task.out`.
+
+    Raises:
+        SampleError: no indices, or a negative one.
+        RecordError: the folder holds samples of another generator, seed or rounding.
+        StorageError: something else is there already, or it cannot be written.
+        GeneratorError: the generator drew something that is no image, NaN for one.
+    """
+    if not task.indices or task.batch_size < 1:
+        raise SampleError(
+            f"{len(task.indices)} images in batches of {task.batch_size}; at least 1 is needed"
+        )
+    zipped = task.out.suffix.lower() == ".zip"
+    folder = task.out.with_name(task.out.name + ".parts") if zipped else task.out
+    if zipped and task.out.exists():
+        if not task.overwrite:
+            raise StorageError(f"{task.out} is there already; remove it, or use --overwrite")
+        task.out.unlink()
+    images = DrawnImages(
+        task.generator,
+        seed=task.seed,
+        rounding=task.rounding,
+        batch_size=task.batch_size,
+        keep=folder,
+        overwrite=task.overwrite,
+    )
+    if not images.by_batch and len(task.indices) < task.batch_size:
+        images = dataclasses.replace(images, batch_size=len(task.indices))
+    images.keep_all(task.indices, progress=progress)
+    if zipped:
+        _pack(folder, task.out, task.indices)
+        shutil.rmtree(folder)
+    return task.out
+
+
+def sample_grid(
+    generator: Generator,
+    path: Path,
+    *,
+    indices: Sequence[int],
+    seed: int = 1,
+    columns: int = 10,
+    batch_size: int = BATCH_SIZE,
+) -> None:
+    """Write a picture of these images, row by row; the last row is filled up with black.
+
+    Raises:
+        SampleError: no indices.
+        StorageError: the picture cannot be written.
+    """
+    if not indices:
+        raise SampleError("a grid of no images was asked for; name at least one")
+    columns = min(columns, len(indices))
+    rows = -(-len(indices) // columns)
+    side = generator.resolution
+    tiles = np.zeros((rows * columns, 3, side, side), np.uint8)
+    images = DrawnImages(generator, seed=seed, batch_size=batch_size)
+    for tile, image in zip(tiles, images.images(indices), strict=False):
+        tile[:] = image
+    height, width = tiles.shape[2:]
+    grid = tiles.reshape(rows, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
+    with write_aside(path) as aside:
+        Image.fromarray(grid.reshape(rows * height, columns * width, 3)).save(aside)
+
+
+def _pack(folder: Path, out: Path, indices: Sequence[int]) -> None:
+    """Stored, since PNG is compressed already; equal samples make equal files."""
+    with write_aside(out) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
+        for index in sorted(indices):
+            name = f"{index // 1000:05}/img{index:08}.png"
+            archive.writestr(zipfile.ZipInfo(name), (folder / NAME.format(index)).read_bytes())
+        archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps({"labels": None}))
+        archive.writestr(zipfile.ZipInfo(HEADER), (folder / HEADER).read_bytes())

@@ -1,0 +1,127 @@
+"""What a side may be: a set of images, or a generator that draws them; told apart, and read.
+
+Neither torch nor any plug-in is imported before a generator is named.
+"""
+
+import dataclasses
+from collections.abc import Generator as Iteration
+from collections.abc import Sequence
+from pathlib import Path
+
+from unseen.core.errors import ImageError, SpecError
+from unseen.core.registry import call_user_factory, parse_spec, plugin_names, spec_name
+from unseen.generators import Generator, Precision, load_generator
+from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
+from unseen.images import Batch, ImageSource, Preparation, batches, open_images
+from unseen.images.pixels import Rounding
+
+_WEIGHTS = (".pth", ".pt", ".pkl", ".safetensors", ".ckpt")  # endings of files of weights
+
+
+def open_source(
+    side: str | Path | ImageSource | Generator,
+    *,
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    seed: int = 1,
+    rounding: Rounding = "nearest",
+    batch_size: int = BATCH_SIZE,
+) -> ImageSource:
+    """The images of a side; those of a generator are `DrawnImages`.
+
+    Args:
+        side: an image source or a generator, the spec of either, or the path of a folder or an
+            archive. A text is a spec where it begins with the name of a plug-in. What
+            `python:MODULE:FACTORY` is, what the factory returns tells.
+        device: where a generator computes that is named by a spec.
+        precision: in which it computes.
+        seed: of its latents.
+        rounding: of its output to 8 bits.
+        batch_size: images a call of it.
+
+    Raises:
+        SpecError: the text names nothing, or both images and a generator.
+        UnseenError: from the plug-in.
+    """
+    if isinstance(side, str):
+        side = _open(side, device, precision)
+    if isinstance(side, Path):
+        return open_images(side)
+    if isinstance(side, Generator):
+        return DrawnImages(side, seed=seed, rounding=rounding, batch_size=batch_size)
+    return side
+
+
+def keep_drawn(source: ImageSource, folder: Path, *, overwrite: bool = False) -> DrawnImages:
+    """The same generator's images, kept in a folder as `unseen sample` writes them.
+
+    Raises:
+        SpecError: the source is no generator.
+    """
+    if not isinstance(source, DrawnImages):
+        raise SpecError(
+            f"{source.spec} is images already, and only a generator's are kept; leave the folder "
+            "for images out"
+        )
+    return dataclasses.replace(source, keep=folder, overwrite=overwrite)
+
+
+def read_batches(
+    source: ImageSource,
+    indices: Sequence[int],
+    preparation: Preparation,
+    *,
+    batch_size: int,
+    workers: int,
+    skip_broken: bool = False,
+) -> Iteration[Batch, None, None]:
+    """`unseen.images.batches` of any source: a generator draws here, in no worker process."""
+    if isinstance(source, DrawnImages):
+        return source.batches(indices, preparation, batch_size=batch_size)
+    return batches(
+        source,
+        indices,
+        preparation,
+        batch_size=batch_size,
+        workers=workers,
+        skip_broken=skip_broken,
+    )
+
+
+def _open(text: str, device: str, precision: Precision) -> ImageSource | Generator:
+    name = spec_name(text)
+    draws, reads = (name in plugin_names(kind) for kind in ("generators", "images"))
+    if draws and reads:
+        if name != "python":
+            raise SpecError(
+                f"{text!r}: {name} is the name of an image source and of a generator here; open it "
+                "in Python, by unseen.open_images or unseen.load_generator"
+            )
+        return _python(text, device, precision)
+    if draws:
+        return load_generator(text, device=device, precision=precision)
+    path = Path(text).expanduser()
+    if not reads and path.suffix in _WEIGHTS and path.is_file():
+        raise ImageError(
+            f"{text} is no set of images; if it holds a generator's weights, say of which kind, "
+            f"e.g. progan:{text}"
+        )
+    if not reads and ":" in text and not path.exists():
+        listed = (", ".join(plugin_names(kind)) for kind in ("images", "generators"))
+        raise SpecError(
+            "{!r} is neither an existing path nor a known spec; image sources: {}; "
+            "generators: {}".format(text, *listed)
+        )
+    return open_images(text)
+
+
+def _python(text: str, device: str, precision: Precision) -> ImageSource | Generator:
+    """What the user's factory returns, called once where that is a generator."""
+    spec = parse_spec(text)
+    offered = {"device": device, "precision": precision}
+    made, taken = call_user_factory(spec, offered, what="images or generator", error=SpecError)
+    if not isinstance(made, Generator):
+        return open_images(text)
+    from unseen.generators.custom import python_generator
+
+    return python_generator(spec, made, taken, precision)

@@ -1,0 +1,254 @@
+"""Inverter files: safetensors whose metadata says which generator they are for.
+
+`load_inverter` reads them, and whatever a plug-in of the group `unseen.inverters` names.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from unseen.core.errors import CheckpointError
+from unseen.core.files import canonical_json, package_version, write_aside
+from unseen.core.registry import parse_spec, plugin
+from unseen.generators import Generator
+from unseen.inversion.inverter import Inverter
+from unseen.inversion.inverter_networks import Architecture
+from unseen.inversion.layers import GeneratorShapes, SplitGenerator, split_generator
+
+FORMAT_VERSION = 1
+_KEY = "unseen_inverter"  # in the file's metadata
+
+
+def write_inverter(inverter: Inverter, path: Path, *, half: bool = False) -> None:
+    """Write weights and what they belong to, as one `.safetensors`.
+
+    Args:
+        inverter: what to write.
+        path: where to.
+        half: write convolutions' weights as float16, which makes the file half as large; what is
+            read again is float32. `round_to_half` does to an inverter what this does to its file.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    about = {
+        "schema_version": FORMAT_VERSION,
+        "package_version": package_version(),
+        "shapes": dataclasses.asdict(inverter.shapes),
+        "architecture": dataclasses.asdict(inverter.architecture),
+        "provenance": dict(inverter.provenance),
+    }
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in inverter.state_dict().items()
+    }
+    if half:
+        state = {name: value.half() if _halved(value) else value for name, value in state.items()}
+    with write_aside(path) as aside:
+        aside.write_bytes(save(state, metadata={_KEY: canonical_json(about)}))
+
+
+@torch.no_grad()
+def round_to_half(inverter: Inverter) -> None:
+    """Round in place what `write_inverter` writes as float16."""
+    for value in inverter.parameters():
+        if _halved(value):
+            value.copy_(value.half())
+
+
+def _halved(value: Tensor) -> bool:
+    """Whether it has two axes or more.
+
+    Biases and batch norm's statistics, which may be beyond float16's range, stay as they are.
+    """
+    return value.ndim > 1
+
+
+def load_inverter(text: str | Path, generator: Generator) -> Inverter:
+    """The inverter of a file or a name, checked against the generator, in evaluation mode.
+
+    Args:
+        text: an inverter's `.safetensors`, or a spec: `ganseeing:FILE`, `ganseeing:church`.
+        generator: the one it inverts; the inverter is placed where its latents are.
+
+    Raises:
+        SpecError: neither a file nor a known name.
+        CheckpointError: the file is unreadable, holds no inverter, or one of another generator.
+        GeneratorError: the generator cannot be split.
+        DownloadError: published weights cannot be fetched.
+    """
+    spec = None if isinstance(text, Path) or _is_file(text) else parse_spec(text)
+    if spec is None:
+        inverter = read_inverter(Path(text).expanduser(), generator)
+    else:
+        inverter = cast("Inverter", plugin("inverters", spec)(spec, generator))
+    device = generator.latents(range(1), seed=1).device
+    return inverter.to(device).eval()
+
+
+def _is_file(text: str) -> bool:
+    """Whether it is there, or is written as a file's name."""
+    return Path(text).expanduser().is_file() or text.endswith(".safetensors")
+
+
+def read_inverter(path: Path, generator: Generator) -> Inverter:
+    """An inverter that `write_inverter` wrote, checked against the generator.
+
+    Raises:
+        CheckpointError: the file is unreadable, holds no inverter, or one of another generator.
+        GeneratorError: the generator cannot be split.
+    """
+    about, state = _read(path)
+    try:
+        shapes = _shapes(about["shapes"])
+        architecture = Architecture(**about["architecture"])
+        provenance = about["provenance"]
+        with torch.device("meta"):
+            inverter = Inverter(shapes, architecture, provenance)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is an inverter of another version of unseen "
+            f"({about.get('package_version')}); train it again, or install that version"
+        ) from error
+    split = _split_for(inverter, generator, str(path))
+    found = provenance.get("generator_tensors_sha256")
+    if found is not None and found != split.weights_sha256:
+        raise CheckpointError(
+            f"{path} inverts another generator of the same shapes ({_name(provenance)}; weights "
+            f"{found[:12]}, this one's {split.weights_sha256[:12]}); load that generator, or "
+            "train an inverter of this one"
+        )
+    fill_inverter(inverter, state, str(path))
+    return inverter
+
+
+def _split_for(inverter: Inverter, generator: Generator, source: str) -> SplitGenerator:
+    """The generator split where the inverter needs it; CheckpointError where it does not fit."""
+    cut = inverter.layer_names[-1]
+    names = ", ".join(generator.layer_names)
+    if cut not in generator.layer_names[:-1]:
+        raise CheckpointError(
+            f"{source} inverts up to layer {cut!r}, which the generator has not before its last; "
+            f"it has {names}: load the generator the inverter was trained for"
+        )
+    split = split_generator(generator, cut)
+    for name, needed, found in _differences(inverter.shapes, split.shapes):
+        raise CheckpointError(
+            f"{source} inverts another generator ({_name(inverter.provenance)}): its {name} is "
+            f"{needed}, this one's {found}; load that generator, or train an inverter of this one"
+        )
+    return split
+
+
+def _differences(needed: GeneratorShapes, found: GeneratorShapes) -> list[tuple[str, Any, Any]]:
+    pairs: list[tuple[str, Any, Any]] = [
+        ("latent size", needed.latent_size, found.latent_size),
+        ("resolution", needed.resolution, found.resolution),
+        ("list of layers", ", ".join(needed.layer_names), ", ".join(found.layer_names)),
+    ]
+    for name, ours, theirs in zip(
+        needed.layer_names, needed.features, found.features, strict=False
+    ):
+        pairs.append((f"shape of {name}", ours, theirs))
+    return [(name, ours, theirs) for name, ours, theirs in pairs if ours != theirs]
+
+
+def _name(provenance: Mapping[str, Any]) -> str:
+    generator = provenance.get("generator")
+    spec = generator.get("spec") if isinstance(generator, Mapping) else None
+    return str(spec or "unnamed")
+
+
+def fill_inverter(
+    inverter: Inverter,
+    state: Mapping[str, Tensor],
+    source: str,
+    *,
+    called: Callable[[str], str] = str,
+) -> None:
+    """Put tensors into an inverter, which may be on the meta device.
+
+    Args:
+        inverter: its state dict says which tensors there must be.
+        state: by name; may lack batch norm's counts of batches, which evaluation does not use.
+        source: what an error message calls the tensors' file.
+        called: the file's own name of a tensor, for messages.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over, of another shape or not finite; all of
+            them are counted, the first are named.
+    """
+    expected = inverter.state_dict()
+    counts = {name for name in expected if name.endswith("num_batches_tracked")}
+    faults = [
+        f"{called(name)} is missing"
+        for name in expected
+        if name not in state and name not in counts
+    ]
+    for name, value in state.items():
+        if name not in expected:
+            faults.append(f"{called(name)} is not known")
+        elif value.shape != expected[name].shape:
+            needed = tuple(expected[name].shape)
+            faults.append(f"{called(name)} has shape {tuple(value.shape)} where {needed} is needed")
+        elif not torch.isfinite(value).all():
+            faults.append(f"{called(name)} is not finite")
+    if faults:
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise CheckpointError(
+            f"{source} does not fit the inverter of this generator up to "
+            f"{inverter.layer_names[-1]!r}: {'; '.join(faults[:3])}{more}"
+        )
+    filled = {
+        name: state[name].to(expected[name].dtype).clone()
+        if name in state
+        else torch.zeros((), dtype=torch.long)
+        for name in expected
+    }
+    inverter.load_state_dict(filled, assign=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is no file; give an inverter's .safetensors, as unseen train writes it"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}); for the authors' released files "
+            "write ganseeing:FILE"
+        ) from error
+    if _KEY not in metadata:
+        raise CheckpointError(
+            f"{path} holds tensors and no inverter that unseen train wrote; for the authors' "
+            "released files write ganseeing:FILE"
+        )
+    about: dict[str, Any] = json.loads(metadata[_KEY])
+    if about.get("schema_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} is an inverter of schema version {about.get('schema_version')}, written by "
+            f"unseen {about.get('package_version')}; this is version {FORMAT_VERSION}: install a "
+            "newer unseen"
+        )
+    return about, state
+
+
+def _shapes(fields: Mapping[str, Any]) -> GeneratorShapes:
+    """From JSON, where tuples are lists."""
+    return GeneratorShapes(
+        **{
+            **fields,
+            "layer_names": tuple(fields["layer_names"]),
+            "features": tuple(tuple(shape) for shape in fields["features"]),
+        }
+    )

@@ -1,1 +1,0 @@
-"""Network building blocks shared by segmenters, generators and inverters."""

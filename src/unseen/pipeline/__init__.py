@@ -1,1 +1,0 @@
-"""What the commands do: segment, compare, demo."""

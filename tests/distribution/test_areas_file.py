@@ -1,0 +1,245 @@
+import dataclasses
+import errno
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unseen.core.errors import RecordError, StorageError
+from unseen.distribution.areas import Areas
+from unseen.distribution.areas_file import (
+    AreasParts,
+    check_comparable,
+    concatenate,
+    read_areas,
+    write_areas,
+)
+
+SEGMENTER = {"spec": "onnx:a", "weights": {"model.onnx": "ab12"}, "precision": "fp32"}
+
+
+def areas(
+    n=5, *, names=None, spec="photos", fingerprint="f1", seed=0, classes=3, side=8, **changes
+):
+    rng = np.random.default_rng(seed)
+    pixels = rng.multinomial(side * side, np.full(classes, 1 / classes), size=n).astype(np.uint32)
+    names = names or [f"{i:04d}.png" for i in range(n)]
+    source = {"spec": spec, "fingerprint": fingerprint, "count": n, "broken": []}
+    return Areas(
+        names=names,
+        columns=tuple(f"object/{c}" for c in ["none", "person", "müll/<b>", "car"][:classes]),
+        pixels=pixels,
+        label_map_pixels=side * side,
+        provenance={"images": [source], "segmenter": {**SEGMENTER, **changes}},
+    )
+
+
+def assert_equal(one: Areas, other: Areas):
+    assert list(one.names) == list(other.names)
+    assert one.columns == other.columns
+    assert one.label_map_pixels == other.label_map_pixels
+    assert one.provenance == other.provenance
+    np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_areas(tmp_path / "a.parquet", areas())
+    assert_equal(read_areas(tmp_path / "a.parquet"), areas())
+
+
+def test_the_same_areas_give_the_same_bytes(tmp_path):
+    write_areas(tmp_path / "a.parquet", areas())
+    write_areas(tmp_path / "b.parquet", areas())
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("package", ["polars", "pandas", "unseen"])
+def test_the_documented_lines_read_it(tmp_path, monkeypatch, package):
+    document = (Path(__file__).parents[2] / "docs" / "areas.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(rf"```python\n(import {package}\n+areas = .*?)```", document, re.DOTALL)
+    write_areas(tmp_path / "photos.parquet", areas())
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    exec(lines, scope)
+    table = scope["areas"]
+    if package == "unseen":
+        assert_equal(table, areas())
+        return
+    assert list(table.columns) == ["name", *areas().columns]
+    np.testing.assert_array_equal(table["object/person"].to_numpy(), areas().pixels[:, 1])
+    assert str(table["object/person"].dtype).lower() == "uint32"
+
+
+def test_the_documented_merge_gives_the_whole(tmp_path, monkeypatch):
+    document = (Path(__file__).parents[2] / "docs" / "areas.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```python\n(import unseen\n+quarters = .*?)```", document, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for part in range(4):
+        names = [f"{i}.png" for i in range(part * 5, part * 5 + 5)]
+        write_areas(f"photos-{part + 1}.parquet", areas(names=names, seed=part))
+    exec(lines, {})
+    assert len(read_areas("photos.parquet")) == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as Parquet"),
+        (b"PAR1 and then nothing of use PAR1", "cannot be read as Parquet"),
+        (None, "is not there; make it with: unseen segment IMAGES"),
+    ],
+)
+def test_a_broken_or_missing_file_is_named(tmp_path, content, message):
+    path = tmp_path / "a.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecordError, match=message):
+        read_areas(path)
+
+
+def test_a_file_cut_short_is_refused_at_every_length(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_areas(path, areas())
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 97):  # a prime, so that cuts fall everywhere
+        path.write_bytes(whole[:length])
+        with pytest.raises(RecordError):
+            read_areas(path)
+
+
+def test_a_parquet_file_of_another_program_is_refused(tmp_path):
+    pq.write_table(pa.table({"name": ["a"], "object/person": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(RecordError, match="holds no areas of unseen"):
+        read_areas(tmp_path / "a.parquet")
+
+
+def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("unseen.distribution.areas_file.SCHEMA_VERSION", 2)
+    write_areas(tmp_path / "a.parquet", areas())
+    monkeypatch.undo()
+    with pytest.raises(RecordError, match="has the schema areas 2; this version reads areas 1"):
+        read_areas(tmp_path / "a.parquet")
+
+
+def test_rows_that_do_not_sum_to_the_image_are_refused(tmp_path):
+    wrong = areas()
+    wrong.pixels[3, 0] += 1
+    write_areas(tmp_path / "a.parquet", wrong)
+    with pytest.raises(RecordError, match=r"1 rows that do not sum to 64 pixels, first '0003.png'"):
+        read_areas(tmp_path / "a.parquet")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    twice = dataclasses.replace(areas(), columns=("object/a", "object/a", "object/b"))
+    with pytest.raises(RecordError, match="distinct names"):
+        write_areas(tmp_path / "a.parquet", twice)
+
+
+def test_a_full_disk_is_said_so_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(table, where, **_):
+        where.write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(StorageError, match="disk is full while writing"):
+        write_areas(tmp_path / "a.parquet", areas())
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(cuts=st.lists(st.integers(0, 20), max_size=4))
+def test_disjoint_parts_concatenate_to_the_whole(cuts):
+    whole = areas(20)
+    edges = [0, *sorted(cuts), 20]
+    parts = []
+    for start, stop in itertools.pairwise(edges):
+        source = {**whole.provenance["images"][0], "count": stop - start, "part": [start, stop]}
+        parts.append(
+            dataclasses.replace(
+                whole,
+                names=whole.names[start:stop],
+                pixels=whole.pixels[start:stop],
+                provenance={**whole.provenance, "images": [source]},
+            )
+        )
+    joined = concatenate(parts)
+    assert list(joined.names) == list(whole.names)
+    np.testing.assert_array_equal(joined.pixels, whole.pixels)
+    assert len(joined.provenance["images"]) == len(parts)
+
+
+def test_the_same_image_of_the_same_source_twice_is_refused():
+    with pytest.raises(RecordError, match=r"'0000\.png' of photos is in two of the areas"):
+        concatenate([areas(), areas()])
+
+
+def test_images_of_one_name_from_two_sources_are_told_apart():
+    joined = concatenate([areas(2), areas(2, spec="more", fingerprint="f2", seed=1)])
+    assert joined.names == [
+        "photos::0000.png",
+        "photos::0001.png",
+        "more::0000.png",
+        "more::0001.png",
+    ]
+
+
+def test_other_label_sets_are_refused_naming_both():
+    message = r"photos by onnx:a .* of 3 classes, g by onnx:a of 4 \(only the second .*/car'\)"
+    with pytest.raises(RecordError, match=message):
+        check_comparable(areas(), areas(classes=4, spec="g"))
+
+
+def test_other_resolutions_are_refused_naming_both():
+    with pytest.raises(RecordError, match="photos has label maps of 64 pixels, g of 256"):
+        check_comparable(areas(), areas(side=16, spec="g"))
+
+
+def test_other_weights_or_precisions_are_refused_naming_both():
+    with pytest.raises(
+        RecordError, match=r"photos was segmented with model.onnx ab12, g with .*ff"
+    ):
+        check_comparable(areas(), areas(spec="g", weights={"model.onnx": "ff"}))
+    with pytest.raises(RecordError, match="precision fp32, g with precision bf16"):
+        check_comparable(areas(), areas(spec="g", precision="bf16"))
+
+
+def test_the_same_weights_in_another_folder_are_the_same():
+    other = areas()
+    other.provenance["segmenter"]["spec"] = "onnx:elsewhere"
+    check_comparable(areas(), other)
+
+
+def test_concatenating_areas_of_two_segmenters_is_refused():
+    with pytest.raises(RecordError, match="segmented with"):
+        concatenate([areas(), areas(fingerprint="f2", weights={"model.onnx": "ff"})])
+
+
+def test_parts_of_another_run_are_not_reused(tmp_path):
+    out = tmp_path / "a.parquet"
+    first, other = AreasParts(out, {"seed": 1}), AreasParts(out, {"seed": 2})
+    first.open()
+    first.write(0, areas())
+    first.open()
+    with pytest.raises(RecordError, match=r"something else \(seed is 1 there, 2 here\)"):
+        other.open()
+    assert list(first.read()) == [0]
+    empty = AreasParts(tmp_path / "empty.parquet", {"seed": 1})
+    empty.open()
+    AreasParts(empty.out, {"seed": 2}).open()  # nothing is lost
+    other.open(overwrite=True)
+    assert other.read() == {}
+
+
+def test_a_shard_that_a_crash_broke_is_made_again(tmp_path):
+    parts = AreasParts(tmp_path / "a.parquet", {})
+    parts.open()
+    parts.write(0, areas())
+    parts.write(1024, areas())
+    next(parts.folder.glob("0*0.parquet")).write_bytes(b"\0" * 100)
+    with pytest.warns(UserWarning, match="made again"):
+        assert list(parts.read()) == [1024]

@@ -1,0 +1,139 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from tests.support.worlds import areas, run
+
+from unseen.core.errors import RecordError, SampleError
+from unseen.distribution.compare import compare, shows_drop
+
+REAL = {"sky": 0.7, "tree": 0.4, "person": 0.3, "car": 0.2}
+
+
+def rows(comparison, side=0):
+    return {row.name: row for row in comparison.generated[side].classes}
+
+
+def test_a_class_that_is_never_drawn_is_omitted_and_comes_first():
+    # 400 images of 30 % presence: the upper end of the ratio is far below 0.1
+    real = areas(400, REAL, seed=0, name="photos")
+    comparison = compare(real, [areas(400, REAL | {"person": 0.0}, seed=1, name="fakes")])
+    first = comparison.generated[0].classes[0]
+    assert (first.name, first.verdict, first.generated_presence) == ("person", "omitted", 0.0)
+    assert first.relative_delta == -1.0
+    assert rows(comparison)["none"].verdict == "untested"
+    assert comparison.generated[0].named("omitted") == [first]
+
+
+def test_sides_are_called_by_their_sources_and_told_apart():
+    real = areas(40, REAL, seed=0, name="photos")
+    comparison = compare(real, [areas(40, REAL, seed=i, name="fakes") for i in (1, 2)])
+    assert comparison.real.label == "photos"
+    assert [side.label for side in comparison.generated] == ["fakes", "fakes (3)"]
+
+
+def test_shares_of_the_classes_sum_to_the_plug_in():
+    real = areas(100, REAL, seed=0)
+    side = compare(real, [areas(100, {"sky": 0.2}, seed=1, name="x")]).generated[0]
+    # rounding alone: sums of six doubles
+    assert sum(row.fsd_share for row in side.classes) == pytest.approx(side.fsd.value, rel=1e-9)
+
+
+def test_a_new_generator_that_lost_a_class_has_regressed_there_and_only_there():
+    real = areas(400, REAL, seed=0, name="photos")
+    previous = areas(400, REAL, seed=1, name="previous")
+    new = areas(400, REAL | {"car": 0.0}, seed=2, name="new")
+    (ordering,) = compare(real, [previous, new]).orderings
+    assert (ordering.previous, ordering.new) == (0, 1)
+    (change,) = ordering.named("regressed")
+    assert change.column == "object/car"
+    assert change.interval[1] < 0
+    (back,) = compare(real, [new, previous]).orderings
+    assert [row.column for row in back.named("improved")] == ["object/car"]
+
+
+def test_segmenters_that_disagree_leave_a_class_undecided():
+    real = areas(400, REAL, seed=0, name="photos")
+    without = areas(400, REAL | {"person": 0.0, "car": 0.0}, seed=1, name="fakes")
+    # The second segmenter sees persons on the generated side, and knows no cars.
+    other = areas(400, REAL, seed=2, name="fakes")
+    names = ("object/none", "object/Sky", "object/building", "object/tree", "object/Person", "a/b")
+    seen = [dataclasses.replace(side, columns=names) for side in (real, other)]
+    comparison = compare(real, [without], second=(seen[0], [seen[1]]))
+    person, car = rows(comparison)["person"], rows(comparison)["car"]
+    assert (person.own_verdict, person.verdict) == ("omitted", "undecided")
+    assert person.second_verdict in ("matched", "undecided")
+    assert (car.verdict, car.second_verdict) == ("omitted", None)
+
+
+def test_the_sample_says_what_it_could_have_shown():
+    real = areas(400, REAL, seed=0, name="photos")
+    side = compare(real, [areas(400, REAL, seed=1, name="fakes")]).generated[0]
+    for power in side.power:
+        assert power.presence is not None
+        for row in side.classes:
+            if row.real_presence >= power.presence:
+                assert shows_drop(row, power.drop)
+    # a smaller loss needs a more common class
+    presences = [power.presence for power in side.power]
+    assert presences == sorted(presences, reverse=True)
+
+
+def test_exhibits_are_the_images_that_hold_most_in_descending_order():
+    real = areas(50, REAL, seed=0, name="photos")
+    comparison = compare(real, [areas(50, REAL, seed=1, name="fakes")])
+    shown = comparison.real.exhibits["object/sky"]
+    fractions = [one.fraction for one in shown]
+    assert fractions == sorted(real.fraction[:, 1], reverse=True)[: len(shown)]
+    assert all(one.image is None for one in shown)
+    assert "object/none" not in comparison.real.exhibits
+
+
+def test_pictures_are_written_once_under_numbers(tmp_path):
+    real, fakes = areas(12, REAL, seed=0, name="../<b>"), areas(12, REAL, seed=1, name="fakes")
+    comparison = run(tmp_path, real, [fakes])
+    shown = [one for held in comparison.real.exhibits.values() for one in held]
+    images = {one.name: one.image for one in shown}
+    assert sorted(set(images.values())) == [
+        f"pictures/real/{i:05d}.png" for i in range(len(images))
+    ]
+    assert all((tmp_path / one.label_map).is_file() for one in shown)
+
+
+def test_tiny_and_paired_samples_are_said_to_be_so():
+    real, fakes = areas(26, REAL, seed=0, name="photos"), areas(26, REAL, seed=1, name="fakes")
+    paired = dataclasses.replace(fakes, names=real.names)
+    caveats = " ".join(compare(real, [paired]).caveats)
+    assert "All 26 image names occur on both sides" in caveats
+    (side,) = compare(real, [paired]).generated
+    shown = [one.name for one in compare(real, [paired]).real.exhibits["object/sky"]]
+    assert [one.name for one in side.counterparts["object/sky"]] == shown
+    sky = {name: paired.fraction[i, 1] for i, name in enumerate(paired.names)}
+    assert [one.fraction for one in side.counterparts["object/sky"]] == [sky[n] for n in shown]
+    assert compare(real, [fakes]).generated[0].counterparts == {}
+    assert "too few for a covariance" in caveats or "small sample" in caveats
+    same = " ".join(compare(real, [real]).caveats)
+    assert "26 images are on both sides" in same
+
+
+def test_one_image_is_refused():
+    real = areas(10, REAL, seed=0, name="photos")
+    with pytest.raises(SampleError, match="fakes has 1 image; a covariance needs at least 2"):
+        compare(real, [areas(1, REAL, seed=1, name="fakes")])
+    with pytest.raises(SampleError, match="no generated one; name at least one"):
+        compare(real, [])
+
+
+def test_other_classes_and_other_resolutions_are_refused_naming_both():
+    real, fakes = areas(10, REAL, seed=0, name="photos"), areas(10, REAL, seed=1, name="fakes")
+    other = dataclasses.replace(fakes, columns=(*fakes.columns[:-1], "object/bus"))
+    with pytest.raises(RecordError, match=r"photos has .*, fakes .*object/car"):
+        compare(real, [other])
+    larger = dataclasses.replace(fakes, pixels=fakes.pixels * np.uint32(4), label_map_pixels=1024)
+    with pytest.raises(RecordError, match="photos has label maps of 256 pixels, fakes of 1024"):
+        compare(real, [larger])
+
+
+def test_the_same_seed_gives_the_same_record():
+    real, fakes = areas(60, REAL, seed=0, name="photos"), areas(60, REAL, seed=1, name="fakes")
+    assert compare(real, [fakes], seed=3) == compare(real, [fakes], seed=3)

@@ -1,0 +1,289 @@
+"""Comparisons from image sets, with a segmenter of a few lines instead of a network."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support.worlds import CHURCH_SHARES, areas
+
+import unseen
+from unseen.cli.main import run as unseen_command
+from unseen.core.errors import ImageError, RecordError, SampleError, SpecError
+from unseen.core.files import write_json
+from unseen.distribution.areas_file import write_areas
+from unseen.distribution.comparison import read_comparison, to_json
+from unseen.distribution.comparison_run import ComparisonRun, run_comparison
+
+COLOURS = np.array([[0, 0, 0], [90, 160, 250], [200, 40, 40]], np.uint8)  # none, sky, person
+SEGMENTER = "python:tests.pipeline.test_comparison_run:nearest_colour"
+SECOND = "python:tests.pipeline.test_comparison_run:sees_no_person"
+
+
+class NearestColour:
+    """Labels a pixel by the nearest of COLOURS."""
+
+    resolution = 8
+
+    def __init__(self, spec):
+        self.channels = {"object": ("none", "sky", "person")}
+        self.provenance = {"spec": spec}
+
+    def label_maps(self, images, channel="object"):
+        distance = np.abs(images[:, None].astype(int) - COLOURS[None, :, :, None, None]).sum(2)
+        return distance.argmin(1)
+
+
+class SeesNoPerson(NearestColour):
+    """The same, but persons are sky to it."""
+
+    def label_maps(self, images, channel="object"):
+        return np.minimum(super().label_maps(images, channel), 1)
+
+
+def nearest_colour():
+    return NearestColour(SEGMENTER)
+
+
+def sees_no_person():
+    return SeesNoPerson(SECOND)
+
+
+def photos(folder, count, persons, *, seed):
+    """Images of sky; the first `persons` of them hold a person of 12 to 24 of 64 pixels."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    for i in range(count):
+        label_map = np.ones((8, 8), int)
+        if i < persons:
+            label_map[8 - rng.integers(3, 7) :, 2:6] = 2
+        Image.fromarray(COLOURS[label_map]).save(folder / f"{folder.name}{i:02d}.png")
+    return str(folder)
+
+
+@pytest.fixture
+def world(tmp_path):
+    real = photos(tmp_path / "real", 40, 20, seed=0)
+    fakes = photos(tmp_path / "fakes", 40, 0, seed=1)
+    return ComparisonRun(
+        real=real,
+        generated=(fakes,),
+        out=tmp_path / "out",
+        segmenter=SEGMENTER,
+        device="cpu",
+        workers=0,
+    )
+
+
+def test_sets_of_images_are_segmented_compared_and_shown(world):
+    comparison = run_comparison(world)
+    assert to_json(read_comparison(world.out)) == to_json(comparison)
+    (side,) = comparison.generated
+    (person,) = side.named("under", "omitted")
+    assert (person.name, person.real_presence, person.generated_presence) == ("person", 0.5, 0.0)
+    assert comparison.real.label.endswith("/real")
+    assert comparison.real.provenance["images"][0]["count"] == 40
+    held = comparison.real.exhibits["object/person"]
+    with Image.open(world.out / held[0].label_map) as image:
+        label_map = np.asarray(image)
+    # the picture kept is the one that was measured
+    assert (label_map == 2).mean() == held[0].fraction
+    assert "object/person" not in side.exhibits
+
+
+def test_the_same_call_segments_nothing_again_and_gives_the_same_record(world):
+    first = to_json(run_comparison(world))
+    before = {path: path.stat().st_mtime_ns for path in (world.out / "areas").iterdir()}
+    assert to_json(run_comparison(world)) == first
+    assert {path: path.stat().st_mtime_ns for path in (world.out / "areas").iterdir()} == before
+
+
+def test_pictures_of_another_run_do_not_stay_and_other_files_do(world):
+    run_comparison(world)
+    kept = world.out / "pictures" / "real"
+    (kept / "00099.png").write_bytes(b"of an earlier run")
+    (kept / "mine.png").write_bytes(b"not ours")
+    run_comparison(world)
+    assert (kept / "mine.png").exists()
+    assert not (kept / "00099.png").exists()
+
+
+def test_a_set_against_itself_is_split_into_disjoint_halves(world):
+    comparison = run_comparison(dataclasses.replace(world, generated=()))
+    (side,) = comparison.generated
+    assert (comparison.real.images, side.images) == (20, 20)
+    assert comparison.real.label.endswith("(one half)")
+    # neither "images on both sides" nor "pairs": the halves share nothing
+    assert not any("both sides" in text and "images" in text[:12] for text in comparison.caveats)
+    assert not any("pairs" in text for text in comparison.caveats)
+    shown = side.exhibits["object/person"][0]
+    assert (world.out / shown.image).is_file()
+
+
+def test_areas_files_and_tallies_are_sides_without_pictures(world, tmp_path):
+    run_comparison(world)
+    real = str(world.out / "areas" / "real.parquet")
+    task = dataclasses.replace(world, real=real, generated=(real,), out=tmp_path / "two")
+    comparison = run_comparison(task)
+    assert comparison.real.exhibits["object/person"][0].image is None
+    np.save(tmp_path / "t.npy", np.eye(3)[[0, 1, 2, 1, 1, 0]])
+    tally = f"tally:{tmp_path / 't.npy'}?size=8"
+    task = dataclasses.replace(world, real=tally, generated=(tally,), out=tmp_path / "three")
+    assert run_comparison(task).generated[0].fsd.value == pytest.approx(0, abs=1e-9)
+
+
+def test_a_second_segmenter_that_sees_otherwise_leaves_the_class_undecided(world):
+    comparison = run_comparison(dataclasses.replace(world, second_segmenter=SECOND))
+    person = next(row for row in comparison.generated[0].classes if row.name == "person")
+    assert person.own_verdict in ("under", "omitted")
+    assert person.second_verdict == "untested"
+    assert person.verdict == "undecided"
+    assert comparison.generated[0].second_segmenter.provenance["segmenter"]["spec"] == SECOND
+
+
+def test_a_second_segmenter_cannot_see_areas(world, tmp_path):
+    path = tmp_path / "a.parquet"
+    write_areas(path, areas(10, {"sky": 0.5}, seed=0))
+    task = dataclasses.replace(world, generated=(str(path),), second_segmenter=SECOND)
+    with pytest.raises(RecordError, match="is areas already, which a second segmenter cannot see"):
+        run_comparison(task)
+
+
+def test_one_image_and_too_many_asked_for_are_refused(world, tmp_path):
+    one = photos(tmp_path / "one", 1, 0, seed=2)
+    with pytest.raises(SampleError, match="has 1 image; a covariance needs at least 2"):
+        run_comparison(dataclasses.replace(world, generated=(one,)))
+    with pytest.raises(ImageError, match="has 40 images; 41 were asked for"):
+        run_comparison(dataclasses.replace(world, count=41))
+
+
+def test_sides_of_two_segmenters_are_refused_naming_both(world, tmp_path):
+    run_comparison(world)
+    other = photos(tmp_path / "more", 40, 0, seed=3)
+    task = dataclasses.replace(
+        world,
+        real=str(world.out / "areas" / "real.parquet"),
+        generated=(other,),
+        segmenter=SECOND,
+        out=tmp_path / "two",
+    )
+    with pytest.raises(RecordError, match=r"(?s)nearest_colour.*sees_no_person"):
+        run_comparison(task)
+
+
+def command(world, *more):
+    return [
+        "compare",
+        world.real,
+        *world.generated,
+        "--out",
+        str(world.out),
+        "--segmenter",
+        SEGMENTER,
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+        *more,
+    ]
+
+
+def test_the_command_prints_what_is_wrong_and_where_the_page_is(world, capsys):
+    assert unseen_command(command(world)) == 0
+    printed = capsys.readouterr().out
+    assert "person" in printed
+    assert "presence 50.0 % → 0 %" in printed
+    assert f"Page: {world.out / 'report.html'}" in printed
+    assert (world.out / "histogram.svg").is_file()
+    assert (world.out / "report.html").is_file()
+
+
+def test_the_page_is_drawn_again_by_its_own_command(world, capsys):
+    run_comparison(world)
+    assert unseen_command(["report", str(world.out)]) == 0
+    assert (world.out / "report.html").is_file()
+
+
+def test_json_for_machines_is_all_that_is_printed(world, capsys):
+    assert unseen_command(command(world, "--json", "-")) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record == json.loads((world.out / "comparison.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status", "said"),
+    [
+        (["--fail-on", "under"], 3, "person (0× [0 – "),
+        (["--fail-on", "fsd>1000000"], 0, ""),
+        (["--fail-on", "fsd>0.001"], 3, "fsd>0.001: corrected FSD "),
+        # a class in half of 40 images: a loss of 1 % of it shows to nobody
+        (
+            ["--fail-on", "fsd>1000000", "--require-power", "presence>=1%,drop<=1%"],
+            4,
+            "could not have shown a loss of 1.00 %: person",
+        ),
+        (["--fail-on", "nonsense"], 1, "'nonsense' is not known; known: omitted, under"),
+        (["--require-power", "nonsense"], 1, "is not understood; write 'presence>=1%,drop<=50%'"),
+        (["--fail-on", "regressed"], 1, "name both: unseen compare REAL PREVIOUS NEW"),
+    ],
+)
+def test_the_gate_ends_with_its_status_and_its_reasons(world, capsys, conditions, status, said):
+    assert unseen_command(command(world, *conditions)) == status
+    assert said in capsys.readouterr().err
+
+
+def test_what_a_new_generator_lost_against_the_previous_one_is_named(world, tmp_path, capsys):
+    previous = photos(tmp_path / "previous", 40, 20, seed=3)
+    task = dataclasses.replace(world, generated=(previous, *world.generated))
+    assert unseen_command(command(task, "--fail-on", "regressed")) == 3
+    assert "regressed: person (presence 50.0 % → 0 %, real 50.0 %)" in capsys.readouterr().err
+    backwards = dataclasses.replace(task, generated=task.generated[::-1], out=tmp_path / "b")
+    assert unseen_command(command(backwards, "--fail-on", "regressed")) == 0
+
+
+@pytest.mark.parametrize("more", [(), ("GENERATED", "--self")])
+def test_a_generated_side_or_self_but_not_both(world, capsys, more):
+    assert unseen_command(["compare", world.real, *more]) == 1
+    assert "--self" in capsys.readouterr().err
+
+
+def test_a_record_of_a_later_version_is_refused_by_report(world, capsys):
+    comparison = run_comparison(world)
+    write_json(world.out / "comparison.json", to_json(comparison) | {"schema_version": 2})
+    assert unseen_command(["report", str(world.out)]) == 1
+    assert "schema version 2, this unseen reads 1" in capsys.readouterr().err
+
+
+def test_an_empty_text_is_no_side(world):
+    with pytest.raises(SpecError, match="empty text"):
+        run_comparison(dataclasses.replace(world, generated=(" ",)))
+
+
+@pytest.mark.real
+def test_the_published_reconstructions_lack_persons_and_cars(real_inputs, tmp_path):
+    """26 church photographs and their reconstructions by Progressive GAN (Bau et al. 2019).
+
+    Mean shares of pixels as an independent script measured them with this segmenter, squeezing
+    whole pictures to 512×512; 0.002 is what resizing by another rule may move.
+    """
+    churches = real_inputs / "churches"
+    comparison = run_comparison(
+        ComparisonRun(
+            real=str(churches / "real"),
+            generated=(str(churches / "reconstructed"),),
+            out=tmp_path,
+            segmenter=f"onnx:{real_inputs / 'ade20k-32'}",
+            device="cpu",
+        )
+    )
+    rows = {row.name: row for row in comparison.generated[0].classes}
+    for name, (real, generated) in CHURCH_SHARES.items():
+        assert rows[name].real_area == pytest.approx(real, abs=0.002), name
+        assert rows[name].generated_area == pytest.approx(generated, abs=0.002), name
+    page = unseen.report(tmp_path, comparison).read_text(encoding="utf-8")
+    falls = page[page.index("Largest falls in mean area") :][:700]
+    assert falls.index(">car<") < falls.index(">person<")  # the two that vanish, first
+    # 26 pairs are few, and not independent: the page says both
+    assert "26 images on a side are too few for a covariance" in page
+    assert "photographs and their reconstructions" in page

@@ -1,0 +1,196 @@
+"""Generators that users write: called as documented, checked, and refused with a reason."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import unseen
+from unseen.core.errors import GeneratorError, SpecError
+from unseen.generators import Generator, load_generator
+from unseen.generators.drawn_images import DrawnImages
+from unseen.generators.sources import open_source
+
+MODULE = """
+import torch
+import unseen
+
+def draw(latents):
+    return latents[:, :1, None, None].expand(-1, 3, 8, 8)
+
+def plain():
+    return unseen.FunctionGenerator(draw, latent_size=2, resolution=8)
+
+def scaled(device, precision, scale="1"):
+    return unseen.FunctionGenerator(
+        lambda latents: float(scale) * draw(latents), latent_size=2, resolution=8,
+        provenance={"scale": scale, "precision": precision}, device=device,
+    )
+
+def nothing():
+    return 3
+
+def needs():
+    return 4
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"generator_of_{abs(hash(tmp_path))}"  # a new module for every test
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    (tmp_path / f"{name}_broken.py").write_text("import no_such_package_anywhere\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def test_a_function_is_a_generator_with_the_papers_latents(module: str) -> None:
+    generator = load_generator(f"python:{module}:plain")
+    assert isinstance(generator, Generator)
+    latents = generator.latents([0, 3], seed=1)
+    images = generator(latents)
+    assert images.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(images[1, 2, 4, 5], latents[1, 0].clamp(-1, 1))
+    assert generator.provenance["spec"] == f"python:{module}:plain"
+    assert len(generator.provenance["module_sha256"]) == 64
+
+
+def test_options_and_precision_reach_a_factory_that_takes_them(module: str) -> None:
+    generator = load_generator(f"python:{module}:scaled?scale=0.5", precision="bf16")
+    latents = generator.latents(range(3))
+    torch.testing.assert_close(generator(latents)[:, 0, 0, 0], (0.5 * latents[:, 0]).clamp(-1, 1))
+    assert generator.provenance["scale"] == "0.5"
+    assert generator.provenance["precision"] == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "error", "message"),
+    [
+        (":nothing", GeneratorError, "returned int, which lacks layer_names, latent_size"),
+        (":missing", SpecError, "has no function 'missing'"),
+        (":plain?scale=2", SpecError, "has the option 'scale', which plain does not take"),
+        ("_broken:plain", GeneratorError, "needs 'no_such_package_anywhere', which is missing"),
+        ("_absent:plain", SpecError, "no module"),
+        ("", SpecError, "names no factory"),
+    ],
+)
+def test_what_is_no_generator_is_refused(
+    module: str, suffix: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        load_generator(f"python:{module}{suffix}")
+
+
+def test_a_precision_that_the_factory_does_not_take_is_refused(module: str) -> None:
+    with pytest.raises(GeneratorError, match="takes no precision, and bf16 was asked for"):
+        load_generator(f"python:{module}:plain", precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 3, 8, 4), r"shape \(2, 3, 8, 4\) for 2 latents; \(2, 3, 8, 8\) is needed"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "gave torch.uint8; a tensor of floats"),
+        ([0.0], "gave list; a tensor of floats"),
+        (torch.full((2, 3, 8, 8), torch.nan), "not finite"),
+    ],
+)
+def test_images_that_are_none_are_refused(images: object, message: str) -> None:
+    generator = unseen.FunctionGenerator(lambda latents: images, latent_size=2, resolution=8)
+    with pytest.raises(GeneratorError, match=message):
+        generator(generator.latents([0, 1]))
+
+
+def test_a_function_cannot_be_split() -> None:
+    generator = unseen.FunctionGenerator(lambda latents: latents, latent_size=2, resolution=8)
+    with pytest.raises(SpecError, match="one function and has no layer 'layer4'"):
+        generator.split("layer4")
+
+
+def documented(first_line: str) -> str:
+    """The example of docs/generators.md that begins with this line."""
+    page = (Path(__file__).parents[1] / "docs" / "generators.md").read_text(encoding="utf-8")
+    (code,) = [
+        code
+        for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        if code.startswith(first_line)
+    ]
+    return str(code)
+
+
+# PyTorch would rather have torch.export; TorchScript files are still what people have
+@pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated:DeprecationWarning")
+def test_the_documented_torchscript_file_is_drawn_and_segmented(module: str) -> None:
+    """The example as the page has it, on a traced network of the sizes that it names."""
+    network = nn.Sequential(
+        nn.Linear(128, 48), nn.Unflatten(1, (3, 4, 4)), nn.Upsample(scale_factor=16), nn.Tanh()
+    )
+    torch.jit.trace(network, torch.zeros(1, 128)).save("generator.pt")
+    Path(f"{module}_traced.py").write_text(documented("import torch, unseen\n\n\ndef make(device"))
+    spec = f"python:{module}_traced:make"
+    generator = load_generator(spec)
+    latents = generator.latents(range(5))
+    with torch.no_grad():
+        torch.testing.assert_close(generator(latents), network(latents))
+    other = Path("other.pt")
+    torch.jit.trace(network, torch.zeros(1, 128)).save(other)
+    assert load_generator(f"{spec}?file=other.pt").resolution == 64
+    areas = unseen.segment(spec, Halves(), count=5)
+    assert areas.names[4] == "00000004.png"
+    expected = (generator(latents).mean(dim=1) > 0).sum(dim=(1, 2))
+    np.testing.assert_allclose(areas.pixels[:, 1], expected, atol=40)  # of 4096: rounding to 8 bits
+
+
+class Halves:
+    """Labels what is darker and what is lighter than grey."""
+
+    channels = {"object": ("dark", "light")}  # noqa: RUF012
+    resolution = 64
+    provenance = {"spec": "halves"}  # noqa: RUF012
+
+    def label_maps(self, images: np.ndarray, channel: str = "object") -> np.ndarray:
+        return (images.mean(axis=1) > 127.5).astype(np.uint8)
+
+
+def test_a_factory_gets_a_device_that_exists_where_auto_was_asked_for(module: str) -> None:
+    generator = load_generator(f"python:{module}:scaled", device="auto")
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert generator.latents([0]).device.type == expected
+    assert getattr(generator, "device", None) == expected
+    with pytest.raises(SpecError, match="device 'tpu' is not known"):
+        load_generator(f"python:{module}:scaled", device="tpu")
+
+
+@pytest.mark.real
+def test_a_generator_from_the_package_index_draws_as_it_does_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip(
+        "gan_face_generate", reason="pip install --no-deps gan-face-generate==1.1.1"
+    )
+    from gan_face_generate.models import Generator as Theirs
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs" / "examples"))
+    generator = load_generator("python:faces:make")
+    latents = generator.latents(range(8), seed=1)
+    images = generator(latents)
+    theirs = Theirs(1, 3, 100, 64).eval()
+    file = Path(__import__("gan_face_generate").__file__).parent / "weights.tar"
+    theirs.load_state_dict(
+        torch.load(file, map_location="cpu", weights_only=True)["netG_state_dict"]
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(images, theirs(latents[:, :, None, None]))
+    head, tail = generator.split("2")
+    assert head(latents).shape == (8, 128, 16, 16)
+    torch.testing.assert_close(tail(head(latents)), images)
+    side = open_source("python:faces:make")
+    assert isinstance(side, DrawnImages)
+    assert np.abs(side.read(7) - 127.5 * (images[7].numpy() + 1)).max() <= 0.51  # rounded to 8 bits
+    # Faces on backgrounds of every brightness: a broken network draws one grey
+    assert images.mean(dim=(1, 2, 3)).std() > 0.05
+    assert images.std(dim=(2, 3)).mean() > 0.1

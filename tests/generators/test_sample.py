@@ -1,0 +1,185 @@
+"""Samples: by index, resumable, as a folder or a zip, and refused where something else is."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.kills import killed_while_writing
+
+import unseen
+from unseen.cli.main import run
+from unseen.core.errors import RecordError, SampleError, StorageError
+from unseen.generators.sample import Sampling, parse_indices, sample, sample_grid
+from unseen.images import open_images
+
+
+class Counting:
+    """Draws an image of one brightness, the latent's first number, and counts what it drew."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        self.drawn += len(latents)
+        return latents[:, :1, None, None].expand(-1, 3, 4, 4)
+
+
+def generator(function: Any = None, **provenance: Any) -> unseen.FunctionGenerator:
+    return unseen.FunctionGenerator(
+        function or Counting(), latent_size=2, resolution=4, provenance=provenance
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def task(out: Path, indices: str = "0-9", **settings: Any) -> Sampling:
+    settings.setdefault("generator", generator())
+    return Sampling(out=out, indices=parse_indices(indices), **settings)
+
+
+def test_image_k_is_latent_k_clamped_and_rounded(tmp_path: Path) -> None:
+    sample(task(tmp_path / "s", "2,5-6"))
+    stream = np.random.RandomState(1).standard_normal((7, 2)).astype(np.float32)
+    for index in (2, 5, 6):
+        pixels = np.asarray(Image.open(tmp_path / "s" / f"{index:08}.png"))
+        level = np.rint((np.clip(stream[index, 0], -1, 1) + 1) * 127.5)
+        assert pixels.shape == (4, 4, 3)
+        assert set(pixels.ravel().tolist()) == {int(level)}
+
+
+@pytest.mark.parametrize("cuts", [["0-9"], ["0-3", "0-9"], ["7-9", "4", "0-3,5-6"]])
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_a_folder_made_in_parts_is_the_folder_made_at_once(
+    tmp_path: Path, cuts: list[str], batch_size: int
+) -> None:
+    sample(task(tmp_path / "whole"))
+    for cut in cuts:
+        sample(task(tmp_path / "parts", cut, batch_size=batch_size))
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_what_is_there_is_not_drawn_again(tmp_path: Path) -> None:
+    sample(task(tmp_path / "s", "0-5"))
+    function = Counting()
+    seen: list[tuple[int, int]] = []
+    again = task(tmp_path / "s", generator=generator(function), batch_size=3)
+    sample(again, progress=lambda done, total: seen.append((done, total)))
+    assert function.drawn == 6  # images 6 to 9, in two batches of 3, the second filled up
+    assert seen == [(6, 10), (9, 10), (10, 10)]  # what was there is no part of the rate
+
+
+def test_a_zip_holds_the_same_images_and_a_dataset_json(tmp_path: Path) -> None:
+    sample(task(tmp_path / "s"))
+    out = sample(task(tmp_path / "s.zip"))
+    with zipfile.ZipFile(out) as archive:
+        names = archive.namelist()
+        assert json.loads(archive.read("dataset.json")) == {"labels": None}
+        assert archive.read("sample.json") == (tmp_path / "s" / "sample.json").read_bytes()
+        third = archive.read("00000/img00000003.png")
+    assert third == (tmp_path / "s" / "00000003.png").read_bytes()
+    assert len(names) == 12
+    assert len(open_images(out).names) == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "s.zip"]  # no parts left
+
+
+def test_a_zip_that_was_stopped_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    class Stopping(Counting):
+        def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+            if self.drawn >= 6:
+                raise KeyboardInterrupt
+            return super().__call__(latents)
+
+    whole = sample(task(tmp_path / "whole.zip", batch_size=3)).read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        sample(task(tmp_path / "cut.zip", generator=generator(Stopping()), batch_size=3))
+    assert not (tmp_path / "cut.zip").exists()
+    function = Counting()
+    sample(task(tmp_path / "cut.zip", generator=generator(function), batch_size=3))
+    assert function.drawn == 6  # six of ten were kept; two batches of 3, the second filled up
+    assert (tmp_path / "cut.zip").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "differing"),
+    [({"seed": 2}, "seed"), ({"rounding": "truncate"}, "rounding")],
+)
+def test_another_sample_in_the_same_folder_is_refused_or_replaced(
+    tmp_path: Path, settings: dict[str, Any], differing: str
+) -> None:
+    sample(task(tmp_path / "s"))
+    with pytest.raises(RecordError, match=f"samples that differ in {differing}; choose"):
+        sample(task(tmp_path / "s", "0-1", **settings))
+    sample(task(tmp_path / "s", "0-1", overwrite=True, **settings))
+    assert sorted(files(tmp_path / "s")) == ["00000000.png", "00000001.png", "sample.json"]
+
+
+def test_another_generator_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    sample(task(tmp_path / "s", generator=generator(weights_sha256="a")))
+    with pytest.raises(RecordError, match="samples that differ in generator"):
+        sample(task(tmp_path / "s", generator=generator(weights_sha256="b")))
+
+
+def test_batch_norm_by_the_batch_makes_the_batch_size_part_of_the_sample(tmp_path: Path) -> None:
+    by_batch = generator(batch_norm="batch")
+    sample(task(tmp_path / "s", generator=by_batch, batch_size=5))
+    with pytest.raises(RecordError, match="samples that differ in batch_size"):
+        sample(task(tmp_path / "s", generator=by_batch, batch_size=2))
+
+
+def test_the_same_weights_elsewhere_go_on_with_a_folder(tmp_path: Path) -> None:
+    first = {"spec": "progan:a.pth?x=1", "weights_sha256": "a"}
+    sample(task(tmp_path / "s", "0-5", generator=generator(**first)))
+    sample(task(tmp_path / "s", generator=generator(**first | {"spec": "progan:b/a.pth?x=1"})))
+    with pytest.raises(RecordError, match="samples that differ in generator"):
+        sample(task(tmp_path / "s", generator=generator(**first | {"spec": "progan:a.pth?x=2"})))
+
+
+def test_a_run_that_was_killed_at_its_very_beginning_goes_on(tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / "s" / "sample.json")
+    sample(task(tmp_path / "s"))
+    assert len(list((tmp_path / "s").glob("0*.png"))) == 10
+
+
+def test_photographs_are_never_taken_for_samples(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"mine")
+    with pytest.raises(StorageError, match=r"not empty and holds no sample\.json"):
+        sample(task(tmp_path, overwrite=True))
+    with pytest.raises(StorageError, match="is a file; name a folder"):
+        sample(task(tmp_path / "photo.png"))
+    (tmp_path / "photos.zip").write_bytes(b"mine")
+    with pytest.raises(StorageError, match="is there already"):
+        sample(task(tmp_path / "photos.zip"))
+    assert (tmp_path / "photo.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("text", ["", "5-2", "a", "1-2-3", "-4", "0-5,3", "1.5"])
+def test_indices_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(SampleError, match=r"are no indices|an index twice"):
+        parse_indices(text)
+
+
+def test_a_grid_shows_the_images_row_by_row(tmp_path: Path) -> None:
+    sample(task(tmp_path / "s"))
+    sample_grid(generator(), tmp_path / "grid.png", indices=range(10), columns=4)
+    grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    assert grid.shape == (3 * 4, 4 * 4, 3)  # three rows for ten images
+    sixth = np.asarray(Image.open(tmp_path / "s" / "00000006.png"))
+    np.testing.assert_array_equal(grid[4:8, 8:12], sixth)
+    assert not grid[8:, 8:].any()
+
+
+def test_the_command_draws_and_says_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("unseen.cli.sample.load_generator", lambda *_, **__: generator())
+    out, grid = tmp_path / "s", tmp_path / "grid.png"
+    assert run(["sample", "any", str(out), "--indices", "0-4", "--grid", str(grid)]) == 0
+    assert capsys.readouterr().out == f"{out}: 5 images, 4×4\n{grid}: the first 5\n"
+    assert len(open_images(out).names) == 5

@@ -1,0 +1,199 @@
+"""Files of inverters: written and read again, refused for the wrong generator; the release's."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tests.support.networks import dcgan, progan
+
+from unseen.core.errors import CheckpointError, SpecError
+from unseen.core.registry import parse_spec
+from unseen.generators import Generator
+from unseen.generators.layered import LayeredGenerator
+from unseen.inversion.ganseeing import load_ganseeing
+from unseen.inversion.inverter import Inverter
+from unseen.inversion.inverter_file import load_inverter, round_to_half, write_inverter
+from unseen.inversion.inverter_networks import Architecture
+from unseen.inversion.layers import split_generator
+from unseen.weights import KNOWN
+
+
+def inverter_of(generator: Generator, cut: str, architecture: Architecture) -> Inverter:
+    split = split_generator(generator, cut)
+    about = {
+        "generator": dict(generator.provenance),
+        "generator_tensors_sha256": split.weights_sha256,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Inverter(split.shapes, architecture, about).eval()
+
+
+SMALL = Architecture(width=4)
+RELEASED = Architecture(family="iccv2019", width=8)  # a ResNet-18's is 64
+
+
+@pytest.mark.parametrize(
+    ("generator", "cut"), [(progan(), "layer4"), (progan(), "layer1"), (dcgan(), "1")]
+)
+@pytest.mark.parametrize("architecture", [SMALL, RELEASED])
+def test_what_is_written_is_read_again(
+    tmp_path: Path, generator: LayeredGenerator, cut: str, architecture: Architecture
+) -> None:
+    inverter = inverter_of(generator, cut, architecture)
+    write_inverter(inverter, tmp_path / "e.safetensors")
+    before = torch.get_rng_state()
+    again = load_inverter(tmp_path / "e.safetensors", generator)
+    assert torch.equal(before, torch.get_rng_state())  # no fresh weights were drawn
+    images = generator(generator.latents(range(2)))
+    with torch.no_grad():
+        assert torch.equal(again(images), inverter(images))
+    assert again.provenance == inverter.provenance
+    assert not again.training
+
+
+def test_half_the_size_reads_as_the_rounded_weights(tmp_path: Path) -> None:
+    generator = progan()
+    inverter = inverter_of(generator, "layer4", SMALL)
+    write_inverter(inverter, tmp_path / "whole.safetensors")
+    round_to_half(inverter)
+    write_inverter(inverter, tmp_path / "half.safetensors", half=True)
+    whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half"))
+    assert half < 0.75 * whole  # of so small a network the header is a good part
+    again = load_inverter(tmp_path / "half.safetensors", generator)
+    images = generator(generator.latents(range(2)))
+    with torch.no_grad():
+        assert torch.equal(again(images), inverter(images))
+
+
+def test_the_file_says_what_it_belongs_to(tmp_path: Path) -> None:
+    write_inverter(inverter_of(progan(), "layer2", SMALL), tmp_path / "e.safetensors")
+    with safe_open(tmp_path / "e.safetensors", framework="pt") as file:
+        about = json.loads(file.metadata()["unseen_inverter"])
+    assert about["shapes"]["layer_names"] == ["layer1", "layer2"]
+    assert about["shapes"]["features"] == [[8, 4, 4], [8, 4, 4]]
+    assert about["provenance"]["generator"]["spec"] == "progan:toy-0"
+    assert about["schema_version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [
+        (progan(seed=1), r"another generator of the same shapes \(progan:toy-0; weights"),
+        (progan(widths=(8, 8, 6, 8)), r"its shape of layer3 is \(8, 8, 8\), this one's \(6, 8, 8"),
+        (progan(widths=(4, 8, 8, 8)), "its latent size is 8, this one's 4"),
+        (progan(widths=(8,) * 5), "its resolution is 16, this one's 32"),
+        (dcgan(), "up to layer 'layer4', which the generator has not"),
+    ],
+)
+def test_the_wrong_generator_is_refused(
+    tmp_path: Path, generator: LayeredGenerator, message: str
+) -> None:
+    write_inverter(inverter_of(progan(), "layer4", SMALL), tmp_path / "e.safetensors")
+    with pytest.raises(CheckpointError, match=message):
+        load_inverter(str(tmp_path / "e.safetensors"), generator)
+
+
+def test_files_that_are_no_inverters_are_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(1)}, other)
+    with pytest.raises(CheckpointError, match="no inverter that unseen train wrote"):
+        load_inverter(other, progan())
+    other.write_bytes(b"broken")
+    with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
+        load_inverter(other, progan())
+    with pytest.raises(CheckpointError, match="is no file"):
+        load_inverter(tmp_path / "none.safetensors", progan())
+    save_file({"a": torch.zeros(1)}, other, {"unseen_inverter": '{"schema_version": 9}'})
+    with pytest.raises(CheckpointError, match="schema version 9"):
+        load_inverter(other, progan())
+    with pytest.raises(SpecError, match="is no spec"):
+        load_inverter("no/such/file.pth", progan())
+
+
+def test_a_tensor_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    inverter = inverter_of(progan(), "layer1", SMALL)
+    with torch.no_grad():
+        inverter.get_parameter("layers.0.conv2.bias")[0] = torch.nan
+    write_inverter(inverter, tmp_path / "e.safetensors")
+    with pytest.raises(CheckpointError, match=r"layers\.0\.conv2\.bias is not finite"):
+        load_inverter(tmp_path / "e.safetensors", progan())
+
+
+def released(inverter: Inverter, prefix: str) -> dict[str, torch.Tensor]:
+    """The release's layout of an inverter's tensors, as its files' names are documented."""
+    state = {}
+    for name, value in inverter.state_dict().items():
+        part, _, rest = name.partition(".")
+        if part == "layers":
+            number, _, rest = rest.partition(".")
+            part = f"inv{int(number) + 1}"
+        state[f"{prefix}{'resnet' if part == 'tail' else part}.{rest}"] = value
+    return state
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_the_authors_layout_is_loaded(tmp_path: Path, prefix: str) -> None:
+    generator = progan()
+    inverter = inverter_of(generator, "layer4", RELEASED)
+    state = released(inverter, prefix)
+    assert f"{prefix}resnet.layer5.conv5.weight" in state
+    assert f"{prefix}inv1.conv2.bias" in state
+    path = tmp_path / "church.pth"
+    torch.save({"state_dict": state, "epoch": 3, "lr": 1e-5}, path)
+    spec = parse_spec(f"ganseeing:{path}")
+    loaded = load_ganseeing(spec, generator).eval()
+    images = generator(generator.latents(range(2)))
+    with torch.no_grad():
+        assert torch.equal(loaded(images), inverter(images))
+    assert loaded.layer_names == generator.layer_names[:4]
+    assert loaded.provenance["preset"] == "ganseeing"
+
+
+def test_counts_of_batches_may_be_missing_from_an_old_file(tmp_path: Path) -> None:
+    inverter = inverter_of(progan(), "layer2", RELEASED)
+    state = released(inverter, "")
+    old = {name: value for name, value in state.items() if "num_batches" not in name}
+    torch.save(old, tmp_path / "old.pth")
+    loaded = load_ganseeing(parse_spec(f"ganseeing:{tmp_path / 'old.pth'}"), progan())
+    assert torch.equal(loaded.state_dict()["layers.0.bn1.num_batches_tracked"], torch.tensor(0))
+
+
+def test_a_released_file_that_does_not_fit_names_its_first_tensors(tmp_path: Path) -> None:
+    state = released(inverter_of(progan(), "layer4", RELEASED), "model.")
+    torch.save(state, tmp_path / "church.pth")
+    spec = parse_spec(f"ganseeing:{tmp_path / 'church.pth'}")
+    with pytest.raises(
+        CheckpointError,
+        match=r"resnet\.layer5\.conv5\.weight has shape \(8, 64, 1, 1\) where \(6, 64, 1, 1\)",
+    ):
+        load_ganseeing(spec, progan(widths=(8, 8, 6, 8)))
+    with pytest.raises(CheckpointError, match="inverts 4 layers and a tail; the generator has 3"):
+        load_ganseeing(spec, dcgan())
+    state["model.inv4.conv9.weight"] = torch.zeros(1)
+    del state["model.inv2.conv1.bias"]
+    torch.save(state, tmp_path / "church.pth")
+    with pytest.raises(
+        CheckpointError, match=r"inv2\.conv1\.bias is missing; inv4\.conv9\.weight is not known"
+    ):
+        load_ganseeing(spec, progan())
+    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "church.pth")
+    with pytest.raises(CheckpointError, match=r"found conv\.weight; needed are resnet"):
+        load_ganseeing(spec, progan())
+    with pytest.raises(SpecError, match="neither a file nor a published name"):
+        load_ganseeing(parse_spec("ganseeing:none.pth"), progan())
+
+
+def test_the_published_inverters_are_known_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "weights" / KNOWN["inverter-church"].file
+    assert file.name == "church_invert_hybrid_cse-43e52428.pth"
+    file.parent.mkdir()
+    torch.save(released(inverter_of(progan(), "layer4", RELEASED), ""), file)
+    monkeypatch.setattr("unseen.weights.download.fetch", lambda name: file)
+    loaded = load_ganseeing(parse_spec("ganseeing:church"), progan())
+    assert loaded.provenance["spec"] == "ganseeing:church"

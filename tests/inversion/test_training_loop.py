@@ -1,0 +1,187 @@
+"""The training loop: what it computes, what it leaves alone, how it goes on after a stop."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.support.kills import killed_while_writing
+
+from unseen.core.errors import CheckpointError, TrainingError
+from unseen.inversion.network_learner import Arithmetic, MovingAverage, NetworkLearner
+from unseen.inversion.training_loop import Training, evaluating, step_seed, train
+
+STEPS = 7  # neither a multiple of the log's 2 nor of the checkpoint's 3
+
+
+def toy_network() -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.Dropout(0.2)
+    )
+
+
+def toy_losses(
+    network: torch.nn.Module, index: int, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    images = torch.randn(4, 1, 6, 6, generator=generator)
+    output = network(images)
+    return {"loss": (output - 1).square().mean(), "size": output.abs().mean()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Toy:
+    """A convolution that learns to say one."""
+
+    name: str = "toy"
+    steps: int = STEPS
+    learning_rate: float = 0.01
+    average_decay: float | None = 0.9
+    stop_before: int | None = None  # raise there, as a killed run would
+    spoil_at: int | None = None  # a loss of NaN there
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"learning_rate": self.learning_rate, "steps": self.steps}
+
+    def begin(self, device: torch.device, earlier: Mapping[str, Any]) -> NetworkLearner:
+        def losses(network: torch.nn.Module, index: int, generator: torch.Generator) -> Any:
+            if index == self.stop_before:
+                raise KeyboardInterrupt
+            values = toy_losses(network, index, generator)
+            return {"loss": values["loss"] * torch.nan} if index == self.spoil_at else values
+
+        network = toy_network()
+        return NetworkLearner(
+            network,
+            torch.optim.Adam(network.parameters(), self.learning_rate),
+            losses,
+            device=device,
+            average_decay=self.average_decay,
+            validation=lambda network: {
+                "bias": float(network.get_parameter("0.bias").detach().sum())
+            },
+        )
+
+
+def run(folder: Path, stage: Toy, **settings: Any) -> NetworkLearner:
+    task = Training(
+        stages=[stage], folder=folder, seed=5, log_every=2, checkpoint_every=3, **settings
+    )
+    learner = train(task)[stage.name]
+    assert isinstance(learner, NetworkLearner)
+    return learner
+
+
+def tensors(state: Any) -> list[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        return [state]
+    if isinstance(state, Mapping):
+        return [tensor for value in state.values() for tensor in tensors(value)]
+    return []
+
+
+def assert_same_bits(first: Any, second: Any) -> None:
+    pairs = list(zip(tensors(first), tensors(second), strict=True))
+    assert pairs
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_three_steps_equal_three_written_by_hand(tmp_path: Path) -> None:
+    learner = run(tmp_path, Toy(steps=3, average_decay=None))
+    torch.manual_seed(step_seed(5, "toy", -1))
+    network = toy_network()
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for index in range(3):
+        torch.manual_seed(step_seed(5, "toy", index))
+        generator = torch.Generator().manual_seed(step_seed(5, "toy", index))
+        for parameter in network.parameters():
+            parameter.grad = None
+        toy_losses(network, index, generator)["loss"].backward()
+        optimizer.step()
+    assert_same_bits(learner.network.state_dict(), network.state_dict())
+
+
+@pytest.mark.parametrize("stop_before", [1, 3, 5])  # before, at and after a checkpoint
+def test_resumed_equals_uninterrupted(tmp_path: Path, stop_before: int) -> None:
+    whole = run(tmp_path / "whole", Toy())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", Toy(stop_before=stop_before))
+    killed_while_writing(tmp_path / "cut" / "toy.checkpoint.pt")
+    resumed = run(tmp_path / "cut", Toy())
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == {"toy.checkpoint.pt", "toy.csv"}
+    assert_same_bits(whole.state_dict(), resumed.state_dict())
+    log = (tmp_path / "whole" / "toy.csv").read_text()
+    assert (tmp_path / "cut" / "toy.csv").read_text() == log
+    assert [line.split(",")[0] for line in log.splitlines()] == ["step", "2", "4", "6", "7"]
+
+
+def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
+    whole = run(tmp_path, Toy())
+    again = run(tmp_path, Toy(stop_before=0))  # would raise if a single step ran
+    assert_same_bits(whole.state_dict(), again.state_dict())
+
+
+def test_evaluation_changes_no_buffer_and_puts_the_modes_back() -> None:
+    network = toy_network()
+    network[3].eval()  # one part of it was in evaluation mode already
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with evaluating(network):
+        network(torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)))
+        assert not any(module.training for module in network.modules())
+    assert_same_bits(before, network.state_dict())
+    assert [module.training for module in network] == [True, True, True, False]
+
+
+def test_validation_leaves_training_as_it_was(tmp_path: Path) -> None:
+    seldom = run(tmp_path / "seldom", Toy())
+    often = run(tmp_path / "often", Toy(), validate_every=1)
+    assert_same_bits(seldom.state_dict(), often.state_dict())
+
+
+def test_a_loss_that_is_nan_stops_with_the_step_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"loss is nan at step 5 of stage 'toy'"):
+        run(tmp_path, Toy(spoil_at=4))
+    state = torch.load(tmp_path / "toy.checkpoint.pt", weights_only=True)
+    assert state["step"] == 3  # the last multiple of checkpoint_every before the fifth step
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, Toy())
+    with pytest.raises(CheckpointError, match="another training"):
+        run(tmp_path, Toy(learning_rate=0.02))
+
+
+def test_an_unreadable_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "toy.checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(CheckpointError, match="no training checkpoint"):
+        run(tmp_path, Toy())
+
+
+def test_the_moving_average_follows_its_formula() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(network.weight, 0.0)
+    average = MovingAverage(network, decay=0.15)
+    torch.nn.init.constant_(network.weight, 1.0)
+    average.update(network)  # decay min(0.15, 1/10): 0.1·0 + 0.9·1
+    torch.nn.init.constant_(network.weight, 2.0)
+    average.update(network)  # decay min(0.15, 2/11): 0.15·0.9 + 0.85·2
+    # float32 rounding of two products
+    assert average.network.weight.item() == pytest.approx(0.15 * 0.9 + 0.85 * 2, rel=1e-6)
+
+
+def test_bf16_trains_with_weights_in_fp32(tmp_path: Path) -> None:
+    arithmetic = Arithmetic(precision="bf16", channels_last=True)
+    device = torch.device("cpu")
+    network = arithmetic.place(toy_network(), device)
+    learner = NetworkLearner(
+        network,
+        torch.optim.SGD(network.parameters(), 0.01),
+        toy_losses,
+        device=device,
+        arithmetic=arithmetic,
+    )
+    learner.step(0, torch.Generator().manual_seed(0))
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    with arithmetic.autocast(device):
+        assert network(torch.zeros(1, 1, 6, 6)).dtype == torch.bfloat16

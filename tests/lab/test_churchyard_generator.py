@@ -1,0 +1,146 @@
+"""The churchyard's generator: what its training writes, and how it goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lab.__main__ import run
+from lab.churchyard_generator import GeneratorTraining, train_generator
+from PIL import Image
+
+from unseen.core.errors import CheckpointError, SpecError
+from unseen.generators import load_generator
+from unseen.images.pixels import to_uint8
+from unseen.inversion.training_loop import read_checkpoint
+
+TOY: dict[str, Any] = {
+    "widths": (4, 4, 4, 4),  # 16×16, the churchyard's smallest
+    "discriminator_widths": (4, 4, 4),
+    "batch_size": 4,
+    "checkpoint_images": 4,
+    "snapshot_images": 8,
+    "workers": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train_generator(GeneratorTraining(folder=folder, images=12, **TOY))
+    return folder
+
+
+def test_the_kept_weights_are_a_progan_that_draws_the_grid(folder: Path) -> None:
+    generator = load_generator(f"progan:{folder / 'generator.safetensors'}")
+    assert generator.resolution == 16
+    grid = np.asarray(Image.open(folder / "samples" / "00000012.png"))
+    assert grid.shape == (160, 160, 3)  # ten a side
+    third = to_uint8(generator(generator.latents([2], seed=1)).numpy())[0].transpose(1, 2, 0)
+    # one level: rounding, after convolutions over another batch size
+    assert np.abs(grid[:16, 32:48].astype(int) - third.astype(int)).max() <= 1
+
+
+def test_there_is_a_snapshot_and_a_grid_in_time_and_at_the_end(folder: Path) -> None:
+    names = ["00000008", "00000012"]
+    assert sorted(path.stem for path in (folder / "snapshots").iterdir()) == names
+    assert sorted(path.stem for path in (folder / "samples").iterdir()) == names
+    rows = (folder / "generator.csv").read_text().splitlines()
+    assert rows[0].split(",")[0] == "step"
+    assert rows[-1].split(",")[0] == "3"  # 12 images in batches of 4
+
+
+def test_what_made_it_is_written_beside_it(folder: Path) -> None:
+    record = json.loads((folder / "generator.json").read_text())
+    assert record["source"] == "churchyard?seed=1000003&resolution=16"
+    assert record["images"] == 12
+
+
+def test_more_images_go_on_from_the_last_checkpoint(folder: Path, tmp_path: Path) -> None:
+    train_generator(GeneratorTraining(folder=tmp_path, images=8, **TOY))
+    train_generator(GeneratorTraining(folder=tmp_path, images=12, **TOY))
+    kept = (tmp_path / "generator.safetensors").read_bytes()
+    assert kept == (folder / "generator.safetensors").read_bytes()
+
+
+def test_smaller_batches_go_on_in_another_folder(folder: Path, tmp_path: Path) -> None:
+    smaller = GeneratorTraining(
+        folder=tmp_path, start=folder, images=20, learning_rate=1e-4, **{**TOY, "batch_size": 2}
+    )
+    train_generator(smaller)
+    record = json.loads((tmp_path / "generator.json").read_text())
+    assert record["images"] == 20
+    assert record["start"]["images"] == 12
+    assert "--batch-size 2 --learning-rate 0.0001" in record["command"]
+    rows = (tmp_path / "generator.csv").read_text().splitlines()
+    assert rows[-1].split(",")[0] == "4"  # the 8 images that the start was not shown
+    assert (tmp_path / "snapshots" / "00000020.safetensors").exists()
+    earlier, later = (
+        read_checkpoint(f / "generator.checkpoint.pt")["learner"] for f in (folder, tmp_path)
+    )
+    assert later["generator_adam"]["param_groups"][0]["lr"] == 1e-4
+    moved = earlier["generator"]["layer1.conv.weight"] - later["generator"]["layer1.conv.weight"]
+    assert 0 < moved.abs().max() < 2e-3  # it went on from there: N(0, 1) weights would differ by 1
+
+
+def test_it_goes_on_in_another_world_and_says_so(folder: Path, tmp_path: Path) -> None:
+    other = GeneratorTraining(folder=tmp_path, start=folder, without="car", images=20, **TOY)
+    train_generator(other)
+    record = json.loads((tmp_path / "generator.json").read_text())
+    assert record["source"].endswith("&without=car")
+    assert not record["start"]["source"].endswith("&without=car")
+
+
+def test_a_start_of_other_networks_is_refused(folder: Path, tmp_path: Path) -> None:
+    wider = {**TOY, "discriminator_widths": (8, 4, 4)}
+    with pytest.raises(CheckpointError, match="another discriminator_widths"):
+        train_generator(GeneratorTraining(folder=tmp_path, start=folder, images=20, **wider))
+
+
+def test_a_start_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no finished training"):
+        train_generator(GeneratorTraining(folder=tmp_path, start=tmp_path, images=20, **TOY))
+
+
+def test_another_world_does_not_go_on_in_the_same_folder(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="another training"):
+        train_generator(GeneratorTraining(folder=folder, without="car", images=12, **TOY))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"without": "cathedral"}, "cannot be without 'cathedral'"),
+        ({"precision": "fp8"}, "precision is 'fp8'"),
+        ({"images": 3}, "less than one batch of 4"),
+    ],
+)
+def test_settings_that_make_no_training_are_refused(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        train_generator(GeneratorTraining(folder=tmp_path, **{**TOY, **settings}))
+
+
+def test_the_command_trains_and_names_what_it_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "lab.train_generator.GeneratorTraining",
+        lambda **settings: GeneratorTraining(**{**settings, **TOY}),
+    )
+    command = ["train", "generator", "--out", str(tmp_path), "--images", "8"]
+    assert run([*command, "--without", "car,fence", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'generator.safetensors'}: load it")
+    record = json.loads((tmp_path / "generator.json").read_text())
+    assert record["source"].endswith("&without=car,fence")
+    assert record["seed"] == 3
+
+
+def test_a_class_that_the_world_has_not_ends_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "generator", "--out", str(tmp_path), "--without", "bench"]
+    assert run(command) == 1
+    assert "cannot be without 'bench'" in capsys.readouterr().err

@@ -1,0 +1,282 @@
+"""transformers models: one tiny random model of each family, saved and loaded again by spec."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers")
+
+from unseen.core.errors import (  # noqa: E402
+    CheckpointError,
+    DownloadError,
+    MissingExtraError,
+    SegmenterError,
+)
+from unseen.segmenters import checked_label_maps, load_segmenter  # noqa: E402
+from unseen.segmenters import hf as hf_module  # noqa: E402
+
+NAMES = {0: "sky", 1: "tree", 2: "person", 3: "tree"}
+LABELS = {"id2label": NAMES, "label2id": {name: label for label, name in NAMES.items()}}
+SIDE = 64
+
+SWIN = {
+    "image_size": SIDE,
+    "embed_dim": 4,
+    "depths": [1, 1, 1, 1],
+    "num_heads": [1, 1, 1, 1],
+    "window_size": 2,
+    "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}
+# 32: the groups of their group norms
+MASKS = {"hidden_dim": 32, "encoder_feedforward_dim": 8, "dim_feedforward": 8, "num_queries": 5}
+
+
+def segformer():
+    config = transformers.SegformerConfig(
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[4, 4, 8, 8],
+        num_attention_heads=[1, 1, 1, 1],
+        decoder_hidden_size=8,
+        **LABELS,
+    )
+    return (
+        transformers.SegformerForSemanticSegmentation(config),
+        transformers.SegformerImageProcessorPil(size={"height": SIDE, "width": SIDE}),
+    )
+
+
+def upernet():
+    config = transformers.UperNetConfig(
+        backbone_config=transformers.ConvNextConfig(
+            depths=[1, 1, 1, 1],
+            hidden_sizes=[4, 4, 4, 8],
+            out_features=["stage1", "stage2", "stage3", "stage4"],
+        ),
+        hidden_size=8,
+        auxiliary_in_channels=4,
+        auxiliary_channels=4,
+        **LABELS,
+    )
+    return (
+        transformers.UperNetForSemanticSegmentation(config),
+        transformers.SegformerImageProcessorPil(size={"height": SIDE, "width": SIDE}),
+    )
+
+
+def mask2former():
+    config = transformers.Mask2FormerConfig(
+        backbone_config=transformers.SwinConfig(**SWIN),
+        feature_size=32,
+        mask_feature_size=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        **MASKS,
+        **LABELS,
+    )
+    return (
+        transformers.Mask2FormerForUniversalSegmentation(config),
+        transformers.Mask2FormerImageProcessorPil(size={"height": SIDE, "width": SIDE}),
+    )
+
+
+def oneformer():
+    config = transformers.OneFormerConfig(
+        backbone_config=transformers.SwinConfig(**SWIN),
+        conv_dim=32,
+        mask_dim=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        query_dec_layers=1,
+        task_seq_len=12,
+        text_encoder_width=8,
+        text_encoder_vocab_size=60,
+        text_encoder_context_length=12,
+        text_encoder_num_layers=1,
+        **MASKS,
+        **LABELS,
+    )
+    return (
+        transformers.OneFormerForUniversalSegmentation(config),
+        transformers.OneFormerImageProcessorPil(
+            size={"height": SIDE, "width": SIDE}, class_info_file=None
+        ),
+    )
+
+
+def eomt():
+    config = transformers.EomtConfig(
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        mlp_ratio=1,
+        image_size=SIDE,
+        patch_size=16,
+        num_blocks=1,
+        num_queries=5,
+        num_register_tokens=1,
+        **LABELS,
+    )
+    return (
+        transformers.EomtForUniversalSegmentation(config),
+        transformers.EomtImageProcessorPil(
+            size={"shortest_edge": SIDE, "longest_edge": None}, do_split_image=True
+        ),
+    )
+
+
+def write_tokenizer(folder):
+    """A CLIP tokenizer that knows single letters."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz"]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(
+        vocab=vocabulary, merges=[], pad_token="<|endoftext|>", unk_token="<|endoftext|>"
+    )
+    tokenizer.save_pretrained(folder)
+
+
+FAMILIES = [segformer, upernet, mask2former, oneformer, eomt]
+
+
+def save(family, folder):
+    torch.manual_seed(0)
+    model, processor = family()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    if family is oneformer:
+        write_tokenizer(folder)
+        settings = json.loads((folder / "preprocessor_config.json").read_text())
+        # the published ones name a file on the hub, which must not be asked for
+        settings |= {"class_info_file": "ade20k_panoptic.json", "repo_path": "nobody/nothing"}
+        (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (3, 3, SIDE, SIDE), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_each_family_labels_every_pixel_whatever_the_batch(family, tmp_path, images, monkeypatch):
+    folder = save(family, tmp_path / "model")
+    segmenter = load_segmenter(f"hf:{folder}")
+    assert segmenter.channels == {"object": ("sky", "tree", "person", "tree (2)")}
+    assert segmenter.resolution == SIDE
+    assert segmenter.provenance["family"] == f"hf/{family.__name__}"
+    assert "model.safetensors" in segmenter.provenance["weights"]
+    maps = checked_label_maps(segmenter, images)
+    assert maps.shape == (3, SIDE, SIDE)
+    monkeypatch.setattr(hf_module, "_BATCH", 1)
+    # float32 sums in another order move ties only
+    assert (checked_label_maps(segmenter, images) != maps).mean() < 0.01
+    half = load_segmenter(folder, precision="bf16")  # a bare folder
+    assert half.provenance["precision"] == "bf16"
+    assert checked_label_maps(half, images).shape == maps.shape
+
+
+def test_labels_are_the_argmax_of_the_models_own_scores(tmp_path, images):
+    folder = save(segformer, tmp_path / "model")
+    model = transformers.SegformerForSemanticSegmentation.from_pretrained(folder).eval()
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # ImageNet's
+    inputs = (images / 255 - mean[:, None, None]) / std[:, None, None]
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(inputs).float()).logits
+    fine = torch.nn.functional.interpolate(logits, (SIDE, SIDE), mode="bilinear")
+    found = load_segmenter(f"hf:{folder}").label_maps(images)
+    assert (found != fine.argmax(1).numpy()).mean() < 1e-3  # ties within rounding
+
+
+def test_masks_are_weighed_by_their_classes(tmp_path, images):
+    folder = save(mask2former, tmp_path / "model")
+    model = transformers.Mask2FormerForUniversalSegmentation.from_pretrained(folder).eval()
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    inputs = (images / 255 - mean[:, None, None]) / std[:, None, None]
+    with torch.inference_mode():
+        out = model(torch.from_numpy(inputs).float())
+    masks = torch.nn.functional.interpolate(out.masks_queries_logits, (384, 384), mode="bilinear")
+    classes = out.class_queries_logits.softmax(-1)[..., :-1]
+    scores = torch.einsum("nqk,nqhw->nkhw", classes, masks.sigmoid())
+    fine = torch.nn.functional.interpolate(scores, (SIDE, SIDE), mode="bilinear")
+    found = load_segmenter(f"hf:{folder}").label_maps(images)
+    assert (found != fine.argmax(1).numpy()).mean() < 0.01
+
+
+def test_torchvision_is_not_imported(tmp_path, images, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # importing it now fails
+    segmenter = load_segmenter(f"hf:{save(segformer, tmp_path / 'model')}")
+    assert type(segmenter._processor).__name__.endswith("Pil")
+    checked_label_maps(segmenter, images)
+
+
+def test_a_transformers_without_pillow_processors_says_what_to_do(monkeypatch, tmp_path):
+    early = types.ModuleType("transformers")
+    early.__version__ = "5.0.0"
+    monkeypatch.setitem(sys.modules, "transformers", early)
+    with pytest.raises(MissingExtraError, match="whose processors run on Pillow"):
+        load_segmenter(f"hf:{tmp_path}")
+
+
+def test_a_model_that_does_not_segment_is_refused(tmp_path):
+    config = transformers.BertConfig(
+        hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4, vocab_size=9
+    )
+    transformers.BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(SegmenterError, match="is a bert, which transformers does not segment with"):
+        load_segmenter(f"hf:{tmp_path}")
+
+
+def test_a_backbone_without_a_head_is_refused(tmp_path):
+    folder = save(segformer, tmp_path / "model")
+    model = transformers.SegformerForSemanticSegmentation.from_pretrained(folder)
+    model.segformer.save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="give a model that was trained to segment"):
+        load_segmenter(f"hf:{folder}")
+
+
+def test_broken_files_are_one_clear_error(tmp_path):
+    folder = save(segformer, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(CheckpointError, match="cannot be read as a transformers model"):
+        load_segmenter(f"hf:{folder}")
+    (folder / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        load_segmenter(f"hf:{folder}")
+
+
+def test_offline_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNSEEN_OFFLINE", "1")
+    with pytest.raises(DownloadError) as error:
+        load_segmenter("hf:nobody/has-this-model")
+    assert str(error.value) == (
+        "nobody/has-this-model is not in the hub's cache and downloads are switched off; give its "
+        "folder, or unset UNSEEN_OFFLINE"
+    )
+
+
+def test_a_hub_that_is_away_says_so(monkeypatch):
+    import huggingface_hub
+
+    def away(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", away)
+    with pytest.raises(DownloadError) as error:
+        load_segmenter("hf:nobody/has-this-model")
+    assert str(error.value) == (
+        "nobody/has-this-model cannot be fetched from the hub (OSError: no route to host); check "
+        "the name and the connection, or give a folder"
+    )
+
+
+def test_a_missing_folder_is_no_hub_name():
+    with pytest.raises(CheckpointError, match="is no folder; hf: takes a folder or a hub name"):
+        load_segmenter("hf:./models/not/there")
