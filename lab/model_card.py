@@ -11,9 +11,10 @@ from lab.training_curve_table import Checkpoint
 from unseen.churchyard.scene import RENDERER_VERSION
 from unseen.core.errors import RecordError
 from unseen.core.files import sha256_of_file
+from unseen.core.wording import percent, ratio_interval, times, value_interval
 from unseen.distribution.comparison import ClassRow, Comparison
+from unseen.distribution.comparison_wording import corrected
 from unseen.generators.progan import network_from_state_dict, read_progan
-from unseen.pages import number_format
 
 
 def generator_card(
@@ -67,7 +68,7 @@ at by this package: a generator whose omissions are known, or can be looked up i
 
 {side.images:,} of its images (latents of seed 1) against as many scenes of `{real}`, through the
 churchyard's segmenter. FSD {side.fsd.value:.4g} over a floor of {side.fsd.floor:.2g}; corrected
-{number_format.corrected(side.fsd)} {number_format.value_interval(side.fsd.interval)}, which is
+{corrected(side.fsd)} {value_interval(side.fsd.interval)}, which is
 {last.share:.3f} of the total variance of the real areas (tr Σ_t = {last.variance:.4g}).
 
 | scenes shown | corrected FSD | 95 % interval | over tr Σ_t |
@@ -130,10 +131,10 @@ def _rows(rows: Sequence[str]) -> str:
 def _cells(row: ClassRow) -> str:
     cells = [
         row.name,
-        number_format.percent(row.real_presence),
-        number_format.percent(row.generated_presence),
-        number_format.times(row.ratio),
-        number_format.ratio_interval(row.interval),
+        percent(row.real_presence),
+        percent(row.generated_presence),
+        times(row.ratio),
+        ratio_interval(row.interval),
         row.verdict,
     ]
     return " | ".join(cells)

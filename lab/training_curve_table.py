@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unseen.bench.grids import FAINT, save_figure, styled_figure
+from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 
 _AIM = 0.05  # of tr Σ_t
 _TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -62,5 +62,5 @@ def draw_checkpoints(folder: Path, rows: Sequence[Checkpoint]) -> Iterator[Path]
         axis.minorticks_off()
         axis.set_xlabel("thousand scenes shown")
         axis.set_ylabel("corrected FSD / tr Σ_t")
-        axis.grid(axis="y", color=FAINT, linewidth=0.7)
-        yield from save_figure(figure, folder / "quality")
+        axis.grid(axis="y", color=LIGHT.faint, linewidth=0.7)
+        yield from save_figure(figure, svg_and_png(folder / "quality"))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unseen.bench.grids import FAINT, save_figure, styled_figure
 from unseen.bench.timing import markdown
+from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 from unseen.evidence.record import CONTROL_PASSES
 from unseen.statistics.agreement import resamples
 
@@ -291,7 +291,7 @@ def draw_evidence(
         _draw_classes(right, summaries, names)
         handles, labels = right.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=len(names), frameon=False)
-        yield from save_figure(figure, folder / "evidence")
+        yield from save_figure(figure, svg_and_png(folder / "evidence"))
 
 
 def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequence[str]) -> None:
@@ -320,7 +320,7 @@ def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequen
     axis.set_yticks(range(len(order)), labels, fontsize=8)
     axis.set_xlim(-0.02, 1.02)
     axis.set_xlabel("retained, mean over seeds (bars: matched controls)", fontsize=9)
-    axis.grid(axis="x", color=FAINT, linewidth=0.7)
+    axis.grid(axis="x", color=LIGHT.faint, linewidth=0.7)
 
 
 def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidate) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unseen.bench.calibration_table import Cell, pooled, rate_interval
-from unseen.core.files import write_aside
+from unseen.core.figure_style import save_figure, styled_figure, svg_and_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,43 +15,36 @@ COLOURS = {1.0: "#b2182b", 0.5: "#ef8a62", 0.2: "#67a9cf"}  # removal → colour
 
 def draw_calibration(folder: Path, cells: Sequence[Cell]) -> Iterator[Path]:
     """Draw `calibration.svg` and `calibration.png` into the folder; yields each path."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     planted = pooled([cell for cell in cells if cell.removal])
     null = [cell for cell in cells if cell.removal == 0]
     presences = sorted({cell.presence for cell in planted})
-    figure = Figure(figsize=(2.6 * (len(presences) + 1), 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(presences) + 1, sharey=True, squeeze=False)[0]
-    for axis, presence in zip(axes, presences, strict=False):
-        for removal in sorted({cell.removal for cell in planted}, reverse=True):
-            row = [c for c in planted if (c.presence, c.removal) == (presence, removal)]
-            label = {1.0: "all removed", 0.5: "half removed", 0.2: "a fifth removed"}.get(
-                removal, f"{removal:.0%} removed"
-            )
-            _line(axis, row, [c.detected for c in row], COLOURS.get(removal, "#444444"), label)
-        axis.set_title(f"{presence:.1%} of real images", fontsize=10)
-    _line(axes[-1], null, [c.false_alarms or 0 for c in null], "#444444", "any class called")
-    axes[-1].axhline(0.05, color="#999999", linestyle=":", linewidth=1)
-    axes[-1].annotate("5 %", (null[0].count, 0.1), fontsize=8, color="#777777")
-    axes[-1].set_title("nothing removed", fontsize=10)
-    ticks = sorted({cell.count for cell in cells})
-    for axis in axes:
-        axis.set_xscale("log")
-        axis.set_xticks(ticks, [f"{t:,}" for t in ticks], fontsize=8)
-        axis.set_xticks([], minor=True)
-        axis.set_ylim(-0.03, 1.03)
-        axis.grid(axis="y", color="#e4e4e4", linewidth=0.7)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1], ["0", "20", "40", "60", "80", "100 %"])
-    axes[0].set_ylabel("runs that call the class")
-    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
-    figure.supxlabel("images a side", fontsize=10)
-    for suffix in (".svg", ".png"):
-        with write_aside(folder / f"calibration{suffix}") as aside:
-            figure.savefig(aside, dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
-        yield folder / f"calibration{suffix}"
+    with styled_figure(2.6 * (len(presences) + 1), 3.2) as figure:
+        figure.set_layout_engine("constrained")
+        axes = figure.subplots(1, len(presences) + 1, sharey=True, squeeze=False)[0]
+        for axis, presence in zip(axes, presences, strict=False):
+            for removal in sorted({cell.removal for cell in planted}, reverse=True):
+                row = [c for c in planted if (c.presence, c.removal) == (presence, removal)]
+                label = {1.0: "all removed", 0.5: "half removed", 0.2: "a fifth removed"}.get(
+                    removal, f"{removal:.0%} removed"
+                )
+                _line(axis, row, [c.detected for c in row], COLOURS.get(removal, "#444444"), label)
+            axis.set_title(f"{presence:.1%} of real images", fontsize=10)
+        _line(axes[-1], null, [c.false_alarms or 0 for c in null], "#444444", "any class called")
+        axes[-1].axhline(0.05, color="#999999", linestyle=":", linewidth=1)
+        axes[-1].annotate("5 %", (null[0].count, 0.1), fontsize=8, color="#777777")
+        axes[-1].set_title("nothing removed", fontsize=10)
+        ticks = sorted({cell.count for cell in cells})
+        for axis in axes:
+            axis.set_xscale("log")
+            axis.set_xticks(ticks, [f"{t:,}" for t in ticks], fontsize=8)
+            axis.set_xticks([], minor=True)
+            axis.set_ylim(-0.03, 1.03)
+            axis.grid(axis="y", linewidth=0.7)
+        axes[0].set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1], ["0", "20", "40", "60", "80", "100 %"])
+        axes[0].set_ylabel("runs that call the class")
+        axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+        figure.supxlabel("images a side", fontsize=10)
+        yield from save_figure(figure, svg_and_png(folder / "calibration"))
 
 
 def _line(

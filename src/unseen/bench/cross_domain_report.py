@@ -14,17 +14,10 @@ import numpy as np
 import scipy.stats
 from jaxtyping import UInt8
 
-from unseen.bench.grids import (
-    FAINT,
-    INK,
-    QUIET,
-    PictureRow,
-    draw_pictures,
-    save_figure,
-    styled_figure,
-)
+from unseen.bench.grids import PictureRow, draw_pictures
 from unseen.bench.timing import markdown
 from unseen.core.errors import SampleError
+from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 from unseen.core.json_form import plain
 
 TRAINING, HELD_OUT, UNRELATED = "training", "held out", "unrelated"
@@ -260,10 +253,10 @@ def draw_losses(result: CrossDomainResult, stem: Path) -> list[Path]:
                 colour = _COLOURS[names.index(group.name) % len(_COLOURS)]
                 axis.scatter(values, heights, s=12, color=colour, alpha=0.55, linewidths=0)
                 low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-                axis.plot([low, high], [row + 0.26] * 2, color=INK, linewidth=2.2, zorder=3)
+                axis.plot([low, high], [row + 0.26] * 2, color=LIGHT.ink, linewidth=2.2, zorder=3)
                 axis.plot(middle, row + 0.26, "o", color="white", markersize=4.5, zorder=4)
-                axis.lines[-1].set_markeredgecolor(INK)
-            axis.grid(axis="x", color=FAINT, linewidth=0.7)
+                axis.lines[-1].set_markeredgecolor(LIGHT.ink)
+            axis.grid(axis="x", color=LIGHT.faint, linewidth=0.7)
             axis.spines["left"].set_visible(False)
             axis.tick_params(axis="y", length=0)
             axis.tick_params(labelsize=8)
@@ -273,7 +266,7 @@ def draw_losses(result: CrossDomainResult, stem: Path) -> list[Path]:
         axes[0].set_xlim(left=0)
         axes[0].set_yticks(range(len(groups)), [result.label(group, "\n") for group in groups])
         for label in axes[0].get_yticklabels():
-            label.set(fontsize=9, color=INK)
+            label.set(fontsize=9, color=LIGHT.ink)
         axes[0].set_ylim(len(groups) - 0.5, -0.5)
         axes[0].annotate(
             "points: images; bars: quartiles; circles: medians",
@@ -282,6 +275,6 @@ def draw_losses(result: CrossDomainResult, stem: Path) -> list[Path]:
             xycoords="axes fraction",
             textcoords="offset points",
             fontsize=7,
-            color=QUIET,
+            color=LIGHT.quiet,
         )
-        return save_figure(figure, stem)
+        return save_figure(figure, svg_and_png(stem))

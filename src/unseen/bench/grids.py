@@ -1,24 +1,20 @@
-"""What the figures of measurements share: a style, files in two formats, and grids of pictures."""
+"""Grids of pictures: what the benches of inversion show."""
 
-import contextlib
 import dataclasses
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.files import write_aside
+from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 
-INK, QUIET, FAINT = "#22262b", "#6b737d", "#e2e5e9"
 _CELL = 0.92  # inches: side of a picture in a grid
 _GAP = 0.05  # share of a cell between two pictures
 _NOTE = 0.17  # share of a cell for a line of notes below a row
 _LEADING = 0.17  # share of a cell for a line of a heading
 _BREAK = 0.14  # share of a cell between two blocks
-_DPI = 160
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,58 +26,6 @@ class PictureRow:
     block: str = ""  # rows of one block follow each other and share this label, at their left
 
 
-@contextlib.contextmanager
-def styled_figure(width: float, height: float) -> Iterator[Any]:
-    """A figure outside pyplot's state; inches. The same data give the same bytes."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style = {
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": "#9aa0a8",
-        "xtick.color": QUIET,
-        "ytick.color": QUIET,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "svg.fonttype": "path",  # looks the same where the font is missing
-        "svg.hashsalt": "unseen",
-        "text.parse_math": False,  # "$" in a name is a dollar
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(width, height), facecolor="white")
-        FigureCanvasAgg(figure)
-        yield figure
-
-
-def save_figure(figure: Any, stem: Path) -> list[Path]:
-    """Write `stem.svg` and `stem.png`.
-
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
-    """
-    written = []
-    for kind in ("svg", "png"):
-        buffer = io.BytesIO()
-        figure.savefig(
-            buffer,
-            format=kind,
-            dpi=_DPI,
-            bbox_inches="tight",
-            pad_inches=0.1,
-            metadata={"Date": None} if kind == "svg" else None,
-        )
-        path = stem.with_name(f"{stem.name}.{kind}")
-        with write_aside(path) as aside:
-            aside.write_bytes(buffer.getvalue())
-        written.append(path)
-    return written
-
-
 def draw_pictures(
     rows: Sequence[PictureRow], stem: Path, *, headings: Sequence[str] = (), caption: str = ""
 ) -> list[Path]:
@@ -89,7 +33,7 @@ def draw_pictures(
 
     Args:
         rows: from the top.
-        stem: as `save_figure` takes it.
+        stem: `stem.svg` and `stem.png` are written.
         headings: of the columns; lines are separated by line breaks.
         caption: what the notes say, below all.
 
@@ -116,21 +60,21 @@ def draw_pictures(
             inside = [top for row, top in zip(rows, tops, strict=True) if row.block == block]
             centre = (inside[0] + inside[-1] + 1) / 2
             _write(axes, -0.12, centre, block, rotation=90, ha="right", va="center", fontsize=8.5)
-        _write(axes, wide / 2, high, caption, va="bottom", fontsize=7, color=QUIET)
+        _write(axes, wide / 2, high, caption, va="bottom", fontsize=7, color=LIGHT.quiet)
         axes.set(xlim=(0, wide), ylim=(high, 0))
-        return save_figure(figure, stem)
+        return save_figure(figure, svg_and_png(stem))
 
 
 def _draw_row(axes: Any, row: PictureRow, top: float) -> None:
     for column, picture in enumerate(row.pictures):
         left = column * (1 + _GAP)
         if picture is None:
-            _write(axes, _middle(column), top + 0.5, "failed", va="center", color=QUIET)
+            _write(axes, _middle(column), top + 0.5, "failed", va="center", color=LIGHT.quiet)
             continue
         pixels, extent = np.moveaxis(picture, 0, -1), (left, left + 1, top + 1, top)
         axes.imshow(pixels, extent=extent, interpolation="none", aspect="auto")
     for column, note in enumerate(row.notes):
-        _write(axes, _middle(column), top + 1.03, note, va="top", fontsize=6.5, color=QUIET)
+        _write(axes, _middle(column), top + 1.03, note, va="top", fontsize=6.5, color=LIGHT.quiet)
 
 
 def _middle(column: int) -> float:

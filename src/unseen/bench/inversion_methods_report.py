@@ -13,15 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from unseen.bench.grids import (
-    FAINT,
-    QUIET,
-    PictureRow,
-    draw_pictures,
-    save_figure,
-    styled_figure,
-)
+from unseen.bench.grids import PictureRow, draw_pictures
 from unseen.bench.timing import markdown
+from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 from unseen.core.json_form import plain
 from unseen.statistics.agreement import Definition, Step
 
@@ -263,7 +257,7 @@ def draw_scatter(
                     ha="center",
                     va="bottom",
                     fontsize=7.5,
-                    color=QUIET,
+                    color=LIGHT.quiet,
                 )
                 axis.tick_params(labelsize=7, length=2.5, labelleft=j == 0)
                 if i == 0:
@@ -276,7 +270,7 @@ def draw_scatter(
             fontsize=8.5,
             y=0.03,
         )
-        return save_figure(figure, stem)
+        return save_figure(figure, svg_and_png(stem))
 
 
 def _heading(method: str) -> str:
@@ -298,7 +292,7 @@ def _draw_density(axis: Any, scatter: Scatter, low: float, high: float) -> None:
         np.clip(scatter.recovered, low, high), np.clip(scatter.true, low, high), bins=(edges, edges)
     )
     shade = np.log1p(counts)
-    axis.plot([low, high], [low, high], color=FAINT, linewidth=0.8, zorder=1)
+    axis.plot([low, high], [low, high], color=LIGHT.faint, linewidth=0.8, zorder=1)
     axis.imshow(
         np.ma.masked_equal(shade, 0),
         extent=(low, high, low, high),
@@ -309,7 +303,7 @@ def _draw_density(axis: Any, scatter: Scatter, low: float, high: float) -> None:
         interpolation="nearest",
         zorder=2,
     )
-    axis.plot([low, high], [low, high], color=QUIET, linewidth=0.5, alpha=0.6, zorder=3)
+    axis.plot([low, high], [low, high], color=LIGHT.quiet, linewidth=0.5, alpha=0.6, zorder=3)
     axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axis.spines[["top", "right"]].set_visible(False)
 

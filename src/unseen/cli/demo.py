@@ -7,18 +7,18 @@ from typing import Annotated
 import typer
 
 from unseen.churchyard.generator import PLANTED
-from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.progress import progress_bar
-from unseen.cli.summary import summary
+from unseen.core.wording import count as counted
+from unseen.core.wording import listed, plural, share, times
 from unseen.distribution.comparison import Comparison, GeneratedSide
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
+from unseen.distribution.comparison_summary import summary
+from unseen.evidence.evidence_summary import evidence_summary
 from unseen.evidence.measuring import EvidenceTask, evidence_of_inversions
 from unseen.evidence.record import Evidence
 from unseen.inversion.invert import InversionRun, invert, preset_for
 from unseen.inversion.methods import Inversion
 from unseen.pages import report
-from unseen.pages.number_format import count as counted
-from unseen.pages.number_format import listed, share, times
 
 SCENES = "churchyard?seed=1"
 FULL, WITHOUT = "churchyard-full", "churchyard-planted"  # the latter never saw what is PLANTED
@@ -50,7 +50,7 @@ def command(
     """Compare the churchyard with two generators, one of which was never shown some of it."""
     typer.echo(
         "The built-in churchyard plays the real images. Two generators were trained on it:\n"
-        f"{FULL} saw all of it, {WITHOUT} a churchyard without {_plural(PLANTED)}.\n"
+        f"{FULL} saw all of it, {WITHOUT} a churchyard without {listed(map(plural, PLANTED))}.\n"
     )
     task = ComparisonRun(
         real=SCENES,
@@ -102,7 +102,7 @@ def _of_the_sets(comparison: Comparison) -> str:
     def drawn(side: GeneratedSide) -> str:
         rows = {row.name: row for row in side.classes}
         return listed(
-            [f"{name}s {times(rows[name].ratio)} ({rows[name].verdict})" for name in PLANTED]
+            [f"{plural(name)} {times(rows[name].ratio)} ({rows[name].verdict})" for name in PLANTED]
         )
 
     full, without = comparison.generated
@@ -119,7 +119,7 @@ def _of_the_scenes(found: Evidence) -> str:
 
     def kept(method: str, names: Sequence[str]) -> str:
         means = {name: rows[name].by(method).photographs.mean for name in names if name in rows}
-        return listed([f"{share(mean)} of {name}s" for name, mean in means.items()])
+        return listed([f"{share(mean)} of {plural(name)}" for name, mean in means.items()])
 
     beside = ""
     if found.reference is not None:
@@ -135,7 +135,3 @@ def _of_the_scenes(found: Evidence) -> str:
             else "single scenes do not show that it cannot draw them."
         )
     )
-
-
-def _plural(names: tuple[str, ...]) -> str:
-    return listed([f"{name}s" for name in names])

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
+from unseen.evidence.evidence_summary import evidence_summary
 from unseen.evidence.measuring import (
     EvidenceTask,
     LabelMaps,

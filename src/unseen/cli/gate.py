@@ -8,15 +8,9 @@ import re
 from collections.abc import Sequence
 
 from unseen.core.errors import SpecError
+from unseen.core.wording import number, percent, ratio_interval, times, value_interval
 from unseen.distribution.comparison import ClassRow, Comparison
-from unseen.pages.number_format import (
-    is_nothing,
-    number,
-    percent,
-    ratio_interval,
-    times,
-    value_interval,
-)
+from unseen.distribution.comparison_wording import is_nothing
 
 FAILED = 3
 NOT_SHOWN = 4

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import typer
 
 from unseen.cli.evidence import JudgedBy
-from unseen.cli.evidence_summary import evidence_summary
 from unseen.cli.options import given
 from unseen.cli.progress import progress_bar
-from unseen.cli.summary import printable
 from unseen.core.errors import SpecError
+from unseen.core.wording import printable
 from unseen.distribution.segment import default_segmenter
+from unseen.evidence.evidence_summary import evidence_summary
 from unseen.evidence.measuring import EvidenceTask, LabelMaps, evidence_of_inversions
 from unseen.generators import load_generator
 from unseen.inversion.inversions import METHODS, Inversions, Method, curve_runs

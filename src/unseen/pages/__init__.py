@@ -1,14 +1,9 @@
-"""Figures and pages drawn from the records: no model, no torch."""
+"""Pages drawn from the records: no model, no torch.
 
-from unseen.pages.figures import draw_histogram, draw_intervals
+`report` writes `report.html` of a comparison (`comparison_side`), of evidence (`evidence_side`), or
+of both, with `overlays` of what the segmenter saw.
+"""
+
 from unseen.pages.report import report, report_folder
-from unseen.pages.retention_figures import draw_curves, draw_retention
 
-__all__ = [
-    "draw_curves",
-    "draw_histogram",
-    "draw_intervals",
-    "draw_retention",
-    "report",
-    "report_folder",
-]
+__all__ = ["report", "report_folder"]

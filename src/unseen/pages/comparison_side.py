@@ -6,8 +6,8 @@ from pathlib import Path
 
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import VERDICTS, ClassRow, Comparison, Exhibit, Side
+from unseen.distribution.comparison_wording import occurs
 from unseen.evidence.record import Verdict as EvidenceVerdict
-from unseen.pages import number_format
 from unseen.pages.overlays import class_colour
 from unseen.pages.page_images import Legend, Stored, is_small
 
@@ -81,7 +81,7 @@ def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> It
 
     for column in sorted(by_side[0], key=order):
         cells = [rows[column] for rows in by_side]
-        if not any(number_format.occurs(cell) for cell in cells):
+        if not any(occurs(cell) for cell in cells):
             continue
         name = class_name(column)
         label = comparison.columns.index(column)

@@ -12,7 +12,9 @@ from typing import Any
 import markupsafe
 
 from unseen.core.errors import RecordError
+from unseen.core.wording import count, number, percent, share
 from unseen.distribution.areas import class_name
+from unseen.evidence.evidence_wording import atypical, bound, shares
 from unseen.evidence.record import (
     Case,
     ClassEvidence,
@@ -25,7 +27,6 @@ from unseen.evidence.record import (
     cases,
     curve,
 )
-from unseen.pages import number_format
 from unseen.pages.overlays import class_colour
 from unseen.pages.page_images import Stored, is_small
 from unseen.pages.small_figures import curve_figure, means_figure
@@ -152,10 +153,7 @@ class _View:
             classes=[self._class(row, len(galleries[row.column])) for row in evidence.classes],
             generator=_generator(evidence.provenance),
             data={
-                "methods": [
-                    {"label": one.label, "bound": number_format.bound(one)}
-                    for one in evidence.methods
-                ],
+                "methods": [{"label": one.label, "bound": bound(one)} for one in evidence.methods],
                 "primary": primary,
                 "controlled": evidence.controls is not None,
                 "order": [self._methods[one.key] for one in self._ordered()],
@@ -214,7 +212,7 @@ class _View:
             methods=[
                 MethodRow(
                     method=one,
-                    bound=number_format.bound(one),
+                    bound=bound(one),
                     retention=row.by(one.key),
                     figure=means_figure(row.by(one.key), row.verdict),
                     primary=one.key == evidence.primary,
@@ -231,10 +229,10 @@ class _View:
         fates: list[dict[str, Any] | None] = [None] * len(self._methods)
         for fate in one.fates:
             fates[self._methods[fate.method]] = {
-                "retention": number_format.share(fate.retention),
+                "retention": share(fate.retention),
                 "vanished": fate.retention < self._evidence.rules.vanished_below,
                 "iou": f"{fate.iou:.2f}",
-                "became": number_format.shares(fate.became),
+                "became": shares(fate.became),
             }
         return {
             "picture": one.image,
@@ -248,7 +246,7 @@ class _View:
                     (right - left) / width,
                 )
             ],
-            "area": number_format.percent(one.area),
+            "area": percent(one.area),
             "shape": f"{one.perimeter_ratio:.2f}",
             "contrast": f"{one.contrast:.2f}",
             "fates": fates,
@@ -271,7 +269,7 @@ class _View:
             "true": one.true_label_map is not None,
             **self._overlays(one.true_label_map or one.label_map, stem, one.id),
             "rebuilt": rebuilt,
-            "typicality": number_format.atypical(one.typicality) if one.typicality else "",
+            "typicality": atypical(one.typicality) if one.typicality else "",
         }
 
     def _rebuilt(self, found: Rebuilt, stem: str, picture: str) -> dict[str, Any]:
@@ -281,8 +279,8 @@ class _View:
         return {
             "image": found.image,
             **self._overlays(found.label_map, stem, picture),
-            "error": number_format.number(found.pixel_error),
-            "loss": number_format.number(found.loss) if found.loss is not None else "",
+            "error": number(found.pixel_error),
+            "loss": number(found.loss) if found.loss is not None else "",
         }
 
     def _overlays(self, label_map: str, stem: str, picture: str) -> dict[str, Any]:
@@ -297,9 +295,9 @@ class _View:
     def _photograph(self, one: Picture, lost: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         return {
             "picture": one.id,
-            "lost": number_format.percent(one.lost),
-            "vanished": number_format.count(one.vanished, "instance") if one.vanished else "",
-            "vanished_area": number_format.percent(one.vanished_area),
+            "lost": percent(one.lost),
+            "vanished": count(one.vanished, "instance") if one.vanished else "",
+            "vanished_area": percent(one.vanished_area),
             "classes": [
                 [key_of(self._evidence, column), class_name(column)]
                 for column in lost.get(one.id, ())

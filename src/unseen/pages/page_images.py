@@ -13,8 +13,8 @@ from PIL import Image
 
 from unseen.core.errors import RecordError
 from unseen.core.files import write_aside
+from unseen.core.wording import percent
 from unseen.distribution.areas import class_name
-from unseen.pages import number_format
 from unseen.pages.overlays import (
     class_colour,
     class_overlay,
@@ -85,7 +85,7 @@ class Stored:
     def legend(self, label_map: Int64[np.ndarray, "h w"]) -> Legend:
         """The classes that cover most of a label map."""
         return [
-            (name, number_format.percent(fraction), class_colour(name))
+            (name, percent(fraction), class_colour(name))
             for name, fraction in largest_classes(label_map, self.names)
         ]
 

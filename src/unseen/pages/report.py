@@ -12,38 +12,65 @@ import jinja2
 import markupsafe
 
 from unseen.core.errors import RecordError
+from unseen.core.figure_style import DARK, LIGHT, Theme
 from unseen.core.files import canonical_json, write_text
+from unseen.core.wording import (
+    capitalised,
+    count,
+    number,
+    p_value,
+    percent,
+    points,
+    ratio_interval,
+    sentence,
+    share,
+    share_interval,
+    times,
+    value_interval,
+)
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import FILE as COMPARISON_FILE
 from unseen.distribution.comparison import VERDICTS, Comparison, read_comparison
+from unseen.distribution.comparison_figures import draw_histogram, draw_intervals
+from unseen.distribution.comparison_wording import (
+    VERDICT_MEANINGS,
+    below_zero,
+    corrected,
+    delta,
+    fsd_p_value,
+    fsd_sentence,
+    largest_falls,
+    significant_but_undecided,
+)
+from unseen.evidence.evidence_wording import class_in_photographs, evidence_meanings, mean_share
 from unseen.evidence.record import FILE as EVIDENCE_FILE
 from unseen.evidence.record import VERDICTS as EVIDENCE_VERDICTS
 from unseen.evidence.record import Evidence, read_evidence
-from unseen.pages import comparison_side, evidence_side, number_format
-from unseen.pages.figure_style import DARK
-from unseen.pages.figures import draw_histogram, draw_intervals
+from unseen.evidence.retention_figures import draw_curves, draw_retention
+from unseen.pages import comparison_side, evidence_side
 from unseen.pages.page_images import clear_overlays
-from unseen.pages.retention_figures import draw_curves, draw_retention
+from unseen.pages.small_figures import slug
 
 PAGE = "report.html"
-# the words that the templates use
-_FILTERS = (
-    "below_zero",
-    "corrected",
-    "delta",
-    "fsd_p_value",
-    "mean_share",
-    "number",
-    "p_value",
-    "percent",
-    "points",
-    "ratio_interval",
-    "share",
-    "share_interval",
-    "significant_but_undecided",
-    "times",
-    "value_interval",
+# functions that the templates call by their names, as filters
+_NUMBERS = (
+    below_zero,
+    corrected,
+    delta,
+    fsd_p_value,
+    mean_share,
+    number,
+    p_value,
+    percent,
+    points,
+    ratio_interval,
+    share,
+    share_interval,
+    significant_but_undecided,
+    times,
+    value_interval,
 )
+_WORDS = (capitalised, class_name, count, sentence, slug)
 
 _EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*EVIDENCE_VERDICTS, None))}
 
@@ -124,7 +151,7 @@ def _render(folder: Path, comparison: Comparison | None, evidence: Evidence | No
     return environment.get_template("report.html.j2").render(
         comparison=comparison,
         evidence=evidence,
-        css=_asset(environment, "report.css", *(["evidence.css"] if evidence else [])),
+        css=_colours() + _asset(environment, "report.css", *(["evidence.css"] if evidence else [])),
         script=_asset(environment, *scripts),
         **shown,
     )
@@ -143,9 +170,9 @@ def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) ->
         "evidence_ranks": _EVIDENCE_RANKS,
         "has_links": any(row.evidence for row in rows),
         "hidden": len(comparison.columns) - len(rows),
-        "meanings": number_format.VERDICT_MEANINGS,
-        "falls": [number_format.largest_falls(comparison, side) for side in comparison.generated],
-        "fsd_sentence": number_format.fsd_sentence,
+        "meanings": VERDICT_MEANINGS,
+        "falls": [largest_falls(comparison, side) for side in comparison.generated],
+        "fsd_sentence": fsd_sentence,
     }
 
 
@@ -157,7 +184,7 @@ def _evidence(evidence: Evidence, view: evidence_side.EvidenceView) -> dict[str,
             verdict: len(evidence.named(verdict)) for verdict in EVIDENCE_VERDICTS
         },
         "evidence_ranks": _EVIDENCE_RANKS,
-        "evidence_meanings": number_format.evidence_meanings(
+        "evidence_meanings": evidence_meanings(
             evidence.rules, mosaic=evidence.reference is not None
         ),
         "evidence_keys": {one.row.column: one.key for one in view.classes},
@@ -169,8 +196,8 @@ def _links(evidence: Evidence) -> dict[str, comparison_side.Link]:
         row.column: comparison_side.Link(
             key=evidence_side.key_of(evidence, row.column),
             verdict=row.verdict,
-            said=number_format.class_in_photographs(row),
-            gallery=f"See what became of {number_format.count(row.instances, 'instance')}",
+            said=class_in_photographs(row),
+            gallery=f"See what became of {count(row.instances, 'instance')}",
         )
         for row in evidence.classes
     }
@@ -184,17 +211,31 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in _FILTERS:
-        environment.filters[name] = _unbroken(getattr(number_format, name))
-    environment.filters["class_name"] = class_name
-    environment.filters["count"] = number_format.count
-    environment.filters["capitalised"] = number_format.capitalised
-    environment.filters["sentence"] = number_format.sentence
+    environment.filters |= {write.__name__: _unbroken(write) for write in _NUMBERS}
+    environment.filters |= {write.__name__: write for write in _WORDS}
     environment.filters["json"] = _pretty
     environment.filters["data"] = _data
-    environment.filters["slug"] = number_format.slug
     environment.filters["sortable"] = _sortable
     return environment
+
+
+def _colours() -> markupsafe.Markup:
+    """The colours of figures as variables of the style sheet."""
+
+    def variables(theme: Theme) -> str:
+        colours = {
+            "ink": theme.ink,
+            "soft": theme.quiet,
+            "line": theme.faint,
+            "paper": theme.paper,
+            "control": theme.real,
+            **{slug(verdict): colour for verdict, colour in theme.verdicts.items()},
+        }
+        said = " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+        return f":root {{ {said} }}"
+
+    dark = f"@media (prefers-color-scheme: dark) {{ {variables(DARK)} }}"
+    return markupsafe.Markup(f"{variables(LIGHT)}\n{dark}\n")
 
 
 def _asset(environment: jinja2.Environment, *names: str) -> markupsafe.Markup:

@@ -7,23 +7,29 @@ from collections.abc import Sequence
 
 import markupsafe
 
+from unseen.core.wording import share
+from unseen.evidence.evidence_wording import mean_share
 from unseen.evidence.record import ClassRetention, Curve, Mean, Verdict
-from unseen.pages import number_format
 
 _WIDTH = 200.0  # of the means, in pixels
 _EDGE = 6.0  # room for half a mark at 0 and 100 %
 _PLOT = (34.0, 8.0, 330.0, 132.0)  # left, top, right, bottom of the curve's axes
 
 
+def slug(verdict: str | None) -> str:
+    """The verdict as a class of the style sheet."""
+    return "unjudged" if verdict is None else verdict.replace(" ", "-")
+
+
 def means_figure(retention: ClassRetention, verdict: Verdict | None) -> markupsafe.Markup:
     """Mean retention from 0 to 100 %: photographs above, their matched controls below."""
     controlled = retention.controls.mean is not None
     above = retention.matched if controlled else retention.photographs
-    label = f"Retained: photographs {number_format.mean_share(above)}"
+    label = f"Retained: photographs {mean_share(above)}"
     parts = [_scale(24.0 if controlled else 14.0)]
-    parts += _mean(above, 7.0, f"mark photographs {number_format.slug(verdict)}")
+    parts += _mean(above, 7.0, f"mark photographs {slug(verdict)}")
     if controlled:
-        label += f", matched controls {number_format.mean_share(retention.controls)}"
+        label += f", matched controls {mean_share(retention.controls)}"
         parts += _mean(retention.controls, 18.0, "mark controls")
     return _svg(parts, _WIDTH, 25.0 if controlled else 15.0, label, "means")
 
@@ -36,15 +42,15 @@ def curve_figure(curve: Curve, verdict: Verdict | None) -> markupsafe.Markup:
     layers = [one.last_perturbed or "z" for one in curve.methods]
     controlled = any(one.mean is not None for one in curve.controls)
     said = "; ".join(
-        f"{layer}: photographs {number_format.mean_share(mine)}"
-        + (f", controls {number_format.mean_share(other)}" if controlled else "")
+        f"{layer}: photographs {mean_share(mine)}"
+        + (f", controls {mean_share(other)}" if controlled else "")
         for layer, mine, other in zip(layers, curve.photographs, curve.controls, strict=True)
     )
     parts = []
     for tick in (0.0, 0.5, 1.0):
         y = _height(tick)
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(left - 5, y + 3.5, number_format.share(tick), "end"))
+        parts.append(_text(left - 5, y + 3.5, share(tick), "end"))
     skip = 1 + (len(layers) - 1) // 8  # names that fit
     for i, (x, layer) in enumerate(zip(places, layers, strict=True)):
         if i % skip == 0:
@@ -52,9 +58,7 @@ def curve_figure(curve: Curve, verdict: Verdict | None) -> markupsafe.Markup:
     shift = 3.0 if controlled else 0.0
     if controlled:
         parts += _line([x + shift for x in places], curve.controls, "controls")
-    parts += _line(
-        [x - shift for x in places], curve.photographs, f"photographs {number_format.slug(verdict)}"
-    )
+    parts += _line([x - shift for x in places], curve.photographs, f"photographs {slug(verdict)}")
     label = f"Retained by last perturbed layer. {said}"
     return _svg(parts, right + 4, bottom + 22, label, "curve")
 

@@ -1,7 +1,7 @@
 from tests.support.worlds import CLASSES, areas
 
-from unseen.cli.summary import summary
 from unseen.distribution.compare import compare
+from unseen.distribution.comparison_summary import summary
 
 HOSTILE = "car\x1b[2J\nFSD 0"
 

@@ -5,7 +5,7 @@ from PIL import Image
 from tests.support.worlds import areas
 
 from unseen.distribution.compare import compare
-from unseen.pages import draw_histogram, draw_intervals
+from unseen.distribution.comparison_figures import draw_histogram, draw_intervals
 
 REAL = {"sky": 0.7, "tree": 0.4, "person": 0.3, "car": 0.2}
 

@@ -3,20 +3,23 @@
 import textwrap
 from collections.abc import Iterator
 
+from unseen.core.wording import (
+    number,
+    percent,
+    printable,
+    ratio_interval,
+    times,
+    value_interval,
+)
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide
-from unseen.pages.number_format import (
+from unseen.distribution.comparison_wording import (
     corrected,
     delta,
     is_nothing,
     largest_falls,
-    number,
     occurs,
     p_equals,
-    percent,
-    ratio_interval,
-    times,
-    value_interval,
 )
 
 _MOST_ROWS = 12  # classes listed a side; the rest is on the page
@@ -26,11 +29,6 @@ _WIDTH = 100
 def summary(comparison: Comparison) -> str:
     """FSD with interval and floor, verdict counts, the classes that are wrong, the caveats."""
     return "\n".join(printable(line) for text in _lines(comparison) for line in text.split("\n"))
-
-
-def printable(line: str) -> str:
-    """The line with nothing that steers a terminal: names of classes and files are anyone's."""
-    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:

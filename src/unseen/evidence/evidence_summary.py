@@ -3,10 +3,10 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from unseen.cli.summary import printable
+from unseen.core.wording import capitalised, count, percent, printable, sentence, share
 from unseen.distribution.areas import class_name
+from unseen.evidence.evidence_wording import mean_share
 from unseen.evidence.record import VERDICTS, ClassEvidence, Evidence, Instance, Picture
-from unseen.pages.number_format import capitalised, count, mean_share, percent, sentence, share
 
 _MOST_ROWS = 12  # classes, and photographs; the rest is on the page
 _MOST_THINGS = 3  # that vanished, a photograph

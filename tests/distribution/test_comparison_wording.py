@@ -3,44 +3,12 @@ import dataclasses
 import pytest
 
 from unseen.distribution.comparison import ClassRow, Fsd
-from unseen.evidence.record import Mean
-from unseen.pages.number_format import (
+from unseen.distribution.comparison_wording import (
     corrected,
     delta,
     fsd_p_value,
-    mean_share,
-    percent,
-    ratio_interval,
-    share,
-    shares,
     significant_but_undecided,
-    times,
 )
-
-
-@pytest.mark.parametrize(
-    ("fraction", "text"),
-    [
-        (None, "–"),
-        (0.0, "0 %"),
-        (0.00001, "< 0.01 %"),
-        (0.00035, "0.035 %"),
-        (0.0123, "1.23 %"),
-        (0.4533, "45.3 %"),
-        (0.9999, "100 %"),
-        (1.0, "100 %"),
-    ],
-)
-def test_fractions_are_written_as_percent(fraction, text):
-    assert percent(fraction) == text
-
-
-def test_ratios_and_their_intervals_have_open_ends():
-    assert times(None) == "–"
-    assert times(0.0) == "0×"
-    assert ratio_interval((0.1, None)) == "0.10 – ∞"
-    assert ratio_interval((None, None)) == "–"
-    assert ratio_interval((0.0, 12345.0)) == "0 – 12\u202f345"
 
 
 def row(real, generated):
@@ -110,17 +78,3 @@ def test_a_small_p_value_of_an_undecided_class_is_explained_where_there_is_one()
     assert significant_but_undecided(dataclasses.replace(small, verdict="under")) == ""
     assert significant_but_undecided(dataclasses.replace(small, p_holm=0.2)) == ""
     assert significant_but_undecided(row(0.1, 0.05)) == ""
-
-
-def test_retention_is_written_in_whole_percent_with_its_interval():
-    assert share(0.254) == "25 %"
-    assert share(0.001) == "< 1 %"
-    assert share(0.0) == "0 %"
-    assert mean_share(Mean(mean=0.5, interval=(0.4, 0.61), instances=4, images=4)) == (
-        "50 % [40 – 61 %]"
-    )
-    assert mean_share(Mean(mean=0.5, interval=(None, None), instances=1, images=1)) == "50 %"
-    assert mean_share(Mean(mean=None, interval=(None, None), instances=0, images=0)) == "–"
-    assert (
-        shares({"object/sky": 0.2, "object/tree": 0.7, "object/none": 0.0}) == "tree 70 %, sky 20 %"
-    )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unseen.core.figure_style import LIGHT, Theme, figure_of_panels, plain, save_figure
 from unseen.evidence.record import ClassEvidence, Curve, Evidence, Mean, curve
-from unseen.pages.figure_style import LIGHT, Theme, new_figure, plain, save_figure
 
 _MOST_CLASSES = 40  # more names would not be legible
 _MOST_CURVES = 12
@@ -34,7 +34,7 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> No
     """
     rows = evidence.classes[:_MOST_CLASSES]
     height = 0.5 + 0.3 * max(3, len(rows))
-    with new_figure(theme, width=6.4, height=height) as (figure, (axis,)):
+    with figure_of_panels(theme, width=6.4, height=height) as (figure, (axis,)):
         for i, row in enumerate(rows):
             _draw_class(axis, evidence, row, float(i), theme)
         axis.set_ylim(max(3, len(rows)) - 0.4, -0.6)
@@ -90,7 +90,7 @@ def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> None:
         return
     columns = min(_CURVES_A_ROW, len(shown))
     rows = -(-len(shown) // columns)
-    with new_figure(
+    with figure_of_panels(
         theme, width=2.9 * columns, height=2.5 * rows, rows=[1.0] * rows, columns=columns
     ) as (figure, axes):
         figure.subplots_adjust(hspace=0.55)

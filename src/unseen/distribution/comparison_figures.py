@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unseen.core.figure_style import LIGHT, Theme, figure_of_panels, plain, save_figure, short
+from unseen.core.wording import number, value_interval
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide
-from unseen.pages.figure_style import LIGHT, Theme, new_figure, plain, save_figure, short
-from unseen.pages.number_format import (
-    corrected,
-    is_nothing,
-    number,
-    value_interval,
-)
+from unseen.distribution.comparison_wording import corrected, is_nothing
 
 _CLIP = 1.15  # relative change; longer bars end here and carry their value, as in the paper
 _MOST_CLASSES = 60  # more names would not be legible at the figure's width
@@ -44,7 +40,7 @@ def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
     if not columns:
         return
     sides = comparison.generated
-    with new_figure(
+    with figure_of_panels(
         theme,
         width=max(5.5, min(15.0, 0.5 + 0.3 * len(columns))),
         height=1.6 + 1.6 * len(sides),
@@ -85,7 +81,7 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
     tested = len(columns)
     # The classes to look at first: gravest in the first side's order, as the record has them.
     columns = columns[:_MOST_CLASSES]
-    with new_figure(
+    with figure_of_panels(
         theme,
         width=5.6 * len(sides),
         height=0.3 + 0.24 * max(4, len(columns)),
