@@ -6,7 +6,7 @@ without cars and fences: an omission that is known, beside those that nobody pla
 
 from pathlib import Path
 
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.generators.layered import LayeredGenerator
 from unseen.generators.progan import open_progan
 from unseen.generators.protocol import Precision
@@ -21,6 +21,7 @@ WEIGHTS = {
 """The files by spec; beside each lies its model card, with the ending `.md`."""
 
 
+@takes(argument=False)
 def load_churchyard_generator(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> LayeredGenerator:
@@ -31,6 +32,4 @@ def load_churchyard_generator(
     Raises:
         SpecError: an argument or an option; there are none.
     """
-    spec.check_options()
-    spec.refuse_argument(f"weights of your own are progan:{spec.argument}")
     return open_progan(WEIGHTS[spec.name], spec.text, device=device, precision=precision)

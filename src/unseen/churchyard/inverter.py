@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.generators import Generator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import read_inverter
@@ -15,6 +15,7 @@ WEIGHTS = {
 """The files by spec; beside each lies its model card, with the ending `.md`."""
 
 
+@takes(argument=False)
 def load_churchyard_inverter(spec: Spec, generator: Generator) -> Inverter:
     """`churchyard-full` or `churchyard-planted`: of the generator of that name, and no other.
 
@@ -22,6 +23,4 @@ def load_churchyard_inverter(spec: Spec, generator: Generator) -> Inverter:
         SpecError: an argument or an option; there are none.
         CheckpointError: the generator is another one.
     """
-    spec.check_options()
-    spec.refuse_argument("for an inverter of your own write its file alone")
     return read_inverter(WEIGHTS[spec.name], generator)

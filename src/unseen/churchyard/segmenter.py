@@ -22,7 +22,7 @@ from torch import nn
 from unseen.churchyard.classes import CLASS_NAMES, INDEX, THINGS
 from unseen.core.errors import CheckpointError, SegmenterError
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.segmenters.protocol import Precision
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
@@ -213,13 +213,13 @@ def save_network(network: nn.Module, path: Path) -> None:
     path.chmod(0o644)  # safetensors leaves a file that only its owner may read
 
 
+@takes()
 def load_churchyard(spec: Spec, *, device: str, precision: Precision) -> ChurchyardSegmenter:
     """`churchyard`, or `churchyard:FILE` for weights of one's own.
 
     Raises:
         CheckpointError: the weights cannot be used.
     """
-    spec.check_options()
     path = Path(spec.argument) if spec.argument else WEIGHTS
     network = load_network(path).requires_grad_(False)
     provenance = {

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from unseen.churchyard.classes import CLASS_NAMES
 from unseen.churchyard.scene import RENDERER_VERSION, World, parse_without
 from unseen.core.files import canonical_json, sha256_of_parts
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.images.naming import NumberedNames
 
 
@@ -49,6 +49,7 @@ class ChurchyardSource:
         return sha256_of_parts(["churchyard", str(RENDERER_VERSION), world])
 
 
+@takes("seed", "resolution", "without", argument=False)
 def open_churchyard(spec: Spec) -> ChurchyardSource:
     """The churchyard of a spec; options `seed` (0), `resolution` (64) and `without`.
 
@@ -58,10 +59,9 @@ def open_churchyard(spec: Spec) -> ChurchyardSource:
     Raises:
         SpecError: an unknown option or class, or a value out of range.
     """
-    spec.check_options("seed", "resolution", "without")
     world = World(
         seed=spec.integer("seed", 0),
-        resolution=spec.integer("resolution", 64, least=16),
+        resolution=spec.integer("resolution", 64, least=16, most=4096),
         without=parse_without(spec.options.get("without", "")),
     )
     return ChurchyardSource(spec.text, world)

@@ -6,6 +6,7 @@ register in pyproject.toml exactly as anyone else's do.
 """
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -13,8 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from unseen.core.errors import SpecError, UnseenError
 
@@ -31,25 +31,13 @@ class Spec:
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def require_argument(self, what: str) -> str:
-        """The argument, or a SpecError that says which one is missing."""
+        """The argument, or a SpecError that says which argument is missing."""
         if not self.argument:
             raise SpecError(f"{self.text!r} names no {what}; write {self.name}:{what.upper()}")
         return self.argument
 
-    def refuse_argument(self, instead: str) -> None:
-        """Refuse an argument (SpecError), and say what to write instead."""
-        if self.argument is not None:
-            raise SpecError(f"{self.text!r} names {self.argument}; {instead}")
-
-    def check_options(self, *known: str) -> None:
-        """Refuse options that the plug-in does not know (SpecError)."""
-        for key in self.options:
-            if key not in known:
-                listed = ", ".join(known) or "none"
-                raise SpecError(f"{self.text!r} has the unknown option {key!r}; known: {listed}")
-
-    def integer(self, key: str, default: int, *, least: int = 0) -> int:
-        """An integer option of at least `least` (SpecError otherwise)."""
+    def integer(self, key: str, default: int, *, least: int = 0, most: int = 2**32 - 1) -> int:
+        """An integer option from `least` to `most` (SpecError otherwise)."""
         text = self.options.get(key)
         if text is None:
             return default
@@ -57,9 +45,9 @@ class Spec:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
+        if not least <= value <= most:
             raise SpecError(
-                f"{self.text!r} has {key}={text!r}; {key} is a whole number of at least {least}"
+                f"{self.text!r} has {key}={text!r}; {key} is a whole number from {least} to {most}"
             )
         return value
 
@@ -74,18 +62,67 @@ class Spec:
 def parse_spec(text: str) -> Spec:
     """Parse `name[:argument][?key=value&…]`.
 
+    Argument and values are taken as they are written: `+` and `%25` mean themselves. A leading `~/`
+    is the home folder.
+
+    >>> parse_spec("python:sets:images?file=runs+aug/100%25.npy").options
+    {'file': 'runs+aug/100%25.npy'}
+
     Raises:
-        SpecError: the text does not begin with a plug-in's name, or an option has no value.
+        SpecError: the text does not begin with a plug-in's name, an option has no value, or is
+            given twice.
     """
     body, _, query = text.partition("?")
     name, _, argument = body.partition(":")
     if not _NAME.fullmatch(name):
         raise SpecError(f"{text!r} is no spec; write name[:argument][?key=value&…]")
-    try:
-        pairs = parse_qsl(query, strict_parsing=True, keep_blank_values=True) if query else []
-    except ValueError as error:
-        raise SpecError(f"{text!r} has a malformed option; write ?key=value&key=value") from error
-    return Spec(text, name, argument or None, dict(pairs))
+    options: dict[str, str] = {}
+    for pair in query.split("&") if query else []:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise SpecError(f"{text!r} has a malformed option; write ?key=value&key=value")
+        if key in options:
+            raise SpecError(f"{text!r} gives {key} twice; give it once")
+        options[key] = expand_home(value)
+    return Spec(text, name, expand_home(argument) or None, options)
+
+
+def expand_home(text: str) -> str:
+    """The text with a leading `~/` replaced by the home folder, as a shell does."""
+    return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def takes(
+    *options: str, argument: bool = True
+) -> Callable[[Callable[Concatenate[Spec, _P], _T]], Callable[Concatenate[Spec, _P], _T]]:
+    """Declare what the spec of a plug-in's factory may have; anything else is refused (SpecError).
+
+    Args:
+        options: the names of its options.
+        argument: whether it may have an argument.
+    """
+
+    def decorate(
+        factory: Callable[Concatenate[Spec, _P], _T],
+    ) -> Callable[Concatenate[Spec, _P], _T]:
+        def checked(spec: Spec, /, *rest: _P.args, **named: _P.kwargs) -> _T:
+            if not argument and spec.argument is not None:
+                raise SpecError(
+                    f"{spec.text!r}: {spec.name} takes no argument; leave {spec.argument!r} out"
+                )
+            for key in spec.options:
+                if key not in options:
+                    known = ", ".join(options) or "none"
+                    raise SpecError(f"{spec.text!r} has the unknown option {key!r}; known: {known}")
+            return factory(spec, *rest, **named)
+
+        return functools.update_wrapper(checked, factory)
+
+    return decorate
 
 
 def spec_name(text: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from unseen.core.errors import RecordError
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec, parse_spec
+from unseen.core.registry import Spec, parse_spec, takes
 from unseen.distribution.areas import Areas
 
 # A share is a quotient of pixels; float32 keeps 24 bits, so of 2^16 pixels one in 2^8 is the
@@ -38,9 +38,13 @@ def read_tally(tally: str | Path | Spec) -> Areas:
         spec = tally
     else:
         spec = parse_spec(tally) if tally.startswith("tally:") else Spec(tally, "tally", tally)
-    spec.check_options("labels", "size")
+    return _read(spec)
+
+
+@takes("labels", "size")
+def _read(spec: Spec) -> Areas:
     path = Path(spec.require_argument("file"))
-    size = spec.integer("size", 256, least=1)
+    size = spec.integer("size", 256, least=1, most=65_535)
     fraction = _read_table(path)
 
     empty = np.flatnonzero(~fraction.any(axis=1))

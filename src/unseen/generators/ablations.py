@@ -20,7 +20,7 @@ from unseen import weights
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError, SpecError
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.generators.layered import LayeredGenerator
 from unseen.generators.progan import PixelNorm
 from unseen.generators.protocol import Precision
@@ -154,6 +154,7 @@ class Ablation(nn.Sequential):
         self.resolution = 4 * 2 ** (len(widths) - 2)
 
 
+@takes("batch_norm")
 def load_wgan_gp(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> LayeredGenerator:
@@ -164,10 +165,10 @@ def load_wgan_gp(
         CheckpointError: the file is unreadable or of another layout.
         DownloadError: the published file cannot be fetched.
     """
-    spec.check_options("batch_norm")
     return _load(spec, spec.argument or "wgangp", "batch-norm", device, precision)
 
 
+@takes("batch_norm", "pixel_norm")
 def load_ablation(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> LayeredGenerator:
@@ -181,7 +182,6 @@ def load_ablation(
         CheckpointError: the file is unreadable or has none of the layouts.
         DownloadError: the published file cannot be fetched.
     """
-    spec.check_options("batch_norm", "pixel_norm")
     return _load(spec, spec.require_argument("file"), None, device, precision)
 
 

@@ -22,7 +22,7 @@ from unseen import weights
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.generators.layered import LayeredGenerator
 from unseen.generators.protocol import Precision
 
@@ -141,6 +141,7 @@ class ProGAN(nn.Sequential):
         self.resolution = resolution
 
 
+@takes()
 def load_progan(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> LayeredGenerator:
@@ -154,7 +155,6 @@ def load_progan(
         CheckpointError: the file is unreadable or holds no ProGAN.
         DownloadError: the published file cannot be fetched.
     """
-    spec.check_options()
     argument = spec.require_argument("file")
     path = weights.locate(argument, PUBLISHED, "progan-", spec=spec.text)
     return open_progan(path, spec.text, device=device, precision=precision)

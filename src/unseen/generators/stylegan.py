@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -210,6 +210,7 @@ class StyleGAN(BlockNetwork):
         super().__init__(mapping, blocks)
 
 
+@takes(*OPTIONS)
 def load_stylegan(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> StyleGenerator:
@@ -222,7 +223,6 @@ def load_stylegan(
         SpecError: no such file, or an impossible option.
         CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN of 2019.
     """
-    spec.check_options(*OPTIONS)
     sampling = sampling_of(spec)
     path, saved = read_saved(spec)
     if not isinstance(saved, SavedVariables):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -282,6 +282,7 @@ class StyleGAN2(BlockNetwork):
         super().__init__(mapping, blocks)
 
 
+@takes(*OPTIONS)
 def load_stylegan2(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> StyleGenerator:
@@ -294,7 +295,6 @@ def load_stylegan2(
         SpecError: no such file, or an impossible option.
         CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN2.
     """
-    spec.check_options(*OPTIONS)
     sampling = sampling_of(spec)
     path, saved = read_saved(spec)
     if isinstance(saved, SavedVariables):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import downsample, upsample
 from unseen.generators.styles import (
@@ -239,6 +239,7 @@ class StyleGAN3(nn.Sequential):
         self.resolution = designs[-1].out_size
 
 
+@takes(*(option for option in OPTIONS if option != "noise"))
 def load_stylegan3(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> StyleGenerator:
@@ -251,7 +252,6 @@ def load_stylegan3(
         SpecError: no such file, or an impossible option.
         CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN3.
     """
-    spec.check_options(*(option for option in OPTIONS if option != "noise"))
     sampling = sampling_of(spec)
     path, saved = read_saved(spec)
     if not isinstance(saved, SavedStyleGAN):

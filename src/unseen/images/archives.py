@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, MissingExtraError, StorageError
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.images.decode import check_size, decode
 from unseen.images.keys import list_keys
 from unseen.images.naming import check_text, index_order, is_image_name, no_images
@@ -312,21 +312,21 @@ def _remove(name: str, process: int) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+@takes()
 def open_zip(spec: Spec) -> ZipSource:
     """The entry point `zip:FILE`."""
-    spec.check_options()
     return ZipSource(_existing_file(spec), spec.text)
 
 
+@takes("key")
 def open_npz(spec: Spec) -> NpzSource:
     """The entry point `npz:FILE[?key=NAME]`."""
-    spec.check_options("key")
     return NpzSource(_existing_file(spec), spec.text, spec.options.get("key"))
 
 
+@takes()
 def open_lmdb(spec: Spec) -> LmdbSource:
     """The entry point `lmdb:FOLDER`, a folder that holds `data.mdb`."""
-    spec.check_options()
     folder = Path(spec.require_argument("folder")).expanduser()
     if not (folder / "data.mdb").is_file():
         what = "holds no data.mdb" if folder.exists() else "does not exist"

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError
 from unseen.core.files import sha256_of_file, sha256_of_parts
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.images.decode import decode
 from unseen.images.naming import check_text, index_order, is_image_name, no_images
 
@@ -58,9 +58,9 @@ class FolderSource:
             raise ImageError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
+@takes()
 def open_folder(spec: Spec) -> FolderSource:
     """The entry point `folder:FOLDER`."""
-    spec.check_options()
     folder = Path(spec.require_argument("folder")).expanduser()
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"

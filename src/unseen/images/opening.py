@@ -23,6 +23,8 @@ def open_images(text_or_path: str | Path) -> ImageSource:
         MissingExtraError: the kind of set needs a package that is not installed.
     """
     if isinstance(text_or_path, str):
+        if not text_or_path.strip():
+            raise SpecError("images are named by an empty text; name a folder, a file or a spec")
         spec = _spec_of(text_or_path)
         if spec is not None:
             source: ImageSource = plugin("images", spec)(spec)

@@ -12,7 +12,7 @@ import torch
 from unseen import weights
 from unseen.core.errors import CheckpointError
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.generators import Generator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import fill_inverter
@@ -23,6 +23,7 @@ PUBLISHED = ("church", "bedroom")  # `ganseeing:NAME` is the entry `inverter-NAM
 _LAYER = re.compile(r"inv(\d+)\.")
 
 
+@takes()
 def load_ganseeing(spec: Spec, generator: Generator) -> Inverter:
     """`ganseeing:FILE`, or `ganseeing:NAME` for a published one, for the generator it inverts.
 
@@ -34,7 +35,6 @@ def load_ganseeing(spec: Spec, generator: Generator) -> Inverter:
         GeneratorError: the generator cannot be split.
         DownloadError: the published file cannot be fetched.
     """
-    spec.check_options()
     argument = spec.require_argument("file")
     path = weights.locate(argument, PUBLISHED, "inverter-", spec=spec.text)
     return read_ganseeing(path, generator, spec.text)

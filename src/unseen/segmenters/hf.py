@@ -24,7 +24,7 @@ from unseen.core.errors import (
     UnseenError,
 )
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.segmenters.label_maps import interpolated_argmax
 from unseen.segmenters.naming import distinct_names
 from unseen.segmenters.protocol import Precision
@@ -113,6 +113,7 @@ class TransformersSegmenter:
         return np.asarray(labels.to(torch.int32).cpu().numpy())
 
 
+@takes("revision")
 def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSegmenter:
     """The plug-in's factory. Option `revision`: a branch, tag or commit on the hub.
 
@@ -123,7 +124,6 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
         CheckpointError: its files are unreadable.
         SegmenterError: it is no segmentation model.
     """
-    spec.check_options("revision")
     name = spec.require_argument("model_or_folder")
     try:
         import transformers

@@ -84,14 +84,14 @@ def segmenter_spec(text: str) -> Spec:
     Raises:
         SpecError: it is neither.
     """
-    folder = Path(text)
+    folder = Path(text).expanduser()
     known = plugin_names("segmenters")
     if spec_name(text) in known:
         return parse_spec(text)
-    if folder.is_dir():
+    if text.strip() and folder.is_dir():
         for files, name in _FOLDER_MARKS:
             if all((folder / file).is_file() for file in files):
-                return Spec(text, name, text)
+                return Spec(text, name, str(folder))
         raise SpecError(
             f"{text} is a folder that holds no segmenter; needed are model.onnx and about.json "
             "(onnx), config.json (hf), or encoder_epoch_40.pth, decoder_epoch_40.pth and "

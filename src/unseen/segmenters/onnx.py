@@ -17,7 +17,7 @@ from PIL import Image
 
 from unseen.core.errors import CheckpointError, MissingExtraError, SegmenterError
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.segmenters.protocol import Precision
 
 _RESAMPLING = {
@@ -216,6 +216,7 @@ class OnnxSegmenter:
         return interpolated_argmax(logits, (about.height, about.width)).numpy()
 
 
+@takes("threads")
 def load_onnx(spec: Spec, *, device: str, precision: Precision) -> OnnxSegmenter:
     """The plug-in's factory. Option `threads`: threads inside an operator (default: all cores).
 
@@ -225,7 +226,6 @@ def load_onnx(spec: Spec, *, device: str, precision: Precision) -> OnnxSegmenter
         CheckpointError: `model.onnx` is missing or unreadable.
         MissingExtraError: onnxruntime is not installed.
     """
-    spec.check_options("threads")
     folder = Path(spec.require_argument("folder"))
     if precision != "fp32":
         raise SegmenterError(

@@ -18,7 +18,7 @@ from torch import nn
 
 from unseen.core.errors import CheckpointError, SegmenterError
 from unseen.core.files import sha256_of_file
-from unseen.core.registry import Spec
+from unseen.core.registry import Spec, takes
 from unseen.segmenters.label_maps import interpolated_argmax
 from unseen.segmenters.naming import distinct_names
 from unseen.segmenters.protocol import Precision
@@ -217,13 +217,13 @@ def load_upp(spec: Spec, *, device: str, precision: Precision) -> UnifiedParsing
     )
 
 
+@takes()
 def published_network(spec: Spec) -> tuple[UnifiedParsing, Vocabulary, dict[str, Any]]:
     """The plain network that a spec names, its vocabulary, and where they come from.
 
     Raises:
         SpecError, CheckpointError, DownloadError: as `load_upp`.
     """
-    spec.check_options()
     files = _files(spec)
     vocabulary = read_vocabulary(files[LABELS])
     network = read_network(files, Sizes(classes=vocabulary.scores))
