@@ -7,13 +7,13 @@ import pytest
 from tests.support.worlds import areas
 
 from unseen.core.errors import RecordError
+from unseen.core.records import to_json
 from unseen.distribution import comparison as records
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import (
-    from_json,
+    RECORD_FILE,
     json_schema,
     read_comparison,
-    to_json,
     write_comparison,
 )
 
@@ -54,21 +54,21 @@ def test_nothing_in_the_json_is_not_a_number(comparison):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("spoil", "place"),
     [
-        (lambda r: r.update(schema_version=2), r"schema version 2, this unseen reads 1"),
-        (lambda r: r.pop("schema_version"), "no comparison: it has no schema_version"),
-        (lambda r: r["generated"][0].pop("fsd"), r"generated\[0\] has no fsd"),
-        (lambda r: r["generated"][0]["fsd"].update(value="x"), r"fsd.value is 'x', not of type"),
-        (lambda r: r["generated"][0]["classes"][0].update(verdict="bad"), "is 'bad', not one of"),
-        (lambda r: r.update(columns=3), "columns is not a list"),
+        (lambda r: r.update(schema_version=2), "2"),
+        (lambda r: r.pop("schema_version"), "schema_version"),
+        (lambda r: r["generated"][0].pop("fsd"), r"fsd.*generated\[0\]"),
+        (lambda r: r["generated"][0]["fsd"].update(value="x"), r"generated\[0\].fsd.value"),
+        (lambda r: r["generated"][0]["classes"][0].update(verdict="bad"), "bad"),
+        (lambda r: r.update(columns=3), "columns"),
     ],
 )
-def test_a_record_that_does_not_fit_is_refused_with_the_place(comparison, spoil, message):
+def test_a_record_that_does_not_fit_is_refused_with_the_place(comparison, spoil, place):
     record = copy.deepcopy(to_json(comparison))
     spoil(record)
-    with pytest.raises(RecordError, match=message):
-        from_json(record)
+    with pytest.raises(RecordError, match=place):
+        RECORD_FILE.parse(record)
 
 
 def test_a_missing_record_says_what_to_name(tmp_path):
@@ -81,4 +81,4 @@ def test_a_missing_record_says_what_to_name(tmp_path):
 
 def test_fields_of_a_later_minor_version_are_passed_over(comparison):
     record = to_json(comparison) | {"novelty": 1}
-    assert to_json(from_json(record)) == to_json(comparison)
+    assert to_json(RECORD_FILE.parse(record)) == to_json(comparison)

@@ -12,13 +12,14 @@ import unseen
 from unseen.cli.main import run as unseen_command
 from unseen.core.errors import ImageError, RecordError, SampleError, SpecError
 from unseen.core.files import write_json
+from unseen.core.records import to_json
 from unseen.distribution.areas_file import write_areas
-from unseen.distribution.comparison import read_comparison, to_json
+from unseen.distribution.comparison import read_comparison
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
 
 COLOURS = np.array([[0, 0, 0], [90, 160, 250], [200, 40, 40]], np.uint8)  # none, sky, person
-SEGMENTER = "python:tests.pipeline.test_comparison_run:nearest_colour"
-SECOND = "python:tests.pipeline.test_comparison_run:sees_no_person"
+SEGMENTER = "python:tests.distribution.test_comparison_run:nearest_colour"
+SECOND = "python:tests.distribution.test_comparison_run:sees_no_person"
 
 
 class NearestColour:

@@ -12,16 +12,17 @@ from tests.support.kills import killed_while_writing
 import unseen
 from unseen.cli.main import run as unseen_command
 from unseen.core.errors import ImageError, RecordError, SegmenterError
+from unseen.core.records import to_json
 from unseen.distribution.areas import Areas
 from unseen.evidence.measuring import EvidenceTask
-from unseen.evidence.record import cases, json_schema, to_json
+from unseen.evidence.record import cases, json_schema
 from unseen.images import open_images
 from unseen.inversion.photograph_selection import select_photographs
 from unseen.statistics.retention import Judging
 
 SIDE = 20
 COLOURS = np.array([[0, 0, 0], [90, 160, 250], [200, 40, 40], [40, 160, 40]], np.uint8)
-SEGMENTER = "python:tests.pipeline.test_evidence:nearest_colour"
+SEGMENTER = "python:tests.evidence.test_measuring:nearest_colour"
 TASK = EvidenceTask(device="cpu", judging=Judging(permutations=499, resamples=99), batch_size=8)
 
 

@@ -8,15 +8,15 @@ from tests.support.evidence_world import evidence_world
 
 import unseen
 from unseen.core.errors import RecordError
+from unseen.core.records import to_json
 from unseen.evidence import record as records
 from unseen.evidence.record import (
+    RECORD_FILE,
     cases,
     control_retention,
     curve,
     earliest_passing,
-    from_json,
     json_schema,
-    to_json,
     write_evidence,
 )
 
@@ -46,24 +46,26 @@ def test_nothing_in_the_json_is_not_a_number():
     odd = dataclasses.replace(picture, lost=float("nan"))
     record = to_json(dataclasses.replace(evidence_world(), pictures=(odd,)))
     assert '"lost": null' in json.dumps(record, allow_nan=False)
-    assert from_json(record).pictures[0].lost is None
+    assert RECORD_FILE.parse(record).pictures[0].lost is None
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("spoil", "place"),
     [
-        (lambda r: r.update(schema_version=2), r"schema version 2, this unseen reads 1; write it"),
-        (lambda r: r.pop("schema_version"), "no evidence: it has no schema_version"),
-        (lambda r: r["classes"][0].pop("p_holm"), r"classes\[0\] has no p_holm"),
-        (lambda r: r["classes"][0].update(verdict="bad"), "is 'bad', not one of cannot draw"),
-        (lambda r: r["instances"][0].update(box=[1, 2]), r"box has 2 entries, not 4"),
+        (lambda r: r.update(schema_version=2), "2"),
+        (lambda r: r.pop("schema_version"), "schema_version"),
+        (lambda r: r["classes"][0].pop("p_holm"), r"p_holm.*classes\[0\]"),
+        (lambda r: r["classes"][0].update(verdict="bad"), r"bad.*classes\[0\].verdict"),
+        (lambda r: r["instances"][0].update(box=[1, 2]), r"instances\[0\].box"),
+        (lambda r: r["instances"][0].update(area=1.5), r"instances\[0\].area"),
+        (lambda r: r["pictures"][0].update(image="/etc/passwd"), r"pictures\[0\].image"),
     ],
 )
-def test_a_record_that_does_not_fit_is_refused_with_the_place(spoil, message):
+def test_a_record_that_does_not_fit_is_refused_with_the_place(spoil, place):
     record = copy.deepcopy(to_json(evidence_world()))
     spoil(record)
-    with pytest.raises(RecordError, match=message):
-        from_json(record)
+    with pytest.raises(RecordError, match=place):
+        RECORD_FILE.parse(record)
 
 
 def test_a_missing_record_says_what_to_name(tmp_path):

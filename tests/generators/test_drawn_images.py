@@ -415,7 +415,7 @@ def test_the_churchyards_generators_have_its_segmenter(monkeypatch):
 # --- comparisons --------------------------------------------------------------------------------
 
 
-SEGMENTER = "python:tests.pipeline.test_drawing:coarse"
+SEGMENTER = "python:tests.generators.test_drawn_images:coarse"
 
 
 def coarse():

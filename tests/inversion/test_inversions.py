@@ -146,22 +146,23 @@ def test_a_failed_image_is_listed_with_its_reason_and_has_no_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("spoil", "place"),
     [
-        (lambda r: r.update(schema_version=2), "schema version 2, this unseen reads 1"),
-        (lambda r: r.pop("schema_version"), "no record of inversions"),
-        (lambda r: r.pop("methods"), r"no whole record of inversions: inversions has no methods"),
-        (lambda r: r["images"][0].update(role="photo"), "not one of photograph, control"),
+        (lambda r: r.update(schema_version=2), "2"),
+        (lambda r: r.pop("schema_version"), "schema_version"),
+        (lambda r: r.pop("methods"), "methods"),
+        (lambda r: r["images"][0].update(role="photo"), r"photo.*images\[0\].role"),
+        (lambda r: r["images"][0].update(image="../a.png"), r"images\[0\].image"),
     ],
 )
-def test_a_spoilt_record_is_refused_with_the_place(tmp_path, spoil, message):
+def test_a_spoilt_record_is_refused_with_the_place(tmp_path, spoil, place):
     writer = InversionsWriter(tmp_path, provenance=PROVENANCE, methods=["f"])
     write(writer, "photograph", 0, "f")
     writer.finish()
     value = json.loads((tmp_path / "inversions.json").read_text())
     spoil(value)
     (tmp_path / "inversions.json").write_text(json.dumps(value))
-    with pytest.raises(RecordError, match=message):
+    with pytest.raises(RecordError, match=place):
         read_inversions(tmp_path)
 
 

@@ -27,7 +27,7 @@ class Bright:
 
     def __init__(self):
         self.channels = {"object": ("none", "middle", "bright")}
-        self.provenance = {"spec": "python:tests.pipeline.test_invert_by_class:Bright"}
+        self.provenance = {"spec": "python:tests.inversion.test_invert_by_class:Bright"}
 
     def label_maps(self, images, channel="object"):
         return np.digitize(images.mean(axis=1), [60, 170])

@@ -18,7 +18,7 @@ from unseen.bench.grids import PictureRow, draw_pictures
 from unseen.bench.timing import markdown
 from unseen.core.errors import SampleError
 from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
-from unseen.core.json_form import plain
+from unseen.core.records import to_json
 
 TRAINING, HELD_OUT, UNRELATED = "training", "held out", "unrelated"
 OWN = "own images"  # the generator's: what it can draw, inverted in the same way
@@ -98,7 +98,7 @@ class CrossDomainResult:
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
-        value: dict[str, Any] = plain(dataclasses.asdict(self))
+        value: dict[str, Any] = to_json(self)
         return {"schema_version": 1, **value}
 
 

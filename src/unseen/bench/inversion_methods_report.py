@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from unseen.bench.grids import PictureRow, draw_pictures
 from unseen.bench.timing import markdown
 from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
-from unseen.core.json_form import plain
+from unseen.core.records import to_json
 from unseen.statistics.agreement import Definition, Step
 
 NAMES: Mapping[str, str] = {
@@ -94,7 +94,7 @@ class MethodsResult:
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
-        value: dict[str, Any] = plain(dataclasses.asdict(self))
+        value: dict[str, Any] = to_json(self)
         return {"schema_version": 1, **value}
 
 

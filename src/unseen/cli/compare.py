@@ -18,8 +18,8 @@ from unseen.cli.gate import Gate
 from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
 from unseen.core.files import write_text
+from unseen.core.records import to_json
 from unseen.core.wording import printable
-from unseen.distribution.comparison import to_json
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
 from unseen.distribution.comparison_summary import summary
 from unseen.generators.drawn_images import BATCH_SIZE

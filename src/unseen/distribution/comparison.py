@@ -1,18 +1,16 @@
 """The comparison: what one set of real images and any number of generated sets differ in.
 
 Frozen dataclasses and their JSON, nothing else: no statistics, no images. The JSON is described
-by `comparison.schema.json` beside this file and in docs/comparison.md; its fields are the
-attributes here, under the same names. A number that is not defined, or not bounded, is null.
+by `json_schema()` and in docs/comparison.md; its fields are the attributes here, under the same
+names. A number that is not defined, or not bounded, is null.
 """
 
 import dataclasses
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-from unseen.core.files import write_json
-from unseen.core.json_form import RecordFile, shipped_schema, to_plain
+from unseen.core.records import Amount, Count, FilePath, RecordFile, Share
 from unseen.distribution.areas import class_name
 
 SCHEMA_VERSION = 1
@@ -33,9 +31,11 @@ class Exhibit:
     """
 
     name: str  # of the image, in its source
-    fraction: float  # of the image that the class covers, 0 to 1
-    image: str | None = None  # PNG or JPEG
-    label_map: str | None = None  # 16-bit PNG: the values are indices into `Comparison.columns`
+    fraction: Share  # of the image that the class covers, 0 to 1
+    image: FilePath | None = None  # PNG or JPEG
+    label_map: FilePath | None = (
+        None  # 16-bit PNG: the values are indices into `Comparison.columns`
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Side:
     """One set of images."""
 
     label: str  # how the page calls it
-    images: int  # counted, at least 2
+    images: Count  # counted, at least 2
     provenance: Mapping[str, Any]  # as in the areas: source, fingerprint, segmenter, seed
     exhibits: Mapping[str, tuple[Exhibit, ...]]  # column → images that hold most of it, most first
 
@@ -55,9 +55,9 @@ class Fsd:
     value: float  # plug-in, as published: mean_term + covariance_term
     mean_term: float
     covariance_term: float
-    floor: float  # what the plug-in would be on average, had both sides one distribution
-    p_value: float  # of "one distribution", by permutation
-    permutations: int  # behind floor and p_value, which is at least 1 / (1 + permutations)
+    floor: Amount  # what the plug-in would be on average, had both sides one distribution
+    p_value: Share  # of "one distribution", by permutation
+    permutations: Count  # behind floor and p_value, which is at least 1 / (1 + permutations)
     corrected: float  # without the plug-in's sampling bias
     interval: Interval  # 95 % of the corrected value
     estimator: str  # the name of the correction
@@ -73,19 +73,19 @@ class ClassRow:
     second_verdict: Verdict | None  # None: no second segmenter, or it does not know the class
     tested: bool
     statistic: Literal["presence", "area"]  # what ratio, interval and p-values are about
-    real_presence: float  # share of images that hold the class
-    generated_presence: float
-    real_area: float  # mean share of pixels, over all images
-    generated_area: float
-    real_area_given_presence: float | None  # mean over the images that hold it
-    generated_area_given_presence: float | None
-    ratio: float | None  # generated over real
+    real_presence: Share  # share of images that hold the class
+    generated_presence: Share
+    real_area: Share  # mean share of pixels, over all images
+    generated_area: Share
+    real_area_given_presence: Share | None  # mean over the images that hold it
+    generated_area_given_presence: Share | None
+    ratio: Amount | None  # generated over real
     interval: Interval  # of the ratio; simultaneous over the tested classes
-    p_value: float | None
-    p_holm: float | None
-    p_bh: float | None
-    smallest_detectable_drop: float | None  # relative, 0 to 1, at 80 % power; None: none at all
-    area_ratio: float | None  # generated over real mean area, as in the paper's histogram (+ 1)
+    p_value: Share | None
+    p_holm: Share | None
+    p_bh: Share | None
+    smallest_detectable_drop: Share | None  # relative, 0 to 1, at 80 % power; None: none at all
+    area_ratio: Amount | None  # generated over real mean area, as in the paper's histogram (+ 1)
     fsd_share: float  # the part of the plug-in FSD that is this class's, in percent²
 
     @property
@@ -105,8 +105,8 @@ class ClassRow:
 class Power:
     """How often a class must be seen for a given loss of it to be noticed by this sample."""
 
-    drop: float  # relative loss of presence, 0 to 1
-    presence: float | None  # every tested class at least this present would show it; None: no class
+    drop: Share  # relative loss of presence, 0 to 1
+    presence: Share | None  # every tested class at least this present would show it; None: no class
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,8 +147,8 @@ class ClassChange:
     verdict: Change  # regressed: significantly further from the real side; improved: nearer
     statistic: Literal["presence", "area"]
     real: float  # presence or mean area, 0 to 1
-    previous: float
-    new: float
+    previous: Share
+    new: Share
     difference: float  # new − previous
     interval: Interval  # of the difference; simultaneous over the tested classes
 
@@ -174,7 +174,7 @@ class Comparison:
     schema_version: int = SCHEMA_VERSION
     package_version: str
     seed: int  # of subsets, permutations and resampling
-    presence_threshold: float  # fraction of the image from which on a class counts as present
+    presence_threshold: Share  # fraction of the image from which on a class counts as present
     columns: tuple[str, ...]  # channel/class in label order
     label_map_pixels: int
     real: Side
@@ -183,41 +183,9 @@ class Comparison:
     caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
 
 
-def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write the record as JSON, aside, then rename it into place (StorageError)."""
-    write_json(path, to_json(comparison))
-
-
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """The record as plain JSON values; numbers that are not finite become null."""
-    return to_plain(comparison)
-
-
-_FORM = RecordFile(Comparison, "comparison", FILE, "unseen compare", schema_version=SCHEMA_VERSION)
-
-
-def read_comparison(path: str | Path) -> Comparison:
-    """Read a record.
-
-    Raises:
-        RecordError: there is none, it is no comparison, or of another schema version.
-    """
-    return _FORM.read(path)
-
-
-def from_json(value: Any, origin: str = "the record") -> Comparison:
-    """The record that `to_json` gave.
-
-    Args:
-        value: what json.loads returned.
-        origin: how error messages call it.
-
-    Raises:
-        RecordError: it is no comparison, or of another schema version.
-    """
-    return _FORM.parse(value, origin)
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the record, as shipped in the package."""
-    return shipped_schema(__package__, "comparison.schema.json")
+RECORD_FILE = RecordFile(
+    Comparison, "comparison", FILE, "unseen compare", schema_version=SCHEMA_VERSION
+)
+read_comparison = RECORD_FILE.read
+write_comparison = RECORD_FILE.write
+json_schema = RECORD_FILE.schema

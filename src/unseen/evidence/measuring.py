@@ -18,8 +18,8 @@ from PIL import Image
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
 from unseen.core.files import canonical_json, package_version, remove_asides, write_json
-from unseen.core.json_form import MismatchError, build
 from unseen.core.progress import Progress, silent
+from unseen.core.records import build
 from unseen.distribution.areas_file import difference
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import default_segmenter
@@ -170,10 +170,7 @@ def _selection(run: Inversions) -> Selection | None:
     recorded = described.get("selection") if isinstance(described, Mapping) else None
     if recorded is None:
         return None
-    try:
-        return build(Selection, recorded, "selection")
-    except MismatchError as error:
-        raise RecordError(f"{run.folder} does not say how images were chosen: {error}") from error
+    return build(Selection, recorded, f"{run.folder} does not say how images were chosen")
 
 
 def _opened(source: str | Path | ImageSource) -> ImageSource:

@@ -1,19 +1,17 @@
 """Instance evidence: what reconstructions of photographs no longer have, thing by thing.
 
 Frozen dataclasses and their JSON, nothing else: no statistics, no images. The JSON is described
-by `evidence.schema.json` beside this file and in docs/evidence.md; its fields are the attributes
-here, under the same names. A number that is not defined, or not bounded, is null. Paths are
+by `json_schema()` and in docs/evidence.md; its fields are the attributes here, under the same
+names. A number that is not defined, or not bounded, is null. Paths are
 relative to the folder of the record, with forward slashes.
 """
 
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from unseen.core.files import write_json
-from unseen.core.json_form import RecordFile, shipped_schema, to_plain
+from unseen.core.records import Amount, Count, FilePath, Rank, RecordFile, Share
 from unseen.distribution.areas import class_name
 from unseen.inversion.inversions import Selection
 
@@ -36,9 +34,8 @@ class Method:
     label: str  # how the page calls it
     cut: str | None  # layer whose features were searched for; None: not known, or none
     last_perturbed: str | None  # last layer whose output was perturbed; None: none, or not known
-    depth: (
-        int | None
-    )  # of that layer in the generator, the first is 1; 0: z alone; the curve's axis
+    # of that layer in the generator, the first is 1; 0: z alone; the curve's axis
+    depth: Count | None
     in_range: bool  # whether every reconstruction is an image G(z): methods a to e
 
 
@@ -47,7 +44,7 @@ class Side:
     """The photographs, or the generator's own images (the controls)."""
 
     label: str
-    images: int
+    images: Count
     provenance: Mapping[str, Any]  # sources, fingerprints, segmenter, seeds
 
 
@@ -55,19 +52,19 @@ class Side:
 class Rules:
     """The numbers behind instances, matching, test and verdicts; docs/evidence.md defines them."""
 
-    least_area: float  # fraction of the image from which on a component counts as an instance
+    least_area: Share  # fraction of the image from which on a component counts as an instance
     area_factor: float  # a control's area is at most so many times larger or smaller
     perimeter_factor: float  # the same of its perimeter ratio
-    contrast_within: float  # its contrast differs by so much at most
+    contrast_within: Share  # its contrast differs by so much at most
     controls_per_instance: int  # matched at most
     least_images: int  # photographs, and generated images, that a test of a class needs
-    half: float  # share of the control's mean retention that divides "cannot" from "can draw"
-    fifth: float  # share of the reference's, below which alone a mosaic's class is "cannot draw"
-    significance: float  # of the test, after Holm
-    permutations: int
-    resamples: int  # of the intervals
-    vanished_below: float  # an instance that retains less has vanished
-    atypical_below: float  # a photograph whose loss has a smaller p-value is atypical
+    half: Share  # share of the control's mean retention that divides "cannot" from "can draw"
+    fifth: Share  # share of the reference's, below which alone a mosaic's class is "cannot draw"
+    significance: Share  # of the test, after Holm
+    permutations: Count
+    resamples: Count  # of the intervals
+    vanished_below: Share  # an instance that retains less has vanished
+    atypical_below: Share  # a photograph whose loss has a smaller p-value is atypical
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,12 +72,12 @@ class Rebuilt:
     """One image as one method reconstructed it."""
 
     method: str  # a `Method.key`
-    image: str | None  # PNG or JPEG; None where the method failed
-    label_map: str | None  # 16-bit PNG: the values are indices into `Evidence.columns`
-    pixel_error: float | None  # mean absolute difference from the image, 0 to 1
+    image: FilePath | None  # PNG or JPEG; None where the method failed
+    label_map: FilePath | None  # 16-bit PNG: the values are indices into `Evidence.columns`
+    pixel_error: Share | None  # mean absolute difference from the image, 0 to 1
     loss: float | None  # what the optimiser reached; None where it is not known
     loss_terms: Mapping[str, float]
-    steps: int | None
+    steps: Count | None
     failed: str | None  # why there is no reconstruction
 
 
@@ -93,9 +90,9 @@ class Typicality:
     """
 
     statistic: Literal["loss", "pixel_error"]
-    rank: int  # 1: larger than that of every control
-    of: int  # the controls and the photograph itself
-    p_value: float  # rank / of
+    rank: Rank  # 1: larger than that of every control
+    of: Rank  # the controls and the photograph itself
+    p_value: Share  # rank / of
     atypical: bool
 
 
@@ -106,15 +103,15 @@ class Picture:
     id: str  # e.g. "photograph-00003"
     role: Role
     name: str  # in its source
-    image: str  # PNG or JPEG: the image as it was segmented
-    label_map: str  # 16-bit PNG, as in `Rebuilt`
-    true_label_map: str | None  # where instances were taken from exact label maps
+    image: FilePath  # PNG or JPEG: the image as it was segmented
+    label_map: FilePath  # 16-bit PNG, as in `Rebuilt`
+    true_label_map: FilePath | None  # where instances were taken from exact label maps
     rebuilt: tuple[Rebuilt, ...]  # in the order of `Evidence.methods`
-    lost: float | None  # area of its instances that the primary method lost, fraction of the image
-    vanished: int  # instances
-    vanished_area: float | None  # of the instances that vanished, fraction of the image
-    weighted_loss: float | None  # lost, every class weighted by its lost_share
-    rank: int | None  # of the photographs by weighted_loss, 1 most; None: a control, or it failed
+    lost: Amount | None  # area of its instances that the primary method lost, fraction of the image
+    vanished: Count  # instances
+    vanished_area: Amount | None  # of the instances that vanished, fraction of the image
+    weighted_loss: Amount | None  # lost, every class weighted by its lost_share
+    rank: Rank | None  # of the photographs by weighted_loss, 1 most; None: a control, or it failed
     typicality: Typicality | None  # by the primary method; None: no controls, or a control itself
 
 
@@ -123,8 +120,8 @@ class Fate:
     """What one method made of one instance."""
 
     method: str  # a `Method.key`
-    retention: float  # share of its pixels that the class still covers, 0 to 1
-    iou: float  # with the components of the class that overlap it, 0 to 1
+    retention: Share  # share of its pixels that the class still covers, 0 to 1
+    iou: Share  # with the components of the class that overlap it, 0 to 1
     became: Mapping[str, float]  # column → share of its pixels; the largest others
 
 
@@ -137,23 +134,23 @@ class Instance:
     role: Role
     column: str  # channel/class
     box: tuple[int, int, int, int]  # top, left, bottom, right in pixels of the label map; ends out
-    area_pixels: int  # of the label map
-    area: float  # fraction of the image
+    area_pixels: Count  # of the label map
+    area: Share  # fraction of the image
     perimeter_ratio: float  # perimeter over that of a square of the same area
-    contrast: float  # against the ring around it, 0 to 1
+    contrast: Share  # against the ring around it, 0 to 1
     fates: tuple[Fate, ...]  # a method each, those that did not fail
     controls: tuple[str, ...]  # ids of the matched controls, nearest first
-    rank: int | None  # of the photographs' instances by their part of weighted_loss, 1 most
+    rank: Rank | None  # of the photographs' instances by their part of weighted_loss, 1 most
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mean:
     """A mean retention."""
 
-    mean: float | None  # None: there are no such instances
+    mean: Share | None  # None: there are no such instances
     interval: Interval  # 95 %, by a bootstrap of images
-    instances: int
-    images: int
+    instances: Count
+    images: Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,17 +170,17 @@ class ClassEvidence:
     column: str  # channel/class
     verdict: Verdict | None  # None: without controls no verdict is possible
     reason: str  # one sentence: what the verdict rests on, or what is missing for one
-    instances: int  # in the photographs
-    images: int  # photographs that hold them
-    vanished: int  # of the instances
-    area: float  # of the instances, mean fraction of all photographs
-    lost: float | None  # the part of it that the primary method lost
+    instances: Count  # in the photographs
+    images: Count  # photographs that hold them
+    vanished: Count  # of the instances
+    area: Amount  # of the instances, mean fraction of all photographs
+    lost: Amount | None  # the part of it that the primary method lost
     lost_share: float | None  # lost / area: of all pixels of its instances, those that were lost
-    rank: int  # 1: largest lost_share among the classes in enough photographs; then the others
+    rank: Rank  # 1: largest lost_share among the classes in enough photographs; then the others
     retention: tuple[ClassRetention, ...]  # a method each
     peers: Mean  # instances of the photographs' other classes, matched as controls are; primary
-    p_value: float | None  # of "retained as well as the matched controls", primary method
-    p_holm: float | None
+    p_value: Share | None  # of "retained as well as the matched controls", primary method
+    p_holm: Share | None
     range_method: str | None  # the `Method.key` in range(G) that retained it; only "can draw"
 
     @property
@@ -304,41 +301,9 @@ def earliest_passing(evidence: Evidence) -> Method | None:
     return None
 
 
-def write_evidence(path: Path, evidence: Evidence) -> None:
-    """Write the record as JSON, aside, then rename it into place (StorageError)."""
-    write_json(path, to_json(evidence))
-
-
-def to_json(evidence: Evidence) -> dict[str, Any]:
-    """The record as plain JSON values; numbers that are not finite become null."""
-    return to_plain(evidence)
-
-
-_FORM = RecordFile(Evidence, "evidence", FILE, "unseen evidence", schema_version=SCHEMA_VERSION)
-
-
-def read_evidence(path: str | Path) -> Evidence:
-    """Read a record: its file, or the folder that holds `evidence.json`.
-
-    Raises:
-        RecordError: there is none, it is no evidence, or of another schema version.
-    """
-    return _FORM.read(Path(path))
-
-
-def from_json(value: Any, origin: str = "the record") -> Evidence:
-    """The record that `to_json` gave.
-
-    Args:
-        value: what json.loads returned.
-        origin: how error messages call it.
-
-    Raises:
-        RecordError: it is no evidence, or of another schema version.
-    """
-    return _FORM.parse(value, origin)
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the record, as shipped in the package."""
-    return shipped_schema(__package__, "evidence.schema.json")
+RECORD_FILE = RecordFile(
+    Evidence, "evidence", FILE, "unseen evidence", schema_version=SCHEMA_VERSION
+)
+read_evidence = RECORD_FILE.read
+write_evidence = RECORD_FILE.write
+json_schema = RECORD_FILE.schema

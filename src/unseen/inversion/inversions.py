@@ -17,11 +17,10 @@ that was killed and resumed ends in the bytes of one that was not. No torch.
 
 import contextlib
 import dataclasses
-import errno
 import json
 import shutil
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,16 +28,16 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from unseen.core.errors import RecordError, StorageError
+from unseen.core.errors import RecordError
 from unseen.core.files import (
     canonical_json,
+    not_writable,
     package_version,
     refuse_foreign,
     remove_asides,
     write_aside,
-    write_json,
 )
-from unseen.core.json_form import MismatchError, build, plain
+from unseen.core.records import Count, FilePath, RecordFile, build, decode, to_json
 from unseen.distribution.areas_file import difference
 from unseen.images.writing import write_label_map, write_png
 
@@ -48,7 +47,6 @@ JOURNAL = "entries.jsonl"
 POOL = "pool"
 CURVE = "upto"
 _KINDS = ("images", "reconstructions", "tensors")  # folders of a run's own files
-_NOT_IN_JSON = ("folder", "holder")
 
 Role = Literal["photograph", "control"]
 Method = Literal["a", "b", "c", "d", "e", "f", "nearest", "reference"]
@@ -64,7 +62,7 @@ class Selection:
 
     rule: str  # a sentence
     seed: int
-    pool: int  # photographs that were looked at
+    pool: Count  # photographs that were looked at
     chosen: Mapping[str, tuple[str, ...]]  # column → names of the photographs that hold most of it
 
 
@@ -72,15 +70,15 @@ class Selection:
 class Reconstruction:
     """What one method made of one image. Paths are relative to the folder."""
 
-    image: str | None  # PNG; None where the method failed
-    tensors: str | None  # safetensors; see `Inversions.tensors`
+    image: FilePath | None  # PNG; None where the method failed
+    tensors: FilePath | None  # safetensors; see `Inversions.tensors`
     loss: float | None  # what was minimised, at the end; of methods b and d: what e would minimise
     terms: Mapping[str, float]  # its summands before weighting: "pixel", "perceptual", "reg…"
     correlation: float | None  # Pearson's, of the pixels of target and reconstruction
     cosine: float | None  # of the same, in [−1, 1]
-    steps: int  # evaluations of loss and gradient
+    steps: Count  # evaluations of loss and gradient
     failed: str | None = None  # why there is no reconstruction, in words
-    label_map: str | None = None  # 16-bit PNG; a mosaic's; others are to be segmented
+    label_map: FilePath | None = None  # 16-bit PNG; a mosaic's; others are to be segmented
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,17 +86,17 @@ class InvertedImage:
     """One image, and what each method made of it."""
 
     role: Role
-    number: int  # of its files: counts the images of its role from 0
+    number: Count  # of its files: counts the images of its role from 0
     name: str  # in its source; of a control `seed S, index K`
-    index: int  # in its source; of a control the index of its latents
-    image: str  # PNG: the prepared target
+    index: Count  # in its source; of a control the index of its latents
+    image: FilePath  # PNG: the prepared target
     reconstructions: Mapping[str, Reconstruction]  # by method
     size: tuple[int, int] | None = None  # height and width in its source, before it was prepared
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Inversions:
-    """All images of a run: its record, and access to its files."""
+class InversionsRecord:
+    """What `inversions.json` says."""
 
     schema_version: int = SCHEMA_VERSION
     package_version: str
@@ -107,21 +105,27 @@ class Inversions:
     provenance: Mapping[str, Any]  # generator, inverter, encoder, settings, images, controls
     images: tuple[InvertedImage, ...]  # photographs first, then controls
     skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)  # broken: name → reason
-    # Not in the JSON: where it lies, and what keeps a temporary folder.
-    folder: Path = dataclasses.field(default=Path(), compare=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inversions(InversionsRecord):
+    """All images of a run: its record, and access to its files."""
+
+    folder: Path = dataclasses.field(default=Path(), compare=False)  # where the record lies
+    # What keeps a temporary folder.
     holder: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     def of(self, role: Role) -> tuple[InvertedImage, ...]:
         """The images of one role, in order."""
-        return tuple(one for one in self.images if one.role == role)
+        return tuple(image for image in self.images if image.role == role)
 
     @property
     def failures(self) -> list[tuple[InvertedImage, str, str]]:
         """Image, method and reason of every reconstruction that failed."""
         return [
-            (one, method, result.failed)
-            for one in self.images
-            for method, result in one.reconstructions.items()
+            (image, method, result.failed)
+            for image in self.images
+            for method, result in image.reconstructions.items()
             if result.failed is not None
         ]
 
@@ -176,11 +180,16 @@ class Inversions:
     def _result(self, image: InvertedImage, method: str) -> Reconstruction:
         result = image.reconstructions.get(method)
         if result is None:
-            found = ", ".join(image.reconstructions) or "none"
-            raise RecordError(f"{image.name} was not inverted by method {method}; by: {found}")
+            known = ", ".join(image.reconstructions) or "none"
+            raise RecordError(f"{image.name} was not inverted by method {method}; by: {known}")
         if result.failed is not None:
             raise RecordError(f"{image.name} has no reconstruction by {method}: {result.failed}")
         return result
+
+
+RECORD_FILE = RecordFile(
+    InversionsRecord, "record of inversions", RECORD, "unseen invert", SCHEMA_VERSION
+)
 
 
 def read_inversions(path: str | Path) -> Inversions:
@@ -192,36 +201,12 @@ def read_inversions(path: str | Path) -> Inversions:
     Raises:
         RecordError: there is none, or it is of another schema version or broken.
     """
-    path = Path(path)
-    file = path / RECORD if path.is_dir() else path
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(
-            f"{file} cannot be read ({error.strerror}); name the folder that `unseen invert --out` "
-            "wrote"
-        ) from error
-    except ValueError as error:
-        raise RecordError(f"{file} is not JSON; name the folder of an inversion") from error
-    if not isinstance(value, dict) or "schema_version" not in value:
-        raise RecordError(f"{file} is no record of inversions: it has no schema_version")
-    if value["schema_version"] != SCHEMA_VERSION:
-        raise RecordError(
-            f"{file} has schema version {value['schema_version']!r}, this unseen reads "
-            f"{SCHEMA_VERSION}; invert again, or install the unseen that wrote it "
-            f"({value.get('package_version', 'unknown')})"
-        )
-    try:
-        record = build(
-            Inversions, {k: v for k, v in value.items() if k not in _NOT_IN_JSON}, "inversions"
-        )
-    except MismatchError as error:
-        raise RecordError(f"{file} is no whole record of inversions: {error}") from error
-    record = dataclasses.replace(record, folder=file.parent)
+    record = RECORD_FILE.read(path)
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     if not record.complete:
-        journal = _Journal(file.parent / JOURNAL)
-        record = dataclasses.replace(record, images=_images(journal.read(), record.methods))
-    return record
+        fields["images"] = _images(_Journal(folder / JOURNAL).read(), record.methods)
+    return Inversions(**fields, folder=folder)
 
 
 def curve_runs(record: Inversions) -> list[Inversions]:
@@ -231,10 +216,10 @@ def curve_runs(record: Inversions) -> list[Inversions]:
         RecordError: one of them is broken or not complete.
     """
     runs = [read_inversions(file) for file in sorted(record.folder.glob(f"{CURVE}/*/{RECORD}"))]
-    for one in runs:
-        if not one.complete and record.complete:
+    for run in runs:
+        if not run.complete and record.complete:
             raise RecordError(
-                f"{one.folder} is not complete; run the same `unseen invert` again to go on, or "
+                f"{run.folder} is not complete; run the same `unseen invert` again to go on, or "
                 "remove the folder"
             )
     return runs
@@ -298,9 +283,8 @@ class InversionsWriter:
         self._journal = _Journal(folder / JOURNAL)
         earlier = self._earlier(overwrite)
         remove_asides(folder, below=(*_KINDS, POOL))
-        lines = [] if earlier is None else _lines(earlier)
-        self._lines = {(line["role"], line["number"], line["method"]): line for line in lines}
-        self._journal.rewrite(lines)
+        self._results = {} if earlier is None else {r.key: r for r in _results(earlier)}
+        self._journal.rewrite(list(self._results.values()))
         self._write_record(complete=False)
 
     def _earlier(self, overwrite: bool) -> Inversions | None:
@@ -319,9 +303,9 @@ class InversionsWriter:
         earlier = read_inversions(self.folder)
         if self._same(earlier):
             return earlier
-        found = {**earlier.provenance, "methods": list(earlier.methods)}
+        there_is = {**earlier.provenance, "methods": list(earlier.methods)}
         asked = {**self.provenance, "methods": list(self.methods)}
-        what, there, here = difference(found, asked)
+        what, there, here = difference(there_is, asked)
         raise RecordError(
             f"{self.folder} holds other inversions ({what} is {there} there, {here} here); choose "
             "another folder, or replace them with overwrite"
@@ -332,12 +316,12 @@ class InversionsWriter:
 
     def done(self, place: Place, method: str) -> bool:
         """Whether this image has its result, which may be a failure."""
-        return (place.role, place.number, method) in self._lines
+        return (place.role, place.number, method) in self._results
 
     @property
     def count(self) -> int:
         """How many results there are."""
-        return len(self._lines)
+        return len(self._results)
 
     def write_target(self, place: Place, image: UInt8[np.ndarray, "3 h w"]) -> None:
         """Keep the prepared image (StorageError)."""
@@ -383,18 +367,18 @@ class InversionsWriter:
         if tensors is not None:
             result = dataclasses.replace(result, tensors=place.tensors(method))
             _write_tensors(self.folder / place.tensors(method), tensors)
-        line = {
-            "role": place.role,
-            "number": place.number,
-            "name": name,
-            "index": index,
-            "size": size and list(size),
-            "image": place.target,
-            "method": method,
-            "reconstruction": plain(dataclasses.asdict(result)),
-        }
-        self._journal.append(line)
-        self._lines[place.role, place.number, method] = line
+        finished = _Result(
+            role=place.role,
+            number=place.number,
+            name=name,
+            index=index,
+            size=size,
+            image=place.target,
+            method=method,
+            reconstruction=result,
+        )
+        self._journal.append(finished)
+        self._results[finished.key] = finished
 
     def finish(self, skipped: Mapping[str, str] | None = None) -> Inversions:
         """Write the record with its entries, in order, and remove the list of finished images.
@@ -409,48 +393,74 @@ class InversionsWriter:
     def _write_record(
         self, *, complete: bool, skipped: Mapping[str, str] = types.MappingProxyType({})
     ) -> None:
-        record = Inversions(
+        record = InversionsRecord(
             package_version=package_version(),
             complete=complete,
             methods=self.methods,
             provenance=self.provenance,
-            images=_images(list(self._lines.values()), self.methods) if complete else (),
+            images=_images(self._results.values(), self.methods) if complete else (),
             skipped=dict(skipped),
         )
-        value = plain(dataclasses.asdict(record))
-        for name in _NOT_IN_JSON:
-            del value[name]
-        write_json(self.folder / RECORD, value)
+        RECORD_FILE.write(self.folder / RECORD, record)
 
 
-def _lines(record: Inversions) -> list[dict[str, Any]]:
-    """The journal's lines that give these entries."""
-    lines = []
-    for image in record.images:
-        value = plain(dataclasses.asdict(image))
-        reconstructions = value.pop("reconstructions")
-        lines += [
-            {**value, "method": method, "reconstruction": result}
-            for method, result in reconstructions.items()
-        ]
-    return lines
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Result:
+    """What one method made of one image: a line of the journal."""
+
+    role: Role
+    number: int
+    name: str
+    index: int
+    size: tuple[int, int] | None
+    image: FilePath
+    method: str
+    reconstruction: Reconstruction
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return self.role, self.number, self.method
 
 
-def _images(
-    lines: Sequence[Mapping[str, Any]], methods: Sequence[str]
-) -> tuple[InvertedImage, ...]:
-    """The entries of these lines: by role and number, their methods in order."""
-    grouped: dict[tuple[int, int], dict[str, Any]] = {}
-    for line in lines:
-        value = {key: line[key] for key in ("role", "number", "name", "index", "size", "image")}
-        found = grouped.setdefault(
-            (ROLES.index(line["role"]), line["number"]), {**value, "reconstructions": {}}
+def _results(record: InversionsRecord) -> list[_Result]:
+    """The results that these images are made of."""
+    return [
+        _Result(
+            role=image.role,
+            number=image.number,
+            name=image.name,
+            index=image.index,
+            size=image.size,
+            image=image.image,
+            method=method,
+            reconstruction=reconstruction,
         )
-        found["reconstructions"][line["method"]] = line["reconstruction"]
-    for value in grouped.values():
-        by_method = value["reconstructions"]
-        value["reconstructions"] = {m: by_method[m] for m in methods if m in by_method}
-    return tuple(build(InvertedImage, grouped[key], f"image {key}") for key in sorted(grouped))
+        for image in record.images
+        for method, reconstruction in image.reconstructions.items()
+    ]
+
+
+def _images(results: Iterable[_Result], methods: Sequence[str]) -> tuple[InvertedImage, ...]:
+    """The images of these results: by role and number, their methods in order."""
+    grouped: dict[tuple[int, int], list[_Result]] = {}
+    for result in results:
+        grouped.setdefault((ROLES.index(result.role), result.number), []).append(result)
+    images = []
+    for key in sorted(grouped):
+        first = grouped[key][0]
+        by_method = {result.method: result.reconstruction for result in grouped[key]}
+        images.append(
+            InvertedImage(
+                role=first.role,
+                number=first.number,
+                name=first.name,
+                index=first.index,
+                image=first.image,
+                reconstructions={m: by_method[m] for m in methods if m in by_method},
+                size=first.size,
+            )
+        )
+    return tuple(images)
 
 
 def _read_png(path: Path) -> UInt8[np.ndarray, "3 h w"]:
@@ -473,36 +483,40 @@ def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 class _Journal:
-    """Finished images, a line of JSON each, appended."""
+    """Finished results, a line of JSON each, appended."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> list[dict[str, Any]]:
-        """Every whole line; the last one may have been cut off by a kill."""
-        lines: list[dict[str, Any]] = []
-        with contextlib.suppress(FileNotFoundError), self.path.open(encoding="utf-8") as file:
-            for text in file:
-                if text.endswith("\n"):
-                    with contextlib.suppress(ValueError):
-                        lines.append(json.loads(text))
-        return lines
+    def read(self) -> list[_Result]:
+        """Every whole line; the last one may have been cut off by a kill.
 
-    def rewrite(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        Raises:
+            RecordError: a whole line is no result.
+        """
+        results = []
+        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    origin = f"line {number} of {self.path}"
+                    value = decode(line, origin, "remove the line; its image is inverted again")
+                    results.append(build(_Result, value, f"{origin} is no result"))
+        return results
+
+    def rewrite(self, results: Sequence[_Result]) -> None:
         with write_aside(self.path) as aside:
-            aside.write_text("".join(canonical_json(dict(line)) + "\n" for line in lines))
+            aside.write_text("".join(self._line(result) for result in results), encoding="utf-8")
 
-    def append(self, line: Mapping[str, Any]) -> None:
+    def append(self, result: _Result) -> None:
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(canonical_json(dict(line)) + "\n")
+                file.write(self._line(result))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise StorageError(
-                f"the disk is full while writing {self.path}; free some space and run the same "
-                "command again: what was finished is kept"
-            ) from error
+            raise not_writable(self.path, error) from error
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _line(result: _Result) -> str:
+        return canonical_json(to_json(result)) + "\n"
