@@ -4,7 +4,13 @@ import pytest
 from tests.support.kills import killed_while_writing
 
 from unseen.core.errors import StorageError
-from unseen.core.files import remove_asides, sha256_of_parts, write_aside, write_text
+from unseen.core.files import (
+    check_writable,
+    remove_asides,
+    sha256_of_parts,
+    write_aside,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -52,3 +58,19 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
 
 def test_the_digest_keeps_parts_apart():
     assert sha256_of_parts(["ab", "c"]) != sha256_of_parts(["a", "bc"])
+
+
+def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
+    path = tmp_path / ("a" * 251 + ".png")
+    write_text(path, "whole")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "\udcff.parquet", "file/below"])
+def test_a_place_that_cannot_be_written_is_known_before_the_work(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        check_writable(tmp_path / name)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    check_writable(tmp_path / "new" / "a.parquet")
+    assert list((tmp_path / "new").iterdir()) == []

@@ -19,8 +19,10 @@ from typing import Any
 from unseen.core.errors import StorageError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing a file
-_ASIDE = ".unseen-"  # what a file that is being written is called before its name
+_ASIDE = ".unseen-aside-"  # how the name of a file begins that is being written
+_LONGEST_SUFFIX = 12  # characters: an ending; what is longer is the rest of a sentence with a dot
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ)
 
 
 def package_version() -> str:
@@ -61,20 +63,24 @@ def canonical_json(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def write_aside(path: Path) -> Iterator[Path]:
+def write_aside(path: Path, *, within: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it into place when the block succeeds.
 
     Nothing half-written is left: on an error the temporary file is removed and `path` stays as
     it was. A process that is killed can remove nothing: `remove_asides` does.
+
+    Args:
+        path: of the finished file.
+        within: folder for the temporary file, on the same disk; None: that of `path`.
 
     Raises:
         StorageError: the folder cannot be made or written, or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f"{_ASIDE}{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
+        # The name of the finished file has no room for more: it may be as long as names can be.
+        suffix = path.suffix if len(path.suffix) <= _LONGEST_SUFFIX else ""
+        handle, name = tempfile.mkstemp(suffix, _ASIDE, within or path.parent)
     except OSError as error:
         raise not_writable(path, error) from error
     os.close(handle)
@@ -84,11 +90,32 @@ def write_aside(path: Path) -> Iterator[Path]:
         yield aside
         aside.replace(path)
     except OSError as error:
-        if error.errno in (*_FULL, errno.EACCES, errno.EROFS, errno.EISDIR):
+        if error.errno in (*_FULL, *_REFUSED):
             raise not_writable(path, error) from error
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse, before any work, a place where a result cannot be put.
+
+    Raises:
+        StorageError: the name is too long or no text, or its folder cannot be made or written.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise StorageError(f"{str(path)!r} is not UTF-8; choose another name") from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp("", _ASIDE, path.parent)
+        os.close(handle)
+        Path(name).unlink()
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # the system says whether the name is too long
+    except OSError as error:
+        raise not_writable(path, error) from error
 
 
 def remove_asides(folder: Path, below: Sequence[str] = ()) -> None:

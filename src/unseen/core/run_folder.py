@@ -1,0 +1,255 @@
+"""The folder that belongs to one run: begin it, go on with it, finish it.
+
+A folder of a run holds its header (what the run is of), finished shards or items, and perhaps the
+result. A run that is killed and started again finds its folder by the header, sweeps what the kill
+left half written, and makes what is missing. Another run is refused in words, and what no run has
+made is never removed.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unseen.core.errors import RecordError, StorageError
+from unseen.core.files import (
+    canonical_json,
+    not_writable,
+    package_version,
+    remove_asides,
+    write_aside,
+    write_json,
+)
+from unseen.core.identity import Identity
+from unseen.core.lock import LOCK, PATIENCE, locked
+
+_SHARD = re.compile(r"(\d{9})-(\d{9})\.[a-z]+")
+
+
+@dataclasses.dataclass
+class RunFolder:
+    """A folder that belongs to one run of this identity.
+
+    Nothing is written before `writing`. Inside it this process alone writes to the folder.
+
+    Example:
+        >>> import tempfile
+        >>> from unseen.core.identity import identify
+        >>> squares = identify("squares", 1, options={"upto": 10})
+        >>> out = Path(tempfile.mkdtemp()) / "out"
+        >>> for _ in range(2):  # the second run finds everything
+        ...     run = RunFolder(out, squares, owned=("*.txt",))
+        ...     with run.writing():
+        ...         for n in range(10):
+        ...             if not (out / f"{n}.txt").exists():
+        ...                 _ = (out / f"{n}.txt").write_text(str(n * n))
+        >>> cubes = identify("cubes", 1, options={"upto": 10})
+        >>> RunFolder(out, cubes, owned=("*.txt",)).begun()  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        unseen.core.errors.RecordError: … (kind is squares there, cubes here); choose another folder
+    """
+
+    folder: Path
+    identity: Identity  # after `begun` or `writing` with the batch size that the run began with
+    owned: Sequence[str] = ()  # glob patterns, below the folder, of all that a run writes there
+    header: str = "header.json"  # the name of the file that says what the run is of
+    before: Sequence[str] = ()  # names of what may lie there before the header does
+    also: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # for readers of the header
+    overwrite: bool = False  # another run's files may be removed
+    _depth: int = dataclasses.field(default=0, init=False)  # of nested `writing`
+
+    def begun(self) -> bool:
+        """Whether this run has begun the folder; `identity` then has the batch size of then.
+
+        Raises:
+            RecordError: another run's folder, and it is not to be overwritten.
+            StorageError: there is something else.
+        """
+        path = self.folder / self.header
+        if not path.is_file():
+            self._refuse_foreign()
+            return False
+        try:
+            earlier = self._read(path)
+        except RecordError:
+            if self.overwrite:
+                return False
+            raise
+        differing = earlier.difference(self.identity)
+        if differing is None:
+            self.identity = earlier
+            return True
+        if self.overwrite or not any(True for _ in self._files()):  # an empty folder loses nothing
+            return False
+        raise RecordError(
+            f"{self.folder} holds another run ({differing}); choose another place, or replace it "
+            "with overwrite"
+        )
+
+    @contextlib.contextmanager
+    def writing(self, *, patience: float | None = PATIENCE) -> Iterator[None]:
+        """Have the folder for this process alone; begin it, or sweep what a kill left in it.
+
+        May be nested.
+
+        Args:
+            patience: seconds to wait for another process that is writing; None: until it is done.
+
+        Raises:
+            RecordError: another run's folder, and it is not to be overwritten.
+            StorageError: another process is writing, there is something else, or the folder cannot
+                be written.
+        """
+        if self._depth:
+            yield
+            return
+        self.begun()  # before a lock is put into someone else's folder
+        with locked(self.folder / LOCK, patience=patience):
+            self._depth += 1
+            try:
+                remove_asides(self.folder, below=self._below())
+                if not self.begun():
+                    self._remove_owned()
+                    self._write_header()
+                yield
+            finally:
+                self._depth -= 1
+        if not (self.folder / self.header).exists():  # discarded
+            with contextlib.suppress(OSError):  # something else is in it
+                self.folder.rmdir()
+
+    def discard(self) -> None:
+        """Remove, while `writing`, all that the run has written.
+
+        The folder itself goes when `writing` ends, unless it holds something else.
+        """
+        self._remove_owned()
+        (self.folder / self.header).unlink(missing_ok=True)
+
+    # Shards: files named by the positions that they cover ----------------------------------------
+
+    def shard(self, covered: range, suffix: str) -> Path:
+        """The file of the shard that covers these positions of the run."""
+        return self.folder / f"{covered.start:09d}-{covered.stop:09d}{suffix}"
+
+    def shards(self, total: int) -> dict[range, Path]:
+        """The finished shards in order; none overlaps another or goes beyond `total` positions.
+
+        A file that overlaps one before it is left out: its positions are made again.
+        """
+        found: dict[range, Path] = {}
+        end = 0
+        for path in sorted(self.folder.glob("[0-9]*-[0-9]*.*")):
+            match = _SHARD.fullmatch(path.name)
+            covered = range(int(match[1]), int(match[2])) if match else range(0)
+            if covered and end <= covered.start and covered.stop <= total:
+                found[covered] = path
+                end = covered.stop
+        return found
+
+    @staticmethod
+    def gaps(covered: Iterable[range], total: int) -> list[range]:
+        """The positions below `total` that none of the ranges covers, in order."""
+        gaps, end = [], 0
+        for shard in sorted(covered, key=lambda shard: shard.start):
+            gaps.append(range(end, shard.start))
+            end = shard.stop
+        gaps.append(range(end, total))
+        return [gap for gap in gaps if gap]
+
+    # Inside ---------------------------------------------------------------------------------------
+
+    def _read(self, path: Path) -> Identity:
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RecordError(
+                f"{path} cannot be read ({error}); choose another place, or replace the run with "
+                "overwrite"
+            ) from error
+        return Identity.from_json(
+            value.get("identity") if isinstance(value, dict) else None, str(path)
+        )
+
+    def _write_header(self) -> None:
+        write_json(
+            self.folder / self.header,
+            {
+                "schema": self.identity.kind,
+                "schema_version": self.identity.version,
+                "package_version": package_version(),
+                **self.also,
+                "identity": self.identity.to_json(),
+            },
+        )
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a place that holds anything that no run of this kind has made."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StorageError(f"{self.folder} is a file, and a folder is needed; name another")
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            # A run that is killed at its very beginning leaves hidden files.
+            if path.name not in self.before and not path.name.startswith("."):
+                raise StorageError(
+                    f"{self.folder} is not empty and holds no {self.header}; choose another place"
+                )
+
+    def _below(self) -> list[str]:
+        """The folders in the folder that this run writes to; "." for any depth."""
+        first = {pattern.partition("/")[0] for pattern in self.owned if "/" in pattern}
+        return sorted("." if name == "**" else name for name in first)
+
+    def _files(self) -> Iterator[Path]:
+        for pattern in self.owned:
+            yield from (path for path in self.folder.glob(pattern) if path.is_file())
+
+    def _remove_owned(self) -> None:
+        places: set[Path] = set()
+        for path in list(self._files()):
+            path.unlink()
+            places.update(path.relative_to(self.folder).parents)
+        for place in sorted(places, reverse=True):  # the deepest first
+            if place != Path():
+                with contextlib.suppress(OSError):  # something else is in it
+                    (self.folder / place).rmdir()
+
+
+@dataclasses.dataclass(frozen=True)
+class Journal:
+    """Finished items, a line of JSON each, appended."""
+
+    path: Path
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every whole line; the last one may have been cut off by a kill."""
+        lines: list[dict[str, Any]] = []
+        with contextlib.suppress(FileNotFoundError), self.path.open(encoding="utf-8") as file:
+            for text in file:
+                if text.endswith("\n"):
+                    with contextlib.suppress(ValueError):
+                        lines.append(json.loads(text))
+        return lines
+
+    def rewrite(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Replace all lines (StorageError)."""
+        with write_aside(self.path) as aside:
+            text = "".join(canonical_json(dict(line)) + "\n" for line in lines)
+            aside.write_text(text, encoding="utf-8")
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Add a line (StorageError: the disk is full)."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(canonical_json(dict(line)) + "\n")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise not_writable(self.path, error) from error
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        self.path.unlink(missing_ok=True)
