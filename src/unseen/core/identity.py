@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unseen.core.errors import RecordError
 from unseen.core.files import canonical_json
-from unseen.core.json_form import MismatchError, build
+from unseen.core.records import build
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HASHED = ("weights", "files")  # keys whose value is a mapping from a file's name to its hash
@@ -55,10 +54,7 @@ class Identity:
         Raises:
             RecordError: it is no identity.
         """
-        try:
-            return build(cls, value, "identity")
-        except MismatchError as error:
-            raise RecordError(f"{origin} does not say what it is of: {error}") from error
+        return build(cls, value, f"{origin} does not say what it is of")
 
     def difference(self, here: "Identity") -> str | None:
         """What differs between this result, which is there, and another; None where nothing does.

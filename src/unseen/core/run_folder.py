@@ -26,6 +26,7 @@ from unseen.core.files import (
 )
 from unseen.core.identity import Identity
 from unseen.core.lock import LOCK, PATIENCE, locked
+from unseen.core.records import decode
 
 _SHARD = re.compile(r"(\d{9})-(\d{9})\.[a-z]+")
 
@@ -164,13 +165,12 @@ class RunFolder:
     # Inside ---------------------------------------------------------------------------------------
 
     def _read(self, path: Path) -> Identity:
+        advice = "choose another place, or replace the run with overwrite"
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RecordError(
-                f"{path} cannot be read ({error}); choose another place, or replace the run with "
-                "overwrite"
-            ) from error
+            text = path.read_bytes()
+        except OSError as error:
+            raise RecordError(f"{path} cannot be read ({error.strerror}); {advice}") from error
+        value = decode(text, str(path), advice)
         return Identity.from_json(
             value.get("identity") if isinstance(value, dict) else None, str(path)
         )
