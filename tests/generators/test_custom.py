@@ -1,6 +1,7 @@
 """Generators that users write: called as documented, checked, and refused with a reason."""
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 import unseen
 
 def draw(latents):
-    return latents[:, :1, None, None].expand(-1, 3, 8, 8)
+    return latents[:, :1, None, None].clamp(-1, 1).expand(-1, 3, 8, 8)
 
 def plain():
     return unseen.FunctionGenerator(draw, latent_size=2, resolution=8)
@@ -62,7 +63,7 @@ def test_a_function_is_a_generator_with_the_papers_latents(module: str) -> None:
 def test_options_and_precision_reach_a_factory_that_takes_them(module: str) -> None:
     generator = load_generator(f"python:{module}:scaled?scale=0.5", precision="bf16")
     latents = generator.latents(range(3))
-    torch.testing.assert_close(generator(latents)[:, 0, 0, 0], (0.5 * latents[:, 0]).clamp(-1, 1))
+    torch.testing.assert_close(generator(latents)[:, 0, 0, 0], 0.5 * latents[:, 0].clamp(-1, 1))
     assert generator.provenance["scale"] == "0.5"
     assert generator.provenance["precision"] == "bf16"
 
@@ -91,18 +92,78 @@ def test_a_precision_that_the_factory_does_not_take_is_refused(module: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("images", "message"),
+    ("images", "value"),
     [
-        (torch.zeros(2, 3, 8, 4), r"shape \(2, 3, 8, 4\) for 2 latents; \(2, 3, 8, 8\) is needed"),
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "gave torch.uint8; a tensor of floats"),
-        ([0.0], "gave list; a tensor of floats"),
+        (torch.zeros(2, 3, 8, 4), "(2, 3, 8, 4)"),
+        (torch.zeros(2, 2, 8, 8), "(2, 2, 8, 8)"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "torch.uint8"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.complex64), "torch.complex64"),
+        ([0.0], "list"),
         (torch.full((2, 3, 8, 8), torch.nan), "not finite"),
+        (torch.linspace(0, 255, 384).reshape(2, 3, 8, 8), "0 to 255"),
+        (torch.linspace(-1.6, 1, 384).reshape(2, 3, 8, 8), "-1.6 to 1"),
     ],
 )
-def test_images_that_are_none_are_refused(images: object, message: str) -> None:
+def test_images_that_are_none_are_refused(images: object, value: str) -> None:
     generator = unseen.FunctionGenerator(lambda latents: images, latent_size=2, resolution=8)
-    with pytest.raises(GeneratorError, match=message):
+    with pytest.raises(GeneratorError, match=re.escape(value)):
         generator(generator.latents([0, 1]))
+
+
+def test_a_few_values_a_little_outside_are_clamped_and_grey_is_three_equal_channels() -> None:
+    grey = torch.linspace(-1.2, 1, 128).reshape(2, 1, 8, 8)
+    grey[0, 0, 0, 0] = -1.7  # less than 1 % of the values
+    generator = unseen.FunctionGenerator(lambda latents: grey, latent_size=2, resolution=8)
+    images = generator(generator.latents([0, 1]))
+    torch.testing.assert_close(images, grey.clamp(-1, 1).expand(-1, 3, -1, -1))
+
+
+class Duck:
+    """A generator of a user's own class, with gradients on, that returns what it is told."""
+
+    layer_names = ("all",)
+    latent_size = 2
+    resolution = 8
+    provenance = {"weights_sha256": "x"}  # noqa: RUF012
+
+    def __init__(self, images: Callable[[int], torch.Tensor]) -> None:
+        self.images = images
+
+    def latents(self, indices: Iterable[int], *, seed: int = 1) -> torch.Tensor:
+        return torch.zeros(len(list(indices)), 2, requires_grad=True)
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.images(len(latents)) + latents.sum()
+
+    def split(self, layer: str) -> tuple[nn.Module, nn.Module]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("images", "value"),
+    [
+        (lambda n: torch.full((n, 3, 8, 8), 128.0), "128"),
+        (lambda n: torch.zeros(n, 3, 8, 4), r"\(32, 3, 8, 4\)"),
+        (lambda n: torch.zeros(n, 3, 8, 8) / 0, "not finite"),
+    ],
+)
+def test_what_a_class_of_ones_own_draws_is_checked(
+    images: Callable[[int], torch.Tensor], value: str
+) -> None:
+    with pytest.raises(GeneratorError, match=value):
+        DrawnImages(Duck(images)).read(0)
+
+
+def test_gradients_do_not_matter_and_grey_is_drawn() -> None:
+    drawn = DrawnImages(Duck(lambda n: torch.full((n, 1, 8, 8), -1.0)))
+    assert drawn.read(3).tolist() == np.zeros((3, 8, 8), np.uint8).tolist()
+
+
+def test_images_without_a_value_below_0_are_warned_of_once() -> None:
+    drawn = DrawnImages(Duck(lambda n: torch.linspace(0, 1, n * 192).reshape(n, 3, 8, 8)))
+    with pytest.warns(UserWarning, match="0, 1") as caught:
+        list(drawn.images(range(70)))
+    assert len(caught) == 1
 
 
 def test_a_function_cannot_be_split() -> None:
@@ -113,7 +174,7 @@ def test_a_function_cannot_be_split() -> None:
 
 def documented(first_line: str) -> str:
     """The example of docs/generators.md that begins with this line."""
-    page = (Path(__file__).parents[1] / "docs" / "generators.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")
     (code,) = [
         code
         for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -174,7 +235,7 @@ def test_a_generator_from_the_package_index_draws_as_it_does_by_itself(
     )
     from gan_face_generate.models import Generator as Theirs
 
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs" / "examples"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "docs" / "examples"))
     generator = load_generator("python:faces:make")
     latents = generator.latents(range(8), seed=1)
     images = generator(latents)

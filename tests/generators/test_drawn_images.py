@@ -56,7 +56,7 @@ class Counting:
 
     def __call__(self, latents):
         self.drawn += len(latents)
-        return latents[:, :1, None, None].expand(-1, 3, 16, 16)
+        return latents[:, :1, None, None].clamp(-1, 1).expand(-1, 3, 16, 16)
 
 
 def counting(**provenance):
@@ -170,7 +170,7 @@ def test_every_call_of_the_generator_has_one_shape(count):
 
     def draw(latents):
         calls.append(len(latents))
-        return latents[:, :1, None, None].expand(-1, 3, 16, 16)
+        return latents[:, :1, None, None].clamp(-1, 1).expand(-1, 3, 16, 16)
 
     generator = unseen.FunctionGenerator(draw, 2, 16, {"weights_sha256": "1"})
     images = DrawnImages(generator, batch_size=8)
@@ -227,7 +227,7 @@ def test_the_same_weights_elsewhere_are_the_same_areas(tmp_path):
 def test_a_generator_that_does_not_name_its_weights_is_known_by_its_first_image(tmp_path):
     def of(scale):
         return unseen.FunctionGenerator(
-            lambda z: scale * z[:, :1, None, None].expand(-1, 3, 16, 16),
+            lambda z: scale * z[:, :1, None, None].clamp(-1, 1).expand(-1, 3, 16, 16),
             latent_size=2,
             resolution=16,
         )
@@ -288,8 +288,8 @@ def test_what_is_no_image_stops_the_run_and_keeps_what_is_done(tmp_path, monkeyp
     monkeypatch.setattr(module, "_SHARD", 8)
 
     def broken(latents):
-        images = latents[:, :1, None, None].expand(-1, 3, 16, 16).clone()
-        images[images[:, 0, 0, 0] > 2] = torch.nan  # 2 standard deviations: image 13 of seed 1
+        images = latents[:, :1, None, None].clamp(-1, 1).expand(-1, 3, 16, 16).clone()
+        images[latents[:, 0] > 2] = torch.nan  # 2 standard deviations: image 13 of seed 1
         return images
 
     generator = counting(spec="python:mine:make")
@@ -348,7 +348,7 @@ calls = []
 def draws(device):
     calls.append(device)
     return unseen.FunctionGenerator(
-        lambda z: z[:, :1, None, None].expand(-1, 3, 16, 16), latent_size=2, resolution=16
+        lambda z: z[:, :1, None, None].clamp(-1, 1), latent_size=2, resolution=16
     )
 
 def reads(value="7"):
@@ -508,8 +508,8 @@ import sys
 import unseen.distribution.segment
 unseen.distribution.segment._SHARD = 4
 from unseen.cli.main import run
-sys.exit(run(["segment", sys.argv[1], sys.argv[2], "--segmenter", "python:test_drawing:Slow", "-n",
-              "60", "--batch-size", "2", "--generator-batch-size", "5", "--device", "cpu"]))
+sys.exit(run(["segment", sys.argv[1], sys.argv[2], "--segmenter", "python:test_drawn_images:Slow",
+              "-n", "60", "--batch-size", "2", "--generator-batch-size", "5", "--device", "cpu"]))
 """
 
 

@@ -26,7 +26,7 @@ class Counting:
 
     def __call__(self, latents: torch.Tensor) -> torch.Tensor:
         self.drawn += len(latents)
-        return latents[:, :1, None, None].expand(-1, 3, 4, 4)
+        return latents[:, :1, None, None].clamp(-1, 1).expand(-1, 3, 4, 4)
 
 
 def generator(function: Any = None, **provenance: Any) -> unseen.FunctionGenerator:

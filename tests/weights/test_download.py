@@ -91,7 +91,7 @@ def test_a_file_is_downloaded_once_and_checked(server):
     assert fetch("model") == path
     assert server.requests == [None]
     left = {file.name for file in path.parent.iterdir()}
-    assert left == {path.name, path.name + ".json", path.name + ".lock"}
+    assert left == {path.name, path.name + ".json"}
 
 
 def test_a_line_that_breaks_is_taken_up_where_it_broke(server):

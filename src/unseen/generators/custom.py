@@ -16,6 +16,7 @@ from unseen.core.devices import resolve_device
 from unseen.core.errors import GeneratorError, SpecError
 from unseen.core.registry import Spec, call_user_factory
 from unseen.generators.latents import LatentStream
+from unseen.generators.output import checked_images
 from unseen.generators.protocol import Generator, Precision
 
 
@@ -24,8 +25,8 @@ class FunctionGenerator:
     """Any function from latents (n z) to images (n 3 h w) in [−1, 1], as a generator.
 
     It has no named layers, so it can be sampled and compared, and not split. Every call is checked:
-    images must be square, of the resolution, three channels and finite; values outside [−1, 1] are
-    clamped.
+    images must be square, of the resolution, of three channels or one (grey), finite, and in
+    [−1, 1]; values a little outside are clamped.
     """
 
     function: Callable[[Tensor], Tensor]  # called without gradient
@@ -50,23 +51,10 @@ class FunctionGenerator:
             GeneratorError: the function gave something else.
         """
         with torch.no_grad():
-            images: Any = self.function(latents)
-        wanted = (len(latents), 3, self.resolution, self.resolution)
-        if not isinstance(images, Tensor) or not images.is_floating_point():
-            found = images.dtype if isinstance(images, Tensor) else type(images).__name__
-            raise GeneratorError(
-                f"the generator gave {found}; a tensor of floats in [−1, 1] is needed"
-            )
-        if tuple(images.shape) != wanted:
-            raise GeneratorError(
-                f"the generator gave images of shape {tuple(images.shape)} for {len(latents)} "
-                f"latents; {wanted} is needed"
-            )
-        if not torch.isfinite(images).all():
-            raise GeneratorError(
-                "the generator gave values that are not finite; try fp32, or other weights"
-            )
-        return images.float().clamp(-1, 1)
+            images = self.function(latents)
+        return checked_images(images, range(len(latents)), self.resolution, "the generator").clamp(
+            -1, 1
+        )
 
     def split(self, layer: str) -> tuple[nn.Module, nn.Module]:
         """Not to be had: a function has no named layers (SpecError)."""

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import warnings
 from collections.abc import Generator as Iteration
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import GeneratorError, SampleError
+from unseen.core.errors import SampleError
 from unseen.core.files import canonical_json, sha256_of_parts
 from unseen.core.progress import Progress, silent
 from unseen.generators import Generator
+from unseen.generators.output import checked_images
 from unseen.generators.sample_folder import NAME, SampleFolder, contents
 from unseen.images import Batch, Preparation
 from unseen.images.naming import NumberedNames
@@ -46,6 +48,8 @@ class DrawnImages:
     batch_size: int = BATCH_SIZE  # images a call of the generator
     keep: Path | None = None  # folder for the images, as `unseen sample` writes it; read from, too
     overwrite: bool = False  # samples of another generator in that folder
+
+    _seen: list[float] = dataclasses.field(default_factory=list, init=False, repr=False)
 
     endless = True
 
@@ -169,18 +173,16 @@ class DrawnImages:
             asked = [*indices, *[indices[-1]] * (size - len(indices))]
             rows = list(range(len(indices)))
         drawn = self.generator(self.generator.latents(asked, seed=self.seed))
-        images = drawn.float().cpu().numpy()
-        side = self.generator.resolution
-        if images.shape != (len(asked), 3, side, side):
-            raise GeneratorError(
-                f"{self.spec} drew images of shape {images.shape} for {len(asked)} latents; "
-                f"({len(asked)}, 3, {side}, {side}) is needed"
+        images = checked_images(drawn, asked, self.generator.resolution, self.spec)[rows]
+        if len(indices) > 1 and not self._seen:
+            self._seen.append(float(images.min()))
+            self._warn_of_a_half_range()
+        return to_uint8(images.cpu().numpy(), self.rounding)
+
+    def _warn_of_a_half_range(self) -> None:
+        if self._seen[0] >= 0:
+            warnings.warn(
+                f"{self.spec} drew no value below 0 in its first images; is its range [0, 1]? "
+                "Images in [−1, 1] are needed",
+                stacklevel=2,
             )
-        images = images[rows]
-        wrong = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
-        if wrong.size:
-            raise GeneratorError(
-                f"{self.spec} drew values that are not finite in image {indices[wrong[0]]}; try "
-                "fp32, or other weights"
-            )
-        return to_uint8(images, self.rounding)

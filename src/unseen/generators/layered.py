@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unseen.core.errors import SpecError
 from unseen.generators.latents import LatentStream
+from unseen.generators.output import checked_images
 from unseen.generators.protocol import Precision
 
 
@@ -29,6 +30,8 @@ class LayeredGenerator:
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     precision: Precision = "fp32"
 
+    range_is_known: ClassVar[bool] = False  # else what lies far outside [−1, 1] is refused
+
     def __post_init__(self) -> None:
         self.layer_names = tuple(name for name, _ in self.network.named_children())
         self.network.to(self.device).eval().requires_grad_(False)
@@ -45,7 +48,11 @@ class LayeredGenerator:
         bf16 = self.precision == "bf16"
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             images: Tensor = self.network(latents.to(self.device))
-        return images.float().clamp(-1, 1)
+        if self.range_is_known:
+            return images.float().clamp(-1, 1)
+        return checked_images(images, range(len(latents)), self.resolution, "the network").clamp(
+            -1, 1
+        )
 
     def split(self, layer: str) -> tuple[nn.Module, nn.Module]:
         """Head (latents → features of `layer`) and tail (features → images), weights shared.

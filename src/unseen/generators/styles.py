@@ -255,6 +255,8 @@ class StyleGenerator(LayeredGenerator):
 
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
 
+    range_is_known = True  # a large psi may draw far outside
+
     def __post_init__(self) -> None:
         super().__post_init__()
         mapping = self.network.get_submodule("mapping")

@@ -6,7 +6,6 @@ downloaded, and the error says which file to put where.
 
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import Any
 
 from unseen.core.errors import DownloadError, SpecError, StorageError
 from unseen.core.files import cache_folder, sha256_of_file, write_json
+from unseen.core.lock import locked
 from unseen.weights.known import Published, published
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def fetch(name: str, *, offline: bool | None = None) -> Path:
             )
         with _storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(_beside(target, ".lock")):
+            with locked(_beside(target, ".lock")):  # other processes wait here
                 if not target.exists():  # another process may have been faster
                     _download(entry, target)
     _check(entry, target)
@@ -250,14 +250,6 @@ def _size(path: Path) -> int:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One download of a file at a time: other processes wait here."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
