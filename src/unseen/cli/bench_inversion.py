@@ -178,7 +178,7 @@ def _speed(json_: bool, picture: Path | None, **fields: Any) -> None:
     """Time the default against the paper's schedule."""
     import json
 
-    from unseen.bench.inversion_speed import Speed, measure_speed, speed_table
+    from lab.inversion_speed import Speed, measure_speed, speed_table
 
     task = Speed(**fields)
     result = measure_speed(task, picture=picture, say=lambda line: typer.echo(line, err=True))

@@ -6,7 +6,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tests.support.inversion_worlds import tiny_generator, tiny_inverter
 
-from unseen.bench.inversion_speed import Speed, measure_speed, speed_table
+from lab.inversion_speed import Speed, measure_speed, speed_table
 from unseen.cli.main import run
 from unseen.inversion import methods
 from unseen.inversion.inverter_file import write_inverter
@@ -33,7 +33,7 @@ def task(tmp_path, monkeypatch):
         "default": methods.Inversion(optimiser=Adam(steps=10, learning_rate=0.03)),
     }
     monkeypatch.setattr("unseen.inversion.methods.PRESETS", presets)
-    monkeypatch.setattr("unseen.bench.inversion_speed.PRESETS", presets)
+    monkeypatch.setattr("lab.inversion_speed.PRESETS", presets)
     return Speed(
         generator=f"progan:{tmp_path / 'generator.safetensors'}",
         inverter=str(tmp_path / "inverter.safetensors"),
