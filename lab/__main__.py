@@ -1,5 +1,6 @@
 """`python -m lab COMMAND`: the measurements and trainings behind the documentation."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -182,6 +183,67 @@ def evidence(
     )
     for path in measure_evidence(task, say=lambda line: typer.echo(line, err=True)):
         typer.echo(path)
+
+
+@app.command("inversion-speed")
+def inversion_speed(
+    generator: Annotated[str, typer.Argument(help="Spec of the generator.", show_default=False)],
+    inverter: Annotated[str, typer.Option(help="Its inverter.", show_default=False)],
+    images: Annotated[str, typer.Option(help="Photographs.", show_default=False)],
+    count: Annotated[int, typer.Option(help="Photographs.", min=1)] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the subset.", min=0)] = 0,
+    batch_size: Annotated[int, typer.Option(help="Images optimised at once.", min=1)] = 8,
+    preset: Annotated[str, typer.Option(help="Compared with the paper's.")] = "default",
+    perceptual: Annotated[
+        str | None, typer.Option(help="Features compared.", show_default=False)
+    ] = None,
+    perturbed: Annotated[
+        int | None, typer.Option(help="First layers that f perturbs.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Targets and both reconstructions (.png).", show_default=False),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Time the paper's schedule of inversion against the default's on the same photographs."""
+    from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
+
+    task = InversionSpeed(
+        generator=generator,
+        inverter=inverter,
+        images=images,
+        count=count,
+        seed=seed,
+        batch_size=batch_size,
+        preset=preset,
+        perceptual=perceptual,
+        perturbed=perturbed,
+        device=device,
+        picture=picture,
+    )
+    result = measure_speed(task, say=lambda line: typer.echo(line, err=True))
+    typer.echo(json.dumps(result, indent=1) if json_ else speed_table(result))
+
+
+@app.command()
+def throughput(
+    images: Annotated[str, typer.Option(help="Images.")] = "churchyard?seed=1&resolution=256",
+    count: Annotated[int, typer.Option(help="Images a turn.", min=1)] = 20,
+    rounds: Annotated[int, typer.Option(help="Turns of each way.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of the subset and of the weights.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Decoding processes.", min=0)] = 1,
+) -> None:
+    """Time Unified Perceptual Parsing with random weights: its labels mean nothing."""
+    from lab.random_networks import RandomThroughput, measure_random
+    from unseen.bench.throughput import table
+
+    task = RandomThroughput(
+        images=images, count=count, rounds=rounds, seed=seed, device=device, workers=workers
+    )
+    typer.echo(table(measure_random(task, say=lambda line: typer.echo(line, err=True))))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -16,16 +16,24 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from unseen.bench.timing import machine, markdown
+from unseen.bench.timing import machine
 from unseen.core.errors import SpecError
 from unseen.core.files import package_version, write_aside
+from unseen.core.records import to_json
+from unseen.core.tables import markdown_table
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import load_generator
 from unseen.images import Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.inversion.invert import default_perceptual
 from unseen.inversion.inverter_file import load_inverter
-from unseen.inversion.methods import PRESETS, Inverted, Reconstruction, inversion_preset
+from unseen.inversion.methods import (
+    PRESETS,
+    Inversion,
+    Inverted,
+    Reconstruction,
+    inversion_preset,
+)
 from unseen.inversion.perceptual import load_perceptual
 from unseen.segmenters import load_segmenter
 
@@ -33,50 +41,103 @@ PAPER = "iccv2019"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Speed:
+class InversionSpeed:
     """Invert the same images by method f in both ways."""
 
-    generator: str
-    inverter: str
-    images: str
-    count: int = 8
+    generator: str  # a spec
+    inverter: str  # a file or a spec
+    images: str  # a folder, an archive or a spec
+    count: int = 8  # images
     seed: int = 0  # of the subset
-    batch_size: int = 8  # of the default
-    preset: str = "default"
-    perceptual: str | None = None  # of both; None: the default's for these images
+    batch_size: int = 8  # of the default; the paper's way takes one image at a time
+    preset: str = "default"  # what is compared with the paper's schedule
+    perceptual: str | None = None  # features of both; None: the default's for these images
     perturbed: int | None = None  # of both; None: all layers up to the cut
-    device: str = "cpu"
+    device: str = "cpu"  # cpu, cuda, cuda:N or auto
+    picture: Path | None = None  # a file for targets and both rows of reconstructions
+
+    def __post_init__(self) -> None:
+        if self.preset == PAPER:
+            raise SpecError(f"{PAPER} would be compared with itself; name another preset")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Way:
-    """What one way took and reached; means over the images."""
+@dataclasses.dataclass(eq=False)
+class _Way:
+    """One way, what it took and what it made."""
 
-    name: str
-    steps: float
-    seconds: float  # an image, wall clock
-    cpu_seconds: float  # an image, this process
-    loss: float
-    terms: dict[str, float]
+    reconstruct: Reconstruction
+    batch_size: int
+    seconds: float = 0.0  # wall clock
+    cpu_seconds: float = 0.0  # this process
+    made: list[Inverted] = dataclasses.field(default_factory=list)
+
+    def run(self, images: torch.Tensor) -> list[Inverted]:
+        """Invert some images, on the clock."""
+        done: list[Inverted] = []
+        for batch in torch.split(images, self.batch_size):
+            began, used = time.perf_counter(), time.process_time()
+            done += sorted(self.reconstruct(batch), key=lambda inverted: inverted.row)
+            self.seconds += time.perf_counter() - began
+            self.cpu_seconds += time.process_time() - used
+        self.made += done
+        return done
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """Means over the images."""
+        count = len(self.made)
+        return {
+            "name": name,
+            "steps": float(np.mean([inverted.steps for inverted in self.made])),
+            "seconds": self.seconds / count,
+            "cpu_seconds": self.cpu_seconds / count,
+            "loss": float(np.mean([inverted.loss for inverted in self.made])),
+            "terms": {
+                term: float(np.mean([inverted.terms[term] for inverted in self.made]))
+                for term in self.made[0].terms
+            },
+        }
 
 
 def measure_speed(
-    task: Speed,
-    *,
-    picture: Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    task: InversionSpeed, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """Run both ways.
-
-    Args:
-        task: on what.
-        picture: where a row of targets, of the paper's and of the default's reconstructions go.
-        say: told what is done.
 
     Returns:
         JSON: the task, the machine, both ways, the ratio of their times, and per image the
         default's loss over the paper's.
     """
+    targets, ways, settings = _prepare(task)
+    images = torch.from_numpy(to_unit(targets))
+    for batch in torch.split(images, task.batch_size):
+        for name, way in ways.items():
+            losses = ", ".join(f"{inverted.loss:.4f}" for inverted in way.run(batch))
+            say(f"{name}: {len(way.made)} of {len(images)} images, loss {losses}")
+    if task.picture is not None:
+        rebuilt = [
+            to_uint8(np.stack([inverted.reconstruction.cpu().numpy() for inverted in way.made]))
+            for way in ways.values()
+        ]
+        _write_rows(task.picture, [targets, *rebuilt])
+    paper, default = ways[PAPER], ways[task.preset]
+    return {
+        "task": to_json(dataclasses.replace(task, picture=None)),
+        "settings": settings.to_json(),
+        "package_version": package_version(),
+        "machine": {**machine(), "device": task.device},
+        "ways": [way.to_json(name) for name, way in ways.items()],
+        "times_faster": paper.seconds / default.seconds,
+        "times_faster_cpu": paper.cpu_seconds / default.cpu_seconds,
+        "loss_ratios": [
+            ours.loss / theirs.loss for theirs, ours in zip(paper.made, default.made, strict=True)
+        ],
+    }
+
+
+def _prepare(
+    task: InversionSpeed,
+) -> tuple[UInt8[np.ndarray, "n 3 h w"], dict[str, _Way], Inversion]:
+    """The images, the two ways, and the settings of the default one."""
     generator = load_generator(task.generator, device=task.device)
     inverter = load_inverter(task.inverter, generator)
     source = open_images(task.images)
@@ -96,62 +157,10 @@ def measure_speed(
     )
     paper = dataclasses.replace(default, optimiser=PRESETS[PAPER].optimiser)
     ways = {
-        PAPER: (Reconstruction(generator, inverter, paper, perceptual=perceptual), 1),
-        task.preset: (
-            Reconstruction(generator, inverter, default, perceptual=perceptual),
-            task.batch_size,
-        ),
+        name: _Way(Reconstruction(generator, inverter, settings, perceptual=perceptual), size)
+        for name, settings, size in ((PAPER, paper, 1), (task.preset, default, task.batch_size))
     }
-    if len(ways) < 2:
-        raise SpecError(f"{PAPER} would be compared with itself; name another preset")
-    wall = dict.fromkeys(ways, 0.0)
-    cpu = dict.fromkeys(ways, 0.0)
-    found: dict[str, list[Inverted]] = {name: [] for name in ways}
-    images = torch.from_numpy(to_unit(targets))
-    for start in range(0, len(images), task.batch_size):
-        batch = images[start : start + task.batch_size]
-        for name, (way, size) in ways.items():
-            for first in range(0, len(batch), size):
-                began, used = time.perf_counter(), time.process_time()
-                done = sorted(way(batch[first : first + size]), key=lambda each: each.row)
-                wall[name] += time.perf_counter() - began
-                cpu[name] += time.process_time() - used
-                found[name] += done
-                losses = ", ".join(f"{each.loss:.4f}" for each in done)
-                say(f"{name}: {len(found[name])} of {len(images)} images, loss {losses}")
-    if picture is not None:
-        rebuilt = [
-            to_uint8(np.stack([each.reconstruction.cpu().numpy() for each in found[name]]))
-            for name in ways
-        ]
-        _write_rows(picture, [targets, *rebuilt])
-    measured = [
-        Way(
-            name=name,
-            steps=float(np.mean([each.steps for each in found[name]])),
-            seconds=wall[name] / len(images),
-            cpu_seconds=cpu[name] / len(images),
-            loss=float(np.mean([each.loss for each in found[name]])),
-            terms={
-                term: float(np.mean([each.terms[term] for each in found[name]]))
-                for term in found[name][0].terms
-            },
-        )
-        for name in ways
-    ]
-    return {
-        "task": dataclasses.asdict(task),
-        "settings": default.to_json(),
-        "package_version": package_version(),
-        "machine": {**machine(), "device": task.device},
-        "ways": [dataclasses.asdict(way) for way in measured],
-        "times_faster": measured[0].seconds / measured[1].seconds,
-        "times_faster_cpu": measured[0].cpu_seconds / measured[1].cpu_seconds,
-        "loss_ratios": [
-            ours.loss / theirs.loss
-            for theirs, ours in zip(found[PAPER], found[task.preset], strict=True)
-        ],
-    }
+    return targets, ways, default
 
 
 def speed_table(result: dict[str, Any]) -> str:
@@ -168,7 +177,7 @@ def speed_table(result: dict[str, Any]) -> str:
         for way in result["ways"]
     ]
     headings = ("way", "steps", "s/image", "CPU s/image", "loss", "its terms")
-    lines = [markdown(headings, rows)]
+    lines = [markdown_table(headings, rows)]
     ratios = result["loss_ratios"]
     lines += [
         "",

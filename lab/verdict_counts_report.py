@@ -1,8 +1,6 @@
 """What the bench of instance evidence found: tables, the account in Markdown, and the figure."""
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unseen.bench.timing import markdown
 from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
+from unseen.core.tables import csv_text, markdown_table
 from unseen.evidence.record import CONTROL_PASSES
 from unseen.statistics.agreement import resamples
 
@@ -137,12 +135,12 @@ def summarise(rows: Sequence[Row]) -> list[ClassSummary]:
 
 def candidates_csv(candidates: Sequence[Candidate]) -> str:
     """A row a candidate."""
-    return _csv([{**dataclasses.asdict(one), "lost": " ".join(one.lost)} for one in candidates])
+    return csv_text([{**dataclasses.asdict(one), "lost": " ".join(one.lost)} for one in candidates])
 
 
 def rows_csv(rows: Sequence[Row]) -> str:
     """A row a generator, seed and class."""
-    return _csv([{**dataclasses.asdict(row), "drawn": row.drawn} for row in rows])
+    return csv_text([{**dataclasses.asdict(row), "drawn": row.drawn} for row in rows])
 
 
 def evidence_markdown(
@@ -156,7 +154,7 @@ def evidence_markdown(
     parts = [
         "## Chosen on development seeds",
         f"{rule[0].upper()}{rule[1:]}.",
-        markdown(
+        markdown_table(
             ("searched", "controls retain", "scenes retain", "lost, though drawn", ""),
             [
                 [
@@ -180,7 +178,7 @@ def evidence_markdown(
         )
         parts += [
             f"### {name}, {seeds} seed{'' if seeds == 1 else 's'}",
-            markdown(
+            markdown_table(
                 (
                     "class",
                     "real presence",
@@ -363,11 +361,3 @@ def _mean(values: Sequence[float | None]) -> float:
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2f}"
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -20,6 +20,14 @@ from unseen.images import open_images, subset
 from unseen.inversion.inverter_file import write_inverter
 
 COUNT = 4  # images a group
+NO_GROUPS: dict[str, Any] = {
+    "training": None,
+    "held_out": None,
+    "other": [],
+    "unrelated": None,
+    "also": [],
+    "also_inverter": [],
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +52,17 @@ def task(world: Path, out: Path, **changes: Any) -> CrossDomain:
         "out": out,
         "generator": f"progan:{world / '0.safetensors'}",
         "inverter": str(world / "inverter-0.safetensors"),
-        "groups": {
-            "training": "churchyard?seed=1000003&resolution=16",
-            "held out": "churchyard?seed=5&resolution=16",
-            "photos / outdoor": str(world / "photos"),
-            "unrelated": "python:lab.out_of_domain:unrelated?seed=5&resolution=16",
-        },
-        "also": [(f"progan:{world / '1.safetensors'}", str(world / "inverter-1.safetensors"))],
+        "training": "churchyard?seed=1000003&resolution=16",
+        "held_out": "churchyard?seed=5&resolution=16",
+        "other": [f"photos outdoor={world / 'photos'}"],
+        "unrelated": "python:lab.out_of_domain:unrelated?seed=5&resolution=16",
+        "also": [f"progan:{world / '1.safetensors'}"],
+        "also_inverter": [str(world / "inverter-1.safetensors")],
         "count": COUNT,
         "seed": 3,
         "shown": 2,
-        "changes": {"perceptual": "none", "steps": 5},
+        "perceptual": "none",
+        "steps": 5,
     }
     return CrossDomain(**{**fields, **changes})
 
@@ -76,13 +84,13 @@ def test_every_group_is_the_first_of_its_seeded_subset(world: Path, folder: Path
         "own images",
         "training",
         "held out",
-        "photos / outdoor",
+        "photos outdoor",
         "unrelated",
         "unrelated",
     ]
     assert [row["generator"] for row in rows[::COUNT]] == ["progan:0"] * 5 + ["progan:1"]
     source = open_images(world / "photos")
-    taken = [row["image"] for row in rows if row["group"] == "photos / outdoor"]
+    taken = [row["image"] for row in rows if row["group"] == "photos outdoor"]
     assert taken == [source.names[index] for index in subset(source, COUNT, 3)]
     # the same unrelated images through both generators
     images = [row["image"] for row in rows[-2 * COUNT :]]
@@ -134,19 +142,21 @@ def test_a_finished_run_is_read_again_and_gives_the_same_bytes(
 
 
 def test_all_groups_are_compared_by_the_same_features(world: Path, tmp_path: Path) -> None:
-    churchyard = task(world, tmp_path, changes={})
+    churchyard = task(world, tmp_path, perceptual=None)
     assert churchyard.settings.perceptual == "segmenter"  # the churchyard's, of the first group
-    photos = task(world, tmp_path, changes={}, groups={"photos": "photos/"}, also=[])
+    photos = task(world, tmp_path, perceptual=None, training="photos/")
     assert photos.settings.perceptual == "vgg16"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"groups": {}}, "no groups"),
-        ({"groups": {"own images": "photos/"}, "also": []}, "cannot be called 'own images'"),
-        ({"groups": {"training": "photos/"}}, "invert the group 'unrelated', and there is none"),
-        ({"method": "c"}, "method c needs an encoder"),
+        (NO_GROUPS, "no groups"),
+        ({"other": ["own images=photos/"]}, "cannot be called 'own images'"),
+        ({"other": ["photos/outdoor"]}, "'photos/outdoor' gives its group no name"),
+        ({"also_inverter": []}, "1 further generators and 0 inverters"),
+        ({"unrelated": None}, "invert the group 'unrelated', and there is none"),
+        ({"method": "c"}, "method is 'c'"),
         ({"count": 1}, "count is 1"),
     ],
 )
@@ -176,13 +186,15 @@ def test_a_group_of_failures_has_no_interval() -> None:
 def test_a_lower_loss_and_a_higher_correlation_are_better(
     measure: str, interval: tuple[float, float], words: str
 ) -> None:
-    one = Difference(measure=measure, value=sum(interval) / 2, interval=interval, held_out=2.0)
-    assert sentence(one).endswith(words)
+    difference = Difference(
+        measure=measure, value=sum(interval) / 2, interval=interval, held_out=2.0
+    )
+    assert sentence(difference).endswith(words)
 
 
 def test_the_percentages_are_of_the_held_out_mean() -> None:
-    one = Difference(measure="loss", value=-0.2, interval=(-0.3, -0.1), held_out=2.0)
-    assert sentence(one) == (
+    difference = Difference(measure="loss", value=-0.2, interval=(-0.3, -0.1), held_out=2.0)
+    assert sentence(difference) == (
         "loss −0.2000 [−0.3000, −0.1000], −10.0% [−15.0%, −5.0%] of the held-out mean: training "
         "images are reconstructed better"
     )
@@ -198,7 +210,7 @@ def test_the_command_takes_groups_by_name(
     printed = capsys.readouterr().out
     assert "| indoor | `" in printed
     assert "Training and held-out images were not both given" in printed
-    assert run([*given, "--other", str(world / "photos")]) == 2
-    assert "has no name: --other outdoor=photos/outdoor" in capsys.readouterr().err
-    assert run([*given, "--also", "progan:x.pth"]) == 2
-    assert "1 --also and 0 --also-inverter" in capsys.readouterr().err
+    assert run([*given, "--other", str(world / "photos")]) == 1
+    assert str(world / "photos") in capsys.readouterr().err
+    assert run([*given, "--training", "x", "--also", "progan:x.pth"]) == 1
+    assert "1 further generators and 0 inverters" in capsys.readouterr().err

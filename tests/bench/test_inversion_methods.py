@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def task(world: dict[str, str], out: Path, **changes: Any) -> MethodComparison:
     few = {"perceptual": "none", "steps": 6}
-    fields = {"count": COUNT, "examples": 2, "draws": 50, "changes": few, **world, **changes}
+    fields = {"count": COUNT, "examples": 2, "draws": 50, **few, **world, **changes}
     return MethodComparison(out=out, **fields)
 
 
@@ -149,7 +149,7 @@ def test_without_an_encoder_its_methods_are_left_out_and_failures_too(
 
 
 def test_the_papers_presets_go_to_their_methods(world: dict[str, str], tmp_path: Path) -> None:
-    paper = task(world, tmp_path, preset="iccv2019", changes={"perturbed": 2})
+    paper = task(world, tmp_path, preset="iccv2019", perturbed=2, steps=None, perceptual=None)
     z, layers = (paper.settings(method, "layer4") for method in ("e", "f"))
     assert (z.perceptual, z.optimiser.steps, z.perturbed) == ("latents", 3000, None)
     assert (layers.perceptual, layers.optimiser.steps, layers.perturbed) == ("vgg16", 3000, 2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from unseen.bench import sampling, timing
+from unseen.bench import timing
 from unseen.bench.sampling import SamplingSpeed, measure, table
 from unseen.bench.timing import take_turns
 from unseen.cli.main import run
@@ -16,9 +16,17 @@ from unseen.generators.progan import ProGAN
 WIDTHS = (9, 12, 10, 8)  # latent, 4×4, 8×8, 16×16
 
 
-def test_both_ways_draw_the_same_images(monkeypatch):
-    monkeypatch.setattr(sampling, "PROGAN_WIDTHS", WIDTHS)
-    result = measure(SamplingSpeed(count=5, rounds=1, batch_size=2))
+@pytest.fixture
+def toy(tmp_path):
+    """A spec of a small ProGAN."""
+    torch.manual_seed(0)
+    path = tmp_path / "toy.safetensors"
+    save_file(ProGAN(WIDTHS).state_dict(), path)
+    return f"progan:{path}"
+
+
+def test_both_ways_draw_the_same_images(toy):
+    result = measure(SamplingSpeed(generator=toy, count=5, rounds=1, batch_size=2))
     assert json.loads(json.dumps(result)) == result
     plain, fp32, bf16 = result["measured"]
     assert (plain["way"], plain["ratio"], plain["most"]) == ("plain", None, None)
@@ -28,11 +36,8 @@ def test_both_ways_draw_the_same_images(monkeypatch):
     assert table(result).count("\n") == 4
 
 
-def test_a_generator_by_its_spec_is_measured_by_the_command(tmp_path, capsys):
-    torch.manual_seed(0)
-    path = tmp_path / "toy.safetensors"
-    save_file(ProGAN(WIDTHS).state_dict(), path)
-    command = ["bench", "sampling", f"progan:{path}", "--count", "2", "--rounds", "1", "--json"]
+def test_a_generator_by_its_spec_is_measured_by_the_command(toy, capsys):
+    command = ["bench", "sampling", toy, "--count", "2", "--rounds", "1", "--json"]
     assert run(command) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["resolution"] == 16

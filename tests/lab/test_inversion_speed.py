@@ -1,13 +1,15 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+from lab.__main__ import run
+from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
 from PIL import Image
 from safetensors.torch import save_file
 from tests.support.inversion_worlds import tiny_generator, tiny_inverter
 
-from lab.inversion_speed import Speed, measure_speed, speed_table
-from unseen.cli.main import run
+from unseen.core.errors import SpecError
 from unseen.inversion import methods
 from unseen.inversion.inverter_file import write_inverter
 from unseen.inversion.optimise import Adam
@@ -34,7 +36,7 @@ def task(tmp_path, monkeypatch):
     }
     monkeypatch.setattr("unseen.inversion.methods.PRESETS", presets)
     monkeypatch.setattr("lab.inversion_speed.PRESETS", presets)
-    return Speed(
+    return InversionSpeed(
         generator=f"progan:{tmp_path / 'generator.safetensors'}",
         inverter=str(tmp_path / "inverter.safetensors"),
         images=str(tmp_path / "photos"),
@@ -46,12 +48,19 @@ def task(tmp_path, monkeypatch):
 
 def test_both_ways_invert_the_same_images_by_the_same_loss(task, tmp_path):
     said = []
-    result = measure_speed(task, picture=tmp_path / "rows.png", say=said.append)
+    result = measure_speed(
+        dataclasses.replace(task, picture=tmp_path / "rows.png"), say=said.append
+    )
     assert [(way["name"], way["steps"]) for way in result["ways"]] == [
         ("iccv2019", 30),
         ("default", 10),
     ]
-    assert len(said) == 3 + 2  # the paper's one image at a time, the default's two and one
+    assert [line.partition(",")[0] for line in said] == [
+        "iccv2019: 2 of 3 images",
+        "default: 2 of 3 images",
+        "iccv2019: 3 of 3 images",
+        "default: 3 of 3 images",
+    ]
     means = [way["loss"] for way in result["ways"]]
     assert np.mean(result["loss_ratios"]) == pytest.approx(means[1] / means[0], rel=0.2)
     assert set(result["ways"][0]["terms"]) == {"pixel", "regularisation"}
@@ -64,12 +73,12 @@ def test_both_ways_invert_the_same_images_by_the_same_loss(task, tmp_path):
     json.dumps(result, allow_nan=False)
 
 
-def test_the_command_measures_what_it_is_asked_for(task, capsys):
-    given = ["bench", "inversion", task.generator, "--inverter", task.inverter]
-    more = ["--images", task.images, "--count", "1", "--perceptual", "none"]
-    assert run([*given, *more, "--speed"]) == 0
+def test_the_papers_schedule_is_not_compared_with_itself(task):
+    with pytest.raises(SpecError, match="iccv2019"):
+        dataclasses.replace(task, preset="iccv2019")
+
+
+def test_the_command_prints_the_table(task, capsys):
+    given = ["inversion-speed", task.generator, "--inverter", task.inverter]
+    assert run([*given, "--images", task.images, "--count", "1", "--perceptual", "none"]) == 0
     assert "| `default` | 10 |" in capsys.readouterr().out
-    assert run([*given, *more, "--speed", "--cut", "layer2"]) == 2
-    assert "--cut says nothing of --speed" in capsys.readouterr().err
-    assert run([*given, *more]) == 2
-    assert "--speed" in capsys.readouterr().err

@@ -8,9 +8,8 @@ Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, figures 7 and 
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,72 +22,76 @@ from unseen.bench.cross_domain_report import (
     Difference,
     Group,
     GroupImage,
-    Pictures,
+    ShownGroup,
     cross_domain_csv,
     cross_domain_markdown,
     draw_generators,
     draw_groups,
     draw_losses,
 )
+from unseen.bench.layer_bench import LayerBench, rebuilt
 from unseen.core.errors import SpecError
 from unseen.core.files import package_version, write_json, write_text
-from unseen.core.progress import Progress, silent
+from unseen.core.progress import Progress, part_of, silent
 from unseen.distribution.segment import default_segmenter
-from unseen.generators import Generator, load_generator
-from unseen.inversion.inversions import Inversions, Method, Role
-from unseen.inversion.invert import InversionRun, invert, preset_for
+from unseen.generators import load_generator
+from unseen.inversion.inversions import METHODS, Inversions, Method, Role
+from unseen.inversion.invert import preset_for
 from unseen.inversion.inverter_file import load_inverter
 from unseen.inversion.methods import Inversion
-from unseen.segmenters import Segmenter, load_segmenter
+from unseen.segmenters import load_segmenter
 from unseen.statistics.differences import mean_difference
 
 OWN_SEED = 70_007  # of the latents of the generator's own images
-CHURCHYARD: Mapping[str, str] = {
-    TRAINING: "churchyard?seed=1000003",  # what the churchyard's generators were trained on
-    HELD_OUT: "churchyard?seed=70007",
-    # the held-out scenes again, each with something that the world has not
-    "with a ball": "python:lab.out_of_domain:visited?seed=70007",
-    UNRELATED: "python:lab.out_of_domain:unrelated?seed=70007",
-}
-"""Groups for a generator of the churchyard."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CrossDomain:
+class CrossDomain(LayerBench):
     """Invert groups of images by a generator, and the unrelated ones by further generators too."""
 
-    out: Path  # folder of the inversions, figures and tables; the same command goes on there
-    generator: str
-    inverter: str
-    groups: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(CHURCHYARD))
-    also: Sequence[tuple[str, str]] = ()  # generators with their inverters, for UNRELATED
+    training: str | None = None  # images that the generator was trained on, or like them
+    held_out: str | None = None  # the same kind, never trained on
+    other: Sequence[str] = ()  # images of neighbouring kinds, each as NAME=IMAGES
+    unrelated: str | None = None  # images of nothing like it
+    also: Sequence[str] = ()  # further generators, for the unrelated images
+    also_inverter: Sequence[str] = ()  # their inverters
     count: int = 100  # images of every group, and of the generator's own
-    seed: int = 0  # of the subsets
-    method: Method = "f"
-    preset: str = "default"
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the preset
-    segmenter: str | None = None  # whose features are compared, where they are
     shown: int = 8  # images of every group in the figures: the first ones
-    batch_size: int = 16
-    device: str = "cpu"
-    overwrite: bool = False  # inversions by other settings in the folder
+    seed: int = 0  # of the subsets
+    method: Method = "f"  # a, d, e or f
+    segmenter: str | None = None  # whose features are compared, where they are a segmenter's
 
     def __post_init__(self) -> None:
         if not self.groups:
             raise SpecError("no groups of images were given; name at least one")
-        for name in self.groups:
-            if not name.strip() or name == OWN:
-                raise SpecError(f"a group cannot be called {name!r}; give it another name")
-        if self.also and UNRELATED not in self.groups:
+        if OWN in self.groups:
+            raise SpecError(f"a group cannot be called {OWN!r}; give it another name")
+        if len(self.also) != len(self.also_inverter):
+            raise SpecError(
+                f"{len(self.also)} further generators and {len(self.also_inverter)} inverters of "
+                "them were given; give one for each"
+            )
+        if self.also and self.unrelated is None:
             raise SpecError(
                 f"further generators invert the group {UNRELATED!r}, and there is none; give it"
             )
-        if self.method in "bc":
-            raise SpecError(f"method {self.method} needs an encoder; take a, d, e or f")
+        if self.method not in METHODS or self.method in "bc":
+            raise SpecError(f"method is {self.method!r}; take a, d, e or f")
         if self.count < 2 or self.shown < 1:
             raise SpecError(
                 f"count is {self.count} and shown is {self.shown}; at least 2 and 1 are needed"
             )
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Images by the name of their group."""
+        groups = {
+            TRAINING: self.training,
+            HELD_OUT: self.held_out,
+            **dict(_named(text) for text in self.other),
+            UNRELATED: self.unrelated,
+        }
+        return {name: images for name, images in groups.items() if images is not None}
 
     @property
     def settings(self) -> Inversion:
@@ -125,75 +128,42 @@ def invert_domains(
         chosen = task.segmenter or default_segmenter(next(iter(task.groups.values())))
         segmenter = load_segmenter(chosen, device=task.device)
     records: list[tuple[str, Inversions]] = []
+    pairs = [(task.generator, task.inverter), *zip(task.also, task.also_inverter, strict=True)]
     total = task.count * (1 + len(task.groups) + len(task.also))
     done = 0
-    pairs = [(task.generator, task.inverter), *task.also]
-    for number, (generator, inverter) in enumerate(pairs):
-        network = load_generator(generator, device=task.device)
-        names = list(task.groups) if number == 0 else [UNRELATED]
-        for name in names:
-            say(f"{name}, by {generator}")
-            first = number == 0 and name == names[0]
-            made = _invert(
-                task,
-                network,
-                inverter,
-                name,
-                settings=settings,
-                segmenter=segmenter,
-                own=first,
+    for number, (spec, inverter) in enumerate(pairs):
+        generator = load_generator(spec, device=task.device)
+        for name in task.groups if number == 0 else [UNRELATED]:
+            say(f"{name}, by {spec}")
+            record = task.invert(
+                task.method,
+                settings,
+                task.groups[name],
+                generator,
+                load_inverter(inverter, generator),
                 out=_folder(task, number, name),
-                progress=_part_of(progress, done, total),
+                segmenter=segmenter,
+                progress=part_of(progress, done, total),
+                count=task.count,
+                seed=task.seed,
+                controls=0 if records else task.count,  # the generator's own, with the first group
+                controls_seed=OWN_SEED,
             )
-            done += len(made.images)
-            records.append((name, made))
+            done += len(record.images)
+            records.append((name, record))
     result = _result(task, records)
     write_json(task.out / "cross-domain.json", result.to_json())
     write_text(task.out / "cross-domain.csv", cross_domain_csv(result))
     write_text(task.out / "cross-domain.md", cross_domain_markdown(result))
     yield from (task.out / f"cross-domain.{kind}" for kind in ("json", "csv", "md"))
-    groups = len(task.groups)
-    own = (OWN, _pictures(task, records[0][1], "control"))
-    shown = [own, *((name, _pictures(task, one, "photograph")) for name, one in records[:groups])]
-    yield from draw_groups(dict(shown), task.method, task.out / "groups")
+    own = _shown(task, OWN, records[0][1], "control")
+    shown = [_shown(task, name, record, "photograph") for name, record in records]
+    first = len(task.groups)
+    yield from draw_groups([own, *shown[:first]], task.method, task.out / "groups")
     yield from draw_losses(result, task.out / "losses")
     if task.also:
-        by_generator = [
-            _pictures(task, one, "photograph") for name, one in records if name == UNRELATED
-        ]
-        yield from draw_generators(_labels(task), by_generator, task.out / "generators")
-
-
-def _invert(
-    task: CrossDomain,
-    generator: Generator,
-    inverter: str,
-    name: str,
-    *,
-    settings: Inversion,
-    segmenter: Segmenter | None,
-    own: bool,
-    out: Path,
-    progress: Progress,
-) -> Inversions:
-    return invert(
-        task.groups[name],
-        generator,
-        load_inverter(inverter, generator),
-        out=out,
-        segmenter=segmenter,
-        task=InversionRun(
-            methods=(task.method,),
-            settings=settings,
-            count=task.count,
-            seed=task.seed,
-            controls=task.count if own else 0,
-            controls_seed=OWN_SEED,
-            batch_size=task.batch_size,
-            overwrite=task.overwrite,
-        ),
-        progress=progress,
-    )
+        unrelated = [group for group in shown if group.name == UNRELATED]
+        yield from draw_generators(_labels(task), unrelated, task.out / "generators")
 
 
 def _folder(task: CrossDomain, number: int, name: str) -> Path:
@@ -201,11 +171,6 @@ def _folder(task: CrossDomain, number: int, name: str) -> Path:
     plain = re.sub(r"[^\w-]+", "-", name).strip("-") or "group"
     position = list(task.groups).index(name) + 1
     return task.out / "inversions" / f"generator-{number + 1}" / f"{position}-{plain}"
-
-
-def _part_of(progress: Progress, before: int, total: int) -> Progress:
-    """Progress of one of several runs, told as that of all."""
-    return lambda done, _: progress(before + done, total)
 
 
 def _result(task: CrossDomain, records: Sequence[tuple[str, Inversions]]) -> CrossDomainResult:
@@ -225,12 +190,12 @@ def _result(task: CrossDomain, records: Sequence[tuple[str, Inversions]]) -> Cro
                 np.array([getattr(image, measure) for image in of[name].images], np.float64)
                 for name in (TRAINING, HELD_OUT)
             )
-            found = mean_difference(first, second)
+            difference = mean_difference(first, second)
             differences.append(
                 Difference(
                     measure=measure,
-                    value=found.value,
-                    interval=found.interval,
+                    value=difference.value,
+                    interval=difference.interval,
                     held_out=float(second.mean()),
                 )
             )
@@ -267,19 +232,19 @@ def _group(
     return Group(name=name, generator=generator, spec=spec, images=tuple(images), failed=failed)
 
 
-def _pictures(task: CrossDomain, record: Inversions, role: Role) -> list[Pictures]:
+def _shown(task: CrossDomain, name: str, record: Inversions, role: Role) -> ShownGroup:
     """The first images with their reconstructions."""
-    found = []
-    for image in record.of(role)[: task.shown]:
-        result = image.reconstructions[task.method]
-        rebuilt = None if result.failed else record.reconstruction(image, task.method)
-        found.append(Pictures(record.target(image), rebuilt, result.correlation))
-    return found
+    images = record.of(role)[: task.shown]
+    return ShownGroup(
+        name,
+        [record.target(image) for image in images],
+        [rebuilt(record, image, task.method) for image in images],
+    )
 
 
 def _labels(task: CrossDomain) -> list[str]:
     """The generators by short names, of which no two are alike."""
-    specs = [task.generator, *(generator for generator, _ in task.also)]
+    specs = [task.generator, *task.also]
     for parts in range(1, 6):
         labels = [_short(spec, parts) for spec in specs]
         if len(set(labels)) == len(labels):
@@ -292,3 +257,11 @@ def _short(spec: str, parts: int) -> str:
     kind, colon, argument = spec.partition("?")[0].partition(":")
     kept = Path(argument).with_suffix("").parts[-parts:] if argument else ()
     return f"{kind}{colon}{'/'.join(kept)}"
+
+
+def _named(text: str) -> tuple[str, str]:
+    """NAME and IMAGES of `NAME=IMAGES`."""
+    parts = re.fullmatch(r"([^=?:/]+)=(.+)", text)
+    if parts is None or not parts[1].strip():
+        raise SpecError(f"{text!r} gives its group no name; write e.g. outdoor=photos/outdoor")
+    return parts[1].strip(), parts[2]

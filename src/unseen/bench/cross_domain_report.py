@@ -3,9 +3,7 @@
 No torch, no folder of inversions: arrays and numbers in, Markdown, CSV and figures out.
 """
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,11 @@ import numpy as np
 import scipy.stats
 from jaxtyping import UInt8
 
-from unseen.bench.grids import PictureRow, draw_pictures
-from unseen.bench.timing import markdown
+from unseen.bench.grids import PictureRow, Rebuilt, draw_pictures, rebuilt_row, signed
 from unseen.core.errors import SampleError
 from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 from unseen.core.records import to_json
+from unseen.core.tables import csv_text, markdown_table
 
 TRAINING, HELD_OUT, UNRELATED = "training", "held out", "unrelated"
 OWN = "own images"  # the generator's: what it can draw, inverted in the same way
@@ -93,7 +91,7 @@ class CrossDomainResult:
 
     def label(self, group: Group, separator: str = ", ") -> str:
         """How the group is called: with its generator, where several have such a group."""
-        alone = sum(one.name == group.name for one in self.groups) == 1
+        alone = [known.name for known in self.groups].count(group.name) == 1
         return group.name if alone else f"{group.name}{separator}{group.generator}"
 
     def to_json(self) -> dict[str, Any]:
@@ -103,24 +101,22 @@ class CrossDomainResult:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pictures:
-    """An image, what became of it (None: failed), and the correlation of their pixels."""
+class ShownGroup:
+    """Some images of a group, and what became of each."""
 
-    target: UInt8[np.ndarray, "3 h w"]
-    rebuilt: UInt8[np.ndarray, "3 h w"] | None
-    correlation: float | None
+    name: str
+    targets: Sequence[UInt8[np.ndarray, "3 h w"]]
+    made: Sequence[Rebuilt]
 
 
 def cross_domain_csv(result: CrossDomainResult) -> str:
     """A line an image."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["group", "generator", "image", "loss", "pixel", "correlation"])
-    for group in result.groups:
-        for image in group.images:
-            values = (f"{getattr(image, measure):.6f}" for measure in _MEASURES)
-            writer.writerow([group.name, group.generator, image.name, *values])
-    return buffer.getvalue()
+    return csv_text(
+        {"group": group.name, "generator": group.generator, "image": image.name}
+        | {measure: f"{getattr(image, measure):.6f}" for measure in _MEASURES}
+        for group in result.groups
+        for image in group.images
+    )
 
 
 def cross_domain_markdown(result: CrossDomainResult) -> str:
@@ -139,58 +135,57 @@ def cross_domain_markdown(result: CrossDomainResult) -> str:
         f"Method {result.method}; by {result.groups[0].generator} unless another is named; means "
         "with 95 % intervals over images.",
         "",
-        markdown(headings, rows),
+        markdown_table(headings, rows),
         "",
     ]
     if result.training_minus_held_out:
         lines.append("Training minus held out:")
         lines.append("")
-        lines += [f"- {sentence(one)}" for one in result.training_minus_held_out]
+        lines += [f"- {sentence(difference)}" for difference in result.training_minus_held_out]
     else:
         lines.append("Training and held-out images were not both given: no difference of them.")
     return "\n".join(lines) + "\n"
 
 
-def sentence(one: Difference) -> str:
+def sentence(difference: Difference) -> str:
     """What the difference says, and how much it leaves possible."""
-    low, high = one.interval
-    numbers = f"{one.value:+.4f} [{low:+.4f}, {high:+.4f}]".replace("-", "−")
-    if one.held_out:
+    low, high = difference.interval
+    numbers = f"{difference.value:+.4f} [{low:+.4f}, {high:+.4f}]"
+    if difference.held_out:
         share, *ends = (
-            f"{value / one.held_out:+.1%}".replace("-", "−") for value in (one.value, low, high)
+            f"{value / difference.held_out:+.1%}" for value in (difference.value, low, high)
         )
-        numbers += f", {share} [{', '.join(ends)}] of the held-out mean"
-    found = f"{_MEASURES[one.measure]} {numbers}"
-    better = low > 0 if one.measure == "correlation" else high < 0
-    worse = high < 0 if one.measure == "correlation" else low > 0
-    if better:
-        return f"{found}: training images are reconstructed better"
-    if worse:
-        return f"{found}: training images are reconstructed worse"
-    return f"{found}: not told apart"
+        numbers += f", {share} [{', '.join(ends)}]"
+    told = f"{_MEASURES[difference.measure]} {signed(numbers)}"
+    if difference.held_out:
+        told += " of the held-out mean"
+    higher_is_better = difference.measure == "correlation"
+    if low > 0 if higher_is_better else high < 0:
+        return f"{told}: training images are reconstructed better"
+    if high < 0 if higher_is_better else low > 0:
+        return f"{told}: training images are reconstructed worse"
+    return f"{told}: not told apart"
 
 
 def _with_interval(mean: tuple[float, float, float]) -> str:
-    value, low, high = (f"{number:.4f}".replace("-", "−") for number in mean)
+    value, low, high = (signed(f"{number:.4f}") for number in mean)
     return f"{value} [{low}, {high}]"
 
 
-def draw_groups(groups: Mapping[str, Sequence[Pictures]], method: str, stem: Path) -> list[Path]:
+def draw_groups(groups: Sequence[ShownGroup], method: str, stem: Path) -> list[Path]:
     """Images over their reconstructions, a block a group.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
-    rows: list[PictureRow] = []
-    for name, pictures in groups.items():
-        rows.append(PictureRow(pictures=[one.target for one in pictures], block=name))
-        rows.append(
-            PictureRow(
-                pictures=[one.rebuilt for one in pictures],
-                notes=[_note(one.correlation) for one in pictures],
-                block=name,
-            )
+    rows = [
+        row
+        for group in groups
+        for row in (
+            PictureRow(pictures=group.targets, block=group.name),
+            rebuilt_row(group.made, group.name),
         )
+    ]
     caption = (
         f"above: the images, uncurated; below: what ({method}) makes of them, and the correlation "
         "of pixels"
@@ -198,34 +193,23 @@ def draw_groups(groups: Mapping[str, Sequence[Pictures]], method: str, stem: Pat
     return draw_pictures(rows, stem, caption=caption)
 
 
-def draw_generators(
-    labels: Sequence[str], made: Sequence[Sequence[Pictures]], stem: Path
-) -> list[Path]:
+def draw_generators(labels: Sequence[str], groups: Sequence[ShownGroup], stem: Path) -> list[Path]:
     """The same images, a row a generator.
 
     Args:
         labels: of the generators.
-        made: of every generator, the same images.
+        groups: the group of every generator, of the same images.
         stem: of the files, `.svg` and `.png`.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
-    rows = [PictureRow(pictures=[one.target for one in made[0]], block="images")]
-    for label, pictures in zip(labels, made, strict=True):
-        rows.append(
-            PictureRow(
-                pictures=[one.rebuilt for one in pictures],
-                notes=[_note(one.correlation) for one in pictures],
-                block=_broken(label),
-            )
-        )
+    rows = [PictureRow(pictures=groups[0].targets, block="images")]
+    rows += [
+        rebuilt_row(group.made, _broken(label)) for label, group in zip(labels, groups, strict=True)
+    ]
     caption = "below each reconstruction: correlation of its pixels with the image's"
     return draw_pictures(rows, stem, caption=caption)
-
-
-def _note(correlation: float | None) -> str:
-    return "" if correlation is None else f"{correlation:.3f}".replace("-", "−")
 
 
 def _broken(label: str, most: int = 17) -> str:

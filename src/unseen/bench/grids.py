@@ -17,6 +17,40 @@ _LEADING = 0.17  # share of a cell for a line of a heading
 _BREAK = 0.14  # share of a cell between two blocks
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rebuilt:
+    """What became of an image."""
+
+    picture: UInt8[np.ndarray, "3 h w"] | None  # None: the method failed
+    correlation: float | None  # of its pixels with the image's
+
+    @property
+    def note(self) -> str:
+        """The correlation, to be written below the picture."""
+        return "" if self.correlation is None else correlation(self.correlation)
+
+
+def correlation(value: float, beside: float | None = None) -> str:
+    """A correlation with three digits, or four where it (or the number beside it) is nearly 1."""
+    digits = 4 if (value if beside is None else beside) >= 0.99 else 3
+    return signed(f"{value:.{digits}f}")
+
+
+def signed(text: str) -> str:
+    """Numbers with a proper minus sign."""
+    return text.replace("-", "−")
+
+
+def rebuilt_row(made: Sequence[Rebuilt], block: str, target: Any = None) -> "PictureRow":
+    """A row of reconstructions, each over its correlation; the target stands before them."""
+    before = [] if target is None else [target]
+    return PictureRow(
+        pictures=[*before, *(image.picture for image in made)],
+        notes=[*("" for _ in before), *(image.note for image in made)],
+        block=block,
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PictureRow:
     """A row of a grid. A cell is left empty where there is no picture."""

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from unseen.bench.inversion_methods_report import (
     ORDER,
-    Examples,
-    Measured,
+    Example,
+    MethodCorrelation,
     MethodsResult,
     Scatter,
     draw_examples,
@@ -25,13 +25,14 @@ from unseen.bench.inversion_methods_report import (
     methods_csv,
     methods_markdown,
 )
+from unseen.bench.layer_bench import LayerBench, rebuilt
 from unseen.core.errors import SampleError, SpecError
 from unseen.core.files import package_version, write_json, write_text
-from unseen.core.progress import Progress, silent
+from unseen.core.progress import Progress, part_of, silent
 from unseen.generators import Generator, load_generator
 from unseen.images.pixels import to_unit
 from unseen.inversion.inversions import PAPER_METHODS, Inversions, Method, Role
-from unseen.inversion.invert import InversionRun, invert, preset_for
+from unseen.inversion.invert import preset_for
 from unseen.inversion.inverter_file import load_inverter
 from unseen.inversion.layers import SplitGenerator, split_generator
 from unseen.inversion.methods import Inversion
@@ -45,23 +46,16 @@ _POINTS = 200_000  # values of a scatter plot, at most
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MethodComparison:
+class MethodComparison(LayerBench):
     """Invert generated images of known z, and some photographs, by every method."""
 
-    out: Path  # folder of the inversions, figures and tables; the same command goes on there
-    generator: str
-    inverter: str  # E, layer-wise
-    encoder: str | None = None  # trained end to end; without one methods b and c are left out
+    encoder: str | None = None  # trained end to end; without it methods b and c are left out
     count: int = 100  # generated images
     seed: int = GENERATED_SEED  # of their latents
     photographs: str = "churchyard?seed=20003"  # for the example rows
     examples: int = 3  # generated images, and photographs, that are shown: the first ones
-    preset: str = "default"  # or iccv2019: then a to e by iccv2019-z
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the preset
+    preset: str = "default"  # or iccv2019: methods a to e then take iccv2019-z
     draws: int = 2000  # resamples of the images, for intervals
-    batch_size: int = 16
-    device: str = "cpu"
-    overwrite: bool = False  # inversions by other settings in the folder
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -125,14 +119,14 @@ def compare_methods(
         )
     counts = resamples(len(numbers), draws=task.draws)
     truth = _truth(first, numbers, split)
-    found: dict[str, dict[str, Agreement]] = {name: {} for name in truth}
+    agreements: dict[str, dict[str, Agreement]] = {name: {} for name in truth}
     scatters: dict[tuple[str, str], Scatter] = {}
     for method, record in records.items():
         say(f"correlations of method {method}")
         for name, recovered in _recovered(record, numbers, split).items():
-            found[name][method] = agreement(truth[name], recovered, counts)
+            agreements[name][method] = agreement(truth[name], recovered, counts)
             scatters[name, method] = _sampled(truth[name], recovered)
-    result = _result(task, records, found, numbers, split)
+    result = _result(task, records, agreements, numbers, split)
     for name, text in (("csv", methods_csv(result)), ("md", methods_markdown(result))):
         write_text(task.out / f"methods.{name}", text)
     write_json(task.out / "methods.json", result.to_json())
@@ -150,35 +144,26 @@ def _invert(
     """Each method's inversions, made or found."""
     inverter = load_inverter(task.inverter, generator)
     encoder = None if task.encoder is None else load_inverter(task.encoder, generator)
-    each = task.examples + task.count
+    images = task.examples + task.count
     records: dict[Method, Inversions] = {}
     for number, method in enumerate(task.methods):
         say(f"method {method}")
         settings = task.settings(method, inverter.layer_names[-1])
         needed = method in "def" or settings.perceptual in ("inverter", "latents")
-        records[method] = invert(
+        records[method] = task.invert(
+            method,
+            settings,
             task.photographs,
             generator,
             inverter if needed else None,
             out=task.out / "inversions" / method,
             encoder=encoder if method in "bc" else None,
-            task=InversionRun(
-                methods=(method,),
-                settings=settings,
-                count=task.examples,
-                controls=task.count,
-                controls_seed=task.seed,
-                batch_size=task.batch_size,
-                overwrite=task.overwrite,
-            ),
-            progress=_part_of(progress, number * each, len(task.methods) * each),
+            progress=part_of(progress, number * images, len(task.methods) * images),
+            count=task.examples,
+            controls=task.count,
+            controls_seed=task.seed,
         )
     return records
-
-
-def _part_of(progress: Progress, before: int, total: int) -> Progress:
-    """Progress of one of several runs, told as that of all."""
-    return lambda done, _: progress(before + done, total)
 
 
 def _whole(records: Sequence[Inversions]) -> list[int]:
@@ -189,7 +174,8 @@ def _whole(records: Sequence[Inversions]) -> list[int]:
         for image, _, _ in record.failures
         if image.role == "control"
     }
-    return [one.number for one in records[0].of("control") if one.number not in failed]
+    controls = records[0].of("control")
+    return [image.number for image in controls if image.number not in failed]
 
 
 def _truth(
@@ -219,9 +205,9 @@ def _recovered(
     images = record.of("control")
     tensors = [record.tensors(images[k], record.methods[0]) for k in numbers]
     return {
-        "z": _directions(np.stack([one["latents"] for one in tensors]), split),
-        split.cut: np.stack([one["features"] for one in tensors]),
-        "x": np.stack([one["reconstruction"] for one in tensors]),
+        "z": _directions(np.stack([arrays["latents"] for arrays in tensors]), split),
+        split.cut: np.stack([arrays["features"] for arrays in tensors]),
+        "x": np.stack([arrays["reconstruction"] for arrays in tensors]),
     }
 
 
@@ -248,7 +234,7 @@ def _sampled(true: Float[np.ndarray, "n ..."], recovered: Float[np.ndarray, "n .
 def _result(
     task: MethodComparison,
     records: Mapping[Method, Inversions],
-    found: Mapping[str, Mapping[str, Agreement]],
+    agreements: Mapping[str, Mapping[str, Agreement]],
     numbers: Sequence[int],
     split: SplitGenerator,
 ) -> MethodsResult:
@@ -257,7 +243,7 @@ def _result(
     return MethodsResult(
         package_version=package_version(),
         methods=tuple(records),
-        quantities=tuple(found),
+        quantities=tuple(agreements),
         cut=split.cut,
         images=len(numbers),
         failed=task.count - len(numbers),
@@ -267,22 +253,22 @@ def _result(
             for method, images in controls.items()
         },
         measured=tuple(
-            Measured(
+            MethodCorrelation(
                 method=method,
                 quantity=quantity,
                 definition=definition,
-                value=each.of(definition) if each.value.dimensions else None,
-                interval=each.interval(definition) if each.value.dimensions else None,
-                dimensions=each.value.dimensions,
-                constant_dimensions=each.value.constant_dimensions,
+                value=recovered.of(definition) if recovered.value.dimensions else None,
+                interval=recovered.interval(definition) if recovered.value.dimensions else None,
+                dimensions=recovered.value.dimensions,
+                constant_dimensions=recovered.value.constant_dimensions,
             )
-            for quantity, by_method in found.items()
-            for method, each in by_method.items()
+            for quantity, by_method in agreements.items()
+            for method, recovered in by_method.items()
             for definition in DEFINITIONS
         ),
         order={
             definition: {
-                quantity: tuple(order(found[quantity], steps, definition))
+                quantity: tuple(order(agreements[quantity], steps, definition))
                 for quantity in (split.cut, "x")
             }
             for definition in DEFINITIONS
@@ -294,36 +280,25 @@ def _result(
                     for field in dataclasses.fields(task)
                     if field.name not in ("out", "overwrite", "batch_size")
                 },
-                "changes": dict(task.changes),
             },
             "inversions": {method: dict(record.provenance) for method, record in records.items()},
         },
     )
 
 
-def _examples(task: MethodComparison, records: Mapping[Method, Inversions]) -> Examples:
-    """The first generated images and photographs with all that was made of them."""
+def _examples(task: MethodComparison, records: Mapping[Method, Inversions]) -> list[Example]:
+    """The first generated images and photographs, with all that was made of them."""
     first = next(iter(records.values()))
-
-    def rows(role: Role) -> list[tuple[UInt8[np.ndarray, "3 h w"], dict[str, Any]]]:
-        return [
-            (
-                first.target(image),
-                {method: _shown(record, role, image.number) for method, record in records.items()},
-            )
-            for image in first.of(role)[: task.examples]
-        ]
-
-    return Examples(generated=rows("control"), photographs=rows("photograph"))
-
-
-def _shown(
-    record: Inversions, role: Role, number: int
-) -> tuple[UInt8[np.ndarray, "3 h w"] | None, float | None]:
-    """The picture that the record's method made, and its correlation; nothing where it failed."""
-    method = record.methods[0]
-    image = next(one for one in record.of(role) if one.number == number)
-    result = image.reconstructions[method]
-    if result.failed is not None:
-        return None, None
-    return record.reconstruction(image, method), result.correlation
+    roles: dict[str, Role] = {"generated images": "control", "photographs": "photograph"}
+    return [
+        Example(
+            block=block,
+            target=first.target(image),
+            made={
+                method: rebuilt(record, record.of(role)[row], method)
+                for method, record in records.items()
+            },
+        )
+        for block, role in roles.items()
+        for row, image in enumerate(first.of(role)[: task.examples])
+    ]

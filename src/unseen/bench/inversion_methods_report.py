@@ -3,9 +3,7 @@
 No torch, no folder of inversions: arrays and numbers in, Markdown, CSV and figures out.
 """
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from unseen.bench.grids import PictureRow, draw_pictures
-from unseen.bench.timing import markdown
+from unseen.bench.grids import Rebuilt, correlation, draw_pictures, rebuilt_row, signed
 from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 from unseen.core.records import to_json
+from unseen.core.tables import csv_text, markdown_table
 from unseen.statistics.agreement import Definition, Step
 
 NAMES: Mapping[str, str] = {
@@ -37,26 +35,12 @@ _DEFINED: Mapping[Definition, str] = {
     "pooled": "over all values at once",
     "cosine": "cosine",
 }
-_COLUMNS = (
-    "method",
-    "quantity",
-    "definition",
-    "correlation",
-    "low",
-    "high",
-    "dimensions",
-    "constant_dimensions",
-    "images",
-    "steps",
-)
 _BINS = 90  # of a scatter plot, a side
 _RANGE = 0.0005  # quantile of the true values at which a scatter plot ends
 
-Shown = tuple[UInt8[np.ndarray, "3 h w"] | None, float | None]  # picture, correlation of pixels
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured:
+class MethodCorrelation:
     """One method's correlation with the truth, of one quantity by one definition."""
 
     method: str
@@ -80,16 +64,17 @@ class MethodsResult:
     failed: int  # left out
     scale_free: bool  # latents were scaled to one length: the generator sees their direction
     steps: Mapping[str, float]  # of the optimiser, a method, on average
-    measured: tuple[Measured, ...]
+    measured: tuple[MethodCorrelation, ...]
     order: Mapping[Definition, Mapping[str, tuple[Step, ...]]]  # by quantity
     provenance: Mapping[str, Any]
 
-    def of(self, method: str, quantity: str, definition: Definition) -> Measured:
+    def of(self, method: str, quantity: str, definition: Definition) -> MethodCorrelation:
         """One correlation."""
         return next(
-            one
-            for one in self.measured
-            if (one.method, one.quantity, one.definition) == (method, quantity, definition)
+            measured
+            for measured in self.measured
+            if (measured.method, measured.quantity, measured.definition)
+            == (method, quantity, definition)
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -107,33 +92,38 @@ class Scatter:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Examples:
-    """Targets, each with what the methods made of it."""
+class Example:
+    """A target, and what every method made of it."""
 
-    generated: Sequence[tuple[UInt8[np.ndarray, "3 h w"], Mapping[str, Shown]]]
-    photographs: Sequence[tuple[UInt8[np.ndarray, "3 h w"], Mapping[str, Shown]]]
+    block: str  # of the figure: generated images, or photographs
+    target: UInt8[np.ndarray, "3 h w"]
+    made: Mapping[str, Rebuilt]
 
 
 def methods_csv(result: MethodsResult) -> str:
     """A line for every method, quantity and definition."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for one in result.measured:
-        low, high = one.interval or (None, None)
-        writer.writerow(
-            [
-                one.method,
-                one.quantity,
-                one.definition,
-                *("" if value is None else f"{value:.6f}" for value in (one.value, low, high)),
-                one.dimensions,
-                one.constant_dimensions,
-                result.images,
-                f"{result.steps[one.method]:g}",
-            ]
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.6f}"
+
+    rows = []
+    for measured in result.measured:
+        low, high = measured.interval or (None, None)
+        rows.append(
+            {
+                "method": measured.method,
+                "quantity": measured.quantity,
+                "definition": measured.definition,
+                "correlation": number(measured.value),
+                "low": number(low),
+                "high": number(high),
+                "dimensions": measured.dimensions,
+                "constant_dimensions": measured.constant_dimensions,
+                "images": result.images,
+                "steps": f"{result.steps[measured.method]:g}",
+            }
         )
-    return buffer.getvalue()
+    return csv_text(rows)
 
 
 def methods_markdown(result: MethodsResult) -> str:
@@ -154,7 +144,7 @@ def methods_markdown(result: MethodsResult) -> str:
             ]
             for method in result.methods
         ]
-        lines += [markdown([words, *result.quantities], rows), ""]
+        lines += [markdown_table([words, *result.quantities], rows), ""]
     constant = {
         name: result.of(result.methods[0], name, "per_dimension").constant_dimensions
         for name in result.quantities
@@ -198,26 +188,22 @@ def order_markdown(result: MethodsResult) -> str:
             for number, (low, high) in enumerate(pairs)
         ]
         headings = (quantity, *(_DEFINED[definition] for definition in columns))
-        lines += [markdown(headings, [*rows, ["all", *held]]), ""]
+        lines += [markdown_table(headings, [*rows, ["all", *held]]), ""]
     return "\n".join(lines[:-1])
 
 
 def _judged(step: Step) -> str:
     low, high = step.interval
-    text = f"{step.verdict} {step.difference:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "−")
+    text = f"{step.verdict} {step.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    text = signed(text)
     return text if step.verdict == "holds" else f"**{step.verdict}**{text[len(step.verdict) :]}"
 
 
-def _cell(one: Measured) -> str:
-    if one.value is None or one.interval is None:
+def _cell(measured: MethodCorrelation) -> str:
+    if measured.value is None or measured.interval is None:
         return "no dimension varies"
-    low, high = (_number(bound, one.value) for bound in one.interval)
-    return f"{_number(one.value, one.value)} [{low}, {high}]"
-
-
-def _number(value: float, beside: float) -> str:
-    """With as many digits as `beside` needs: more where it is nearly 1."""
-    return f"{value:.{4 if beside >= 0.99 else 3}f}".replace("-", "−")
+    low, high = (correlation(bound, measured.value) for bound in measured.interval)
+    return f"{correlation(measured.value)} [{low}, {high}]"
 
 
 def draw_scatter(
@@ -243,16 +229,13 @@ def draw_scatter(
             for j, method in enumerate(result.methods):
                 axis = axes[i, j]
                 _draw_density(axis, scatters[quantity, method], low, high)
-                each, pooled = (
+                values = (
                     result.of(method, quantity, name).value for name in ("per_dimension", "pooled")
                 )
-                told = [
-                    ("–" if value is None else _number(value, value)) for value in (each, pooled)
-                ]
                 axis.text(
                     0.5,
                     1.02,
-                    f"{told[0]} · {told[1]}",
+                    " · ".join("–" if value is None else correlation(value) for value in values),
                     transform=axis.transAxes,
                     ha="center",
                     va="bottom",
@@ -315,33 +298,18 @@ def _colours() -> Any:
     return LinearSegmentedColormap.from_list("unseen", ["#cfe1f0", "#5b9bc9", "#174a7c", "#0a1f3c"])
 
 
-def draw_examples(examples: Examples, stem: Path) -> list[Path]:
+def draw_examples(examples: Sequence[Example], stem: Path) -> list[Path]:
     """Targets and reconstructions side by side, generated images above photographs.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
-    methods = list((*examples.generated, *examples.photographs)[0][1])
-    rows: list[PictureRow] = []
-    blocks = {"generated images": examples.generated, "photographs": examples.photographs}
-    for name, block in blocks.items():
-        for target, made in block:
-            rows.append(
-                PictureRow(
-                    pictures=[target, *(made[method][0] for method in methods)],
-                    notes=[
-                        "",
-                        *(
-                            "" if value is None else f"{_number(value, value)}"
-                            for value in (made[method][1] for method in methods)
-                        ),
-                    ],
-                    block=name,
-                )
-            )
     return draw_pictures(
-        rows,
+        [
+            rebuilt_row(list(example.made.values()), example.block, example.target)
+            for example in examples
+        ],
         stem,
-        headings=["target", *(_heading(method) for method in methods)],
+        headings=["target", *map(_heading, examples[0].made)],
         caption="below each reconstruction: correlation of its pixels with the target's",
     )

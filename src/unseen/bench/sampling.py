@@ -17,29 +17,29 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from unseen.bench.timing import HEADINGS, cells, machine, markdown, take_turns
-from unseen.core.devices import resolve_device
+from unseen.bench.timing import Compared, take_turns, timing_record, timing_table
 from unseen.core.errors import SpecError
-from unseen.core.files import package_version
 from unseen.generators import Precision, load_generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.layered import LayeredGenerator
-from unseen.generators.progan import ProGAN
 
-PROGAN_WIDTHS = (512, 512, 512, 512, 256, 128, 64, 32)  # latent, 4×4, …: as published at 256×256
+_COLUMNS = (
+    Compared("mean_level", "mean difference, of 255", "{:.2g}".format),
+    Compared("most", "largest", "{:.0f}".format),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingSpeed:
     """Measure one generator."""
 
-    generator: str | None = None  # a spec; None for the published ProGAN's shapes, random weights
+    generator: str  # a spec of one that is a network of layers
     count: int = 8  # images a turn
-    rounds: int = 3  # turns of each way; the first pair warms up and is not counted
+    rounds: int = 3  # turns of each way; one more before them warms up and is not counted
     batch_size: int = 8  # images a call of the generator, either way
-    seed: int = 1  # of latents, and of random weights
-    device: str = "cpu"
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    seed: int = 1  # of latents
+    device: str = "cpu"  # cpu, cuda, cuda:N or auto
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")  # of the package's way
 
 
 def measure(task: SamplingSpeed, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -67,40 +67,25 @@ def measure(task: SamplingSpeed, say: Callable[[str], None] = lambda _: None) ->
         ways[precision] = functools.partial(_draw, images, task.count)
     timed = take_turns(ways, images=task.count, rounds=task.rounds, say=say)
     expected = ways["plain"]().astype(int)
-    measured = []
-    for each in timed:
-        entry: dict[str, Any] = {**dataclasses.asdict(each), "mean_level": None, "most": None}
-        if each.way != "plain":
-            difference = np.abs(ways[each.way]() - expected)
-            entry |= {"mean_level": float(difference.mean()), "most": int(difference.max())}
-        measured.append(entry)
-    return {
-        "task": {**dataclasses.asdict(task), "precisions": list(task.precisions)},
-        "package_version": package_version(),
-        "machine": machine(),
-        "resolution": generator.resolution,
-        "measured": measured,
+    differences = {way: np.abs(ways[way]() - expected) for way in drawn}
+    compared: dict[str, dict[str, float]] = {
+        way: {"mean_level": float(levels.mean()), "most": int(levels.max())}
+        for way, levels in differences.items()
     }
+    record = timing_record(task, timed, _COLUMNS, compared)
+    return {**record, "resolution": generator.resolution}
 
 
 def table(result: dict[str, Any]) -> str:
     """The measurements as a table in Markdown."""
-    rows = [
-        [
-            *cells(each),
-            "" if each["mean_level"] is None else f"{each['mean_level']:.2g}",
-            "" if each["most"] is None else str(each["most"]),
-        ]
-        for each in result["measured"]
-    ]
-    return markdown([*HEADINGS, "mean difference, of 255", "largest"], rows)
+    return timing_table(result, _COLUMNS)
 
 
 @torch.no_grad()
 def plain_loop(
     task: SamplingSpeed, network: nn.Module, generator: LayeredGenerator
 ) -> UInt8[np.ndarray, "n 3 h w"]:
-    """Images of one turn, the way one writes it first."""
+    """Images of one turn, by the code that most people write first."""
     latents = generator.latents(range(task.count), seed=task.seed)
     images = [
         ((network(batch) + 1) * 127.5).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
@@ -114,20 +99,5 @@ def _draw(images: DrawnImages, count: int) -> UInt8[np.ndarray, "n 3 h w"]:
 
 
 def _drawn(task: SamplingSpeed, precision: Precision) -> DrawnImages:
-    if task.generator is not None:
-        generator = load_generator(task.generator, device=task.device, precision=precision)
-        return DrawnImages(generator, seed=task.seed, batch_size=task.batch_size)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(task.seed)
-        network = ProGAN(PROGAN_WIDTHS)
-        for parameter in network.parameters():
-            nn.init.normal_(parameter)  # as its scales expect
-    made = LayeredGenerator(
-        network,
-        latent_size=PROGAN_WIDTHS[0],
-        resolution=network.resolution,
-        provenance={"family": "progan", "random_weights": task.seed, "precision": precision},
-        device=torch.device(resolve_device(task.device)),
-        precision=precision,
-    )
-    return DrawnImages(made, seed=task.seed, batch_size=task.batch_size)
+    generator = load_generator(task.generator, device=task.device, precision=precision)
+    return DrawnImages(generator, seed=task.seed, batch_size=task.batch_size)

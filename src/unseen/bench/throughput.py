@@ -8,32 +8,37 @@ the same images, turn by turn, so that what else the machine does meets both.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name that everyone reads
 
-from unseen.bench.timing import HEADINGS, Timed, cells, machine, markdown, take_turns
-from unseen.core.errors import SpecError
-from unseen.core.files import package_version
+from unseen.bench.timing import Compared, take_turns, timing_record, timing_table
+from unseen.core.devices import resolve_device
 from unseen.distribution.segment import segment
 from unseen.images import ImageSource, Preparation, open_images, subset
-from unseen.segmenters import Segmenter, load_segmenter, segmenter_spec
-from unseen.segmenters.unified_parsing import Sizes, UnifiedParsing
+from unseen.segmenters import Precision, Segmenter, load_segmenter, segmenter_spec
+from unseen.segmenters.unified_parsing import UnifiedParsing
 from unseen.segmenters.upp import (
     UnifiedParsingSegmenter,
     Vocabulary,
     network_input,
     published_network,
-    vocabulary_of,
 )
 
 _PLAIN_BATCH = 10  # images, as the 2019 code had it
-_LOGITS_STD = 3.0  # spread of random scores; trained networks' are of this size
+_COLUMNS = (
+    # share of pixels whose label is another than the plain way's
+    Compared("differing", "labels that differ", lambda share: f"{100 * share:.3g} %"),
+    # largest lead, in logits, of the plain way's class at such a pixel: near 0 it was a tie
+    Compared("widest_margin", "widest margin there", "{:.2g}".format),
+)
+
+Plain = Callable[[np.ndarray], tuple[np.ndarray, torch.Tensor | None]]
+"""From images to label maps and, where the way has them, scores at full resolution."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,81 +46,69 @@ class Throughput:
     """Measure one segmenter on one set of images."""
 
     segmenter: str  # a spec
-    images: str  # a spec, a folder or an archive
+    images: str = "churchyard?seed=1&resolution=256"  # a folder, an archive or a spec
     count: int = 20  # images a turn
-    rounds: int = 3  # turns of each way; the first pair warms up and is not counted
-    seed: int = 0  # of the subset and of random weights
-    random_weights: bool = False  # UPP without its files: for speed alone, labels mean nothing
-    device: str = "cpu"
-    precisions: tuple[str, ...] = ("fp32", "bf16")
+    rounds: int = 3  # turns of each way; one more before them warms up and is not counted
+    seed: int = 0  # of the subset
+    device: str = "cpu"  # cpu, cuda, cuda:N or auto
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")  # of the whole path
     workers: int = 1  # decoding processes
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured(Timed):
-    """One way's speed and how its labels agree with the plain loop's."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class SegmentingWays:
+    """The plain way, and the package's segmenter in every precision."""
 
-    differing: float | None = None  # share of pixels whose label is another
-    widest_margin: float | None = None  # largest lead of the plain winner at such a pixel, logits
-
-
-# images → label maps and, where the way has them, scores at full resolution
-Plain = Callable[[np.ndarray], tuple[np.ndarray, torch.Tensor | None]]
+    plain: Plain
+    segmenters: Mapping[Precision, Segmenter]
 
 
-def measure(task: Throughput, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def measure(
+    task: Throughput,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    ways: SegmentingWays | None = None,
+) -> dict[str, Any]:
     """Run the plain loop and the whole path turn by turn.
 
+    Args:
+        task: what to measure.
+        say: told of every turn.
+        ways: None for those of the task's segmenter.
+
     Returns:
-        JSON: the task, the machine, and one entry of `Measured` a way.
+        JSON: the task, the machine, and for each way its speed and how its labels differ.
 
     Raises:
-        SpecError: random weights for anything but UPP.
         UnseenError: from the image source or the segmenter.
     """
     source = open_images(task.images)
     indices = subset(source, task.count, task.seed)
-    plain, fast = _ways(task, source, indices)
-    ways: dict[str, Callable[[], object]] = {
-        "plain": lambda: plain_loop(source, indices, fast[task.precisions[0]], plain)
+    ways = ways or _ways(task)
+    first = ways.segmenters[task.precisions[0]]
+    work: dict[str, Callable[[], object]] = {
+        "plain": lambda: plain_loop(source, indices, first, ways.plain)
     }
-    for way, segmenter in fast.items():
-        ways[way] = functools.partial(
+    for precision, segmenter in ways.segmenters.items():
+        work[precision] = functools.partial(
             segment, source, segmenter, count=task.count, seed=task.seed, workers=task.workers
         )
-    timed = take_turns(ways, images=task.count, rounds=task.rounds, say=say)
-    agreement = _agreement(source, indices, plain, fast)
-    measured = [
-        Measured(**{**dataclasses.asdict(each), **agreement.get(each.way, {})}) for each in timed
-    ]
-    return {
-        "task": {**dataclasses.asdict(task), "precisions": list(task.precisions)},
-        "package_version": package_version(),
-        "machine": machine(),
-        "measured": [dataclasses.asdict(each) for each in measured],
-    }
+    timed = take_turns(work, images=task.count, rounds=task.rounds, say=say)
+    return timing_record(task, timed, _COLUMNS, _agreement(source, indices, ways))
 
 
 def table(result: dict[str, Any]) -> str:
     """The measurements as a table in Markdown."""
-    rows = [
-        [
-            *cells(each),
-            "" if each["differing"] is None else f"{100 * each['differing']:.3g} %",
-            "" if each["widest_margin"] is None else f"{each['widest_margin']:.2g}",
-        ]
-        for each in result["measured"]
-    ]
-    return markdown([*HEADINGS, "labels that differ", "widest margin there"], rows)
+    return timing_table(result, _COLUMNS)
 
 
 def plain_loop(
     source: ImageSource, indices: Sequence[int], segmenter: Segmenter, plain: Plain
 ) -> Float[np.ndarray, "n k"]:
-    """Fractions of every class, the way one writes it first."""
+    """Fractions of every class, by the code that most people write first."""
     classes = len(next(iter(segmenter.channels.values())))
     rows = []
-    for images in _plain_batches(source, indices, segmenter.resolution):
+    for images in prepared_batches(source, indices, segmenter.resolution):
         rows += [
             np.bincount(label_map.ravel(), minlength=classes) / label_map.size
             for label_map in plain(images)[0]
@@ -123,45 +116,46 @@ def plain_loop(
     return np.stack(rows)
 
 
-def _plain_batches(source: ImageSource, indices: Sequence[int], resolution: int) -> Any:
+def prepared_batches(
+    source: ImageSource, indices: Sequence[int], resolution: int
+) -> Iterator[UInt8[np.ndarray, "n 3 h w"]]:
+    """Images in batches of 10, decoded here and now."""
     preparation = Preparation(resolution)
     for start in range(0, len(indices), _PLAIN_BATCH):
         chosen = indices[start : start + _PLAIN_BATCH]
         yield np.stack([preparation.apply(source.read(index)) for index in chosen])
 
 
-def _ways(
-    task: Throughput, source: ImageSource, indices: Sequence[int]
-) -> tuple[Plain, dict[str, Segmenter]]:
-    """The plain way, and the segmenter in every precision."""
+def _ways(task: Throughput) -> SegmentingWays:
     spec = segmenter_spec(task.segmenter)
-    if task.random_weights:
-        if spec.name != "upp":
-            raise SpecError(f"{task.segmenter!r}: random weights are for upp alone")
-        sample = next(iter(_plain_batches(source, indices[:8], UnifiedParsingSegmenter.resolution)))
-        network, vocabulary = random_network(sample, task.seed)
-        provenance = {"spec": task.segmenter, "family": "upp", "random_weights": task.seed}
-    elif spec.name == "upp":
-        network, vocabulary, provenance = published_network(spec)
-    else:
-        fast = {
-            precision: load_segmenter(task.segmenter, device=task.device, precision=precision)
-            for precision in task.precisions
-        }
-        return (lambda images: (fast[task.precisions[0]].label_maps(images), None)), fast
-    device = torch.device(task.device)
-    ready = {
+    if spec.name == "upp":
+        return upp_ways(task, *published_network(spec))
+    segmenters = {
+        precision: load_segmenter(task.segmenter, device=task.device, precision=precision)
+        for precision in task.precisions
+    }
+    first = segmenters[task.precisions[0]]
+    return SegmentingWays(lambda images: (first.label_maps(images), None), segmenters)
+
+
+def upp_ways(
+    task: Throughput,
+    network: UnifiedParsing,
+    vocabulary: Vocabulary,
+    provenance: Mapping[str, Any],
+) -> SegmentingWays:
+    """The ways of Unified Perceptual Parsing, whose plain loop has a softmax for every head."""
+    device = torch.device(resolve_device(task.device))
+    segmenters: dict[Precision, Segmenter] = {
         precision: UnifiedParsingSegmenter(
-            network,
-            vocabulary,
-            provenance,
-            device=task.device,
-            precision="bf16" if precision == "bf16" else "fp32",
+            network, vocabulary, provenance, device=str(device), precision=precision
         )
         for precision in task.precisions
     }
     network = network.to(device)
-    return (lambda images: plain_labels(network, vocabulary, images, device)), dict(ready)
+    return SegmentingWays(
+        lambda images: plain_labels(network, vocabulary, images, device), segmenters
+    )
 
 
 @torch.inference_mode()
@@ -186,70 +180,30 @@ def plain_labels(
     return objects.argmax(1).cpu().numpy(), fine["object"]
 
 
-def random_network(
-    images: UInt8[np.ndarray, "n 3 h w"], seed: int
-) -> tuple[UnifiedParsing, Vocabulary]:
-    """A network of the published widths with random weights: for speed, its labels mean nothing.
-
-    Batch norm's statistics are those of the given images, residual branches are damped, and the
-    classifiers scaled, so that features and scores have the sizes of a trained network's.
-    """
-    vocabulary = vocabulary_of(
-        {
-            "object": ["-", *(f"object {k}" for k in range(1, 336))],
-            "material": ["-", *(f"material {k}" for k in range(1, 26))],
-            "scene": [f"scene {k}" for k in range(365)],
-            "part": [],
-            # 427 scores, as in the published files, for seven owners
-            "object_part": {f"object {k}": [f"part {j}" for j in range(61)] for k in range(1, 8)},
-        }
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = UnifiedParsing(Sizes(classes=vocabulary.scores))
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    for name, module in network.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0  # statistics of this one batch
-            if name.endswith("bn3") and "layer" in name:
-                nn.init.constant_(module.weight, 0.25)
-    network.train()
-    with torch.no_grad():
-        inputs = network_input(torch.from_numpy(images)).contiguous()
-        for head, scores in network(inputs).items():
-            last = 2 if head == "scene" else 1
-            classifier = network.decoder.get_submodule(f"{head}_head.{last}")
-            assert isinstance(classifier, nn.Conv2d)
-            classifier.weight *= _LOGITS_STD / scores.std()
-    return network.eval(), vocabulary
-
-
 def _agreement(
-    source: ImageSource, indices: Sequence[int], plain: Plain, fast: dict[str, Segmenter]
+    source: ImageSource, indices: Sequence[int], ways: SegmentingWays
 ) -> dict[str, dict[str, float]]:
-    """How the labels of every way differ from the plain loop's."""
+    """How the labels of every precision differ from the plain way's."""
     pixels = 0
-    differing = dict.fromkeys(fast, 0)
+    differing: dict[str, int] = dict.fromkeys(ways.segmenters, 0)
     widest: dict[str, float] = {}
-    first = next(iter(fast.values()))
-    for images in _plain_batches(source, indices, first.resolution):
-        expected, scores = plain(images)
+    first = next(iter(ways.segmenters.values()))
+    for images in prepared_batches(source, indices, first.resolution):
+        expected, scores = ways.plain(images)
         pixels += expected.size
-        for way, segmenter in fast.items():
-            found = segmenter.label_maps(images)
-            other = expected != found
-            differing[way] += int(other.sum())
+        for precision, segmenter in ways.segmenters.items():
+            labels = segmenter.label_maps(images)
+            differs = expected != labels
+            differing[precision] += int(differs.sum())
             if scores is not None:
-                n, y, x = other.nonzero()
+                n, y, x = differs.nonzero()
                 fine = scores.cpu().numpy()
-                lead = fine[n, expected[other], y, x] - fine[n, found[other], y, x]
-                widest[way] = max(widest.get(way, 0.0), float(lead.max(initial=0.0)))
+                lead = fine[n, expected[differs], y, x] - fine[n, labels[differs], y, x]
+                widest[precision] = max(widest.get(precision, 0.0), float(lead.max(initial=0.0)))
     return {
-        way: {
-            "differing": differing[way] / pixels,
-            **({"widest_margin": widest[way]} if way in widest else {}),
+        precision: {
+            "differing": differing[precision] / pixels,
+            **({"widest_margin": widest[precision]} if precision in widest else {}),
         }
-        for way in fast
+        for precision in ways.segmenters
     }

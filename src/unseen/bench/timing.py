@@ -1,4 +1,7 @@
-"""Ways of doing the same work, timed turn by turn, so that a busy machine meets them all alike."""
+"""Ways of doing the same work, timed in turns: what else the machine does slows all of them alike.
+
+Holds the clock, the record and the table; what the ways do is in `throughput` and `sampling`.
+"""
 
 import dataclasses
 import os
@@ -9,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from unseen.core.files import package_version
+from unseen.core.records import to_json
+from unseen.core.tables import markdown_table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,28 +79,61 @@ def machine() -> dict[str, Any]:
     }
 
 
-def cells(timed: Mapping[str, Any]) -> list[str]:
-    """What `HEADINGS` head, of one way as JSON."""
-    return [
-        timed["way"],
-        f"{timed['images_per_second']:.3g}",
-        f"{timed['cpu_seconds_per_image']:.3g}",
-        *("" if timed[key] is None else f"{timed[key]:.2f}" for key in ("ratio", "cpu_ratio")),
-    ]
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A column of a timing: how the results of a way differ from those of the plain way."""
+
+    key: str  # in the record
+    heading: str  # in the table
+    wording: Callable[[float], str]  # of its number
 
 
-HEADINGS = ("way", "images/s", "CPU s/image", "× plain", "× plain, CPU")
+def timing_record(
+    task: Any,
+    timed: Sequence[Timed],
+    columns: Sequence[Compared],
+    differences: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """A timing as JSON.
+
+    Args:
+        task: the dataclass that was measured.
+        timed: the ways.
+        columns: how ways are compared with the plain one.
+        differences: way → key of a column → number; what is missing becomes null.
+    """
+    return {
+        "task": to_json(task),
+        "package_version": package_version(),
+        "machine": machine(),
+        "measured": [
+            dataclasses.asdict(way)
+            | {column.key: differences.get(way.way, {}).get(column.key) for column in columns}
+            for way in timed
+        ],
+    }
 
 
-def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def timing_table(record: Mapping[str, Any], columns: Sequence[Compared]) -> str:
+    """The record of a timing as a table in Markdown."""
+
+    def cells(way: Mapping[str, Any]) -> list[str]:
+        ratios = ("" if way[key] is None else f"{way[key]:.2f}" for key in ("ratio", "cpu_ratio"))
+        compared = (
+            "" if way[column.key] is None else column.wording(way[column.key]) for column in columns
+        )
+        speeds = (f"{way[key]:.3g}" for key in ("images_per_second", "cpu_seconds_per_image"))
+        return [way["way"], *speeds, *ratios, *compared]
+
+    headings = ("way", "images/s", "CPU s/image", "× plain", "× plain, CPU")
+    return markdown_table(
+        [*headings, *(column.heading for column in columns)], map(cells, record["measured"])
+    )
 
 
-def _paired(plain: Sequence[float], other: Sequence[float]) -> float:
-    """Median over pairs of turns of how many times faster the other is."""
-    return statistics.median(a / b for a, b in zip(plain, other, strict=True))
+def _paired(baseline: Sequence[float], way: Sequence[float]) -> float:
+    """Median over pairs of turns of how many times faster the way is than the baseline."""
+    return statistics.median(a / b for a, b in zip(baseline, way, strict=True))
 
 
 def _processor() -> str:

@@ -27,11 +27,7 @@ def throughput(
     ] = "churchyard?seed=1&resolution=256",
     count: Annotated[int, typer.Option(help="Images a turn.")] = 20,
     rounds: Annotated[int, typer.Option(help="Turns of each way, after one to warm up.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the subset, and of random weights.")] = 0,
-    random_weights: Annotated[
-        bool,
-        typer.Option("--random-weights", help="UPP without its files; its labels mean nothing."),
-    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the subset.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
     precisions: Annotated[str, typer.Option(help="Of fp32 and bf16.")] = "fp32,bf16",
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
@@ -49,33 +45,23 @@ def throughput(
         count=count,
         rounds=rounds,
         seed=seed,
-        random_weights=random_weights,
         device=resolve_device(device),
-        precisions=tuple(precisions.split(",")),
+        precisions=tuple(precisions.split(",")),  # type: ignore[arg-type]
         workers=workers,
     )
     result = measure(task, say=lambda line: typer.echo(line, err=True))
     typer.echo(json.dumps(result, indent=1) if json_ else table(result))
-    if random_weights and not json_:
-        typer.echo(f"(random weights, seed {seed}: speed is real, labels mean nothing)")
 
 
 @app.command()
 def sampling(
-    generator: Annotated[
-        str | None,
-        typer.Argument(
-            help="Spec of the generator. Default: the shapes of the published ProGAN at 256×256, "
-            "with random weights.",
-            show_default=False,
-        ),
-    ] = None,
+    generator: Annotated[str, typer.Argument(help="Spec of the generator.", show_default=False)],
     count: Annotated[int, typer.Option(help="Images a turn.", min=1)] = 8,
     rounds: Annotated[
         int, typer.Option(help="Turns of each way, after one to warm up.", min=1)
     ] = 3,
     batch_size: Annotated[int, typer.Option(help="Images a call of the generator.", min=1)] = 8,
-    seed: Annotated[int, typer.Option(help="Of latents, and of random weights.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

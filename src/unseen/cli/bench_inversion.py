@@ -1,12 +1,10 @@
 """`unseen bench inversion` and `unseen bench cross-domain`: figures of layer inversion."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from unseen.cli.options import given
 from unseen.cli.progress import progress_bar
 from unseen.core.progress import silent
 
@@ -46,12 +44,11 @@ def inversion(
         str, typer.Option(help="Its layer-wise inverter: a file or a spec.", show_default=False)
     ],
     out: Annotated[
-        Path | None,
+        Path,
         typer.Option(
-            help="Folder of inversions, tables and figures; continued if there. Not for --speed.",
-            show_default=False,
+            help="Folder of inversions, tables and figures; continued if there.", show_default=False
         ),
-    ] = None,
+    ],
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -59,12 +56,7 @@ def inversion(
             show_default=False,
         ),
     ] = None,
-    count: Annotated[
-        int | None,
-        typer.Option(
-            help="Generated images; of --speed photographs. Default: 100; 8.", show_default=False
-        ),
-    ] = None,
+    count: Annotated[int, typer.Option(help="Generated images.")] = 100,
     images: Annotated[
         str, typer.Option(help="Photographs: a folder, an archive or a spec.")
     ] = "churchyard?seed=20003",
@@ -85,84 +77,37 @@ def inversion(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Of the generated images' latents; of --speed of the subset. Default: 60006; 0.",
+            help="Seed of the generated images' latents. Default: 60006.",
             min=0,
             show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(help="Images optimised at once; of --speed, of the default.", min=1)
-    ] = 8,
+    batch_size: Annotated[int, typer.Option(help="Images optimised at once.", min=1)] = 8,
     device: Device = "cpu",
     overwrite: Overwrite = False,
-    speed: Annotated[
-        bool,
-        typer.Option("--speed", help="Time the paper's schedule against the default's instead."),
-    ] = False,
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --speed: targets and both reconstructions (.png).", show_default=False
-        ),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="With --speed: print JSON instead of a table.")
-    ] = False,
 ) -> None:
     """Figure 6: how well each of the six methods recovers z, r and x of generated images.
 
     Their correlations with the truth, with intervals, as a table and CSV; whether the paper's
-    order holds; scatter plots and rows of examples. With --speed instead: time and final loss of
-    the paper's schedule and the default's on the same photographs.
+    order holds; scatter plots and rows of examples.
     """
-    if speed:
-        told = {
-            "--out": out,
-            "--encoder": encoder,
-            "--steps": steps,
-            "--cut": cut,
-            "--regularisation": regularisation,
-        }
-        if unused := list(given(told)):
-            raise typer.BadParameter(f"{unused[0]} says nothing of --speed; leave it out")
-        _speed(
-            json_,
-            picture,
-            generator=generator,
-            inverter=inverter,
-            images=images,
-            count=8 if count is None else count,
-            seed=seed or 0,
-            batch_size=batch_size,
-            preset=preset,
-            perceptual=perceptual,
-            perturbed=perturbed,
-            device=device,
-        )
-        return
     from unseen.bench.inversion_methods import GENERATED_SEED, MethodComparison, compare_methods
 
-    if out is None:
-        raise typer.BadParameter("name the folder of the results: --out; or measure --speed")
     task = MethodComparison(
         out=out,
         generator=generator,
         inverter=inverter,
         encoder=encoder,
-        count=100 if count is None else count,
+        count=count,
         seed=GENERATED_SEED if seed is None else seed,
         photographs=images,
         examples=examples,
         preset=preset,
-        changes=given(
-            {
-                "steps": steps,
-                "cut": cut,
-                "perturbed": perturbed,
-                "regularisation": regularisation,
-                "perceptual": perceptual,
-            }
-        ),
+        steps=steps,
+        cut=cut,
+        perturbed=perturbed,
+        regularisation=regularisation,
+        perceptual=perceptual,
         batch_size=batch_size,
         device=device,
         overwrite=overwrite,
@@ -172,17 +117,6 @@ def inversion(
     typer.echo((out / "methods.md").read_text(encoding="utf-8"))
     for path in written:
         typer.echo(path)
-
-
-def _speed(json_: bool, picture: Path | None, **fields: Any) -> None:
-    """Time the default against the paper's schedule."""
-    import json
-
-    from lab.inversion_speed import Speed, measure_speed, speed_table
-
-    task = Speed(**fields)
-    result = measure_speed(task, picture=picture, say=lambda line: typer.echo(line, err=True))
-    typer.echo(json.dumps(result, indent=1) if json_ else speed_table(result))
 
 
 def cross_domain(
@@ -200,7 +134,7 @@ def cross_domain(
         str | None,
         typer.Option(
             help="Images that the generator was trained on, or like them: a folder, an archive or "
-            "a spec. Without any group: the churchyard's four.",
+            "a spec.",
             show_default=False,
         ),
     ] = None,
@@ -259,41 +193,27 @@ def cross_domain(
     Uncurated images of every group over their reconstructions, the losses of each group, and the
     loss of training images minus held-out ones, with its interval.
     """
-    from unseen.bench.cross_domain import CHURCHYARD, CrossDomain, invert_domains
-    from unseen.inversion.inversions import METHODS
+    from unseen.bench.cross_domain import CrossDomain, invert_domains
 
-    if method not in METHODS:
-        raise typer.BadParameter(f"no method is called {method!r}: --method a, d, e or f")
-    also, inverters = also or [], also_inverter or []
-    if len(also) != len(inverters):
-        raise typer.BadParameter(
-            f"{len(also)} --also and {len(inverters)} --also-inverter; give one for each"
-        )
-    groups = {
-        "training": training,
-        "held out": held_out,
-        **dict(_named(text) for text in other or []),
-        "unrelated": unrelated,
-    }
     task = CrossDomain(
         out=out,
         generator=generator,
         inverter=inverter,
-        groups=given(groups) or dict(CHURCHYARD),
-        also=tuple(zip(also, inverters, strict=True)),
+        training=training,
+        held_out=held_out,
+        other=other or (),
+        unrelated=unrelated,
+        also=also or (),
+        also_inverter=also_inverter or (),
         count=count,
         seed=seed,
-        method=method,
+        method=method,  # type: ignore[arg-type]
         preset=preset,
-        changes=given(
-            {
-                "steps": steps,
-                "cut": cut,
-                "perturbed": perturbed,
-                "regularisation": regularisation,
-                "perceptual": perceptual,
-            }
-        ),
+        steps=steps,
+        cut=cut,
+        perturbed=perturbed,
+        regularisation=regularisation,
+        perceptual=perceptual,
         segmenter=segmenter,
         shown=shown,
         batch_size=batch_size,
@@ -305,11 +225,3 @@ def cross_domain(
     typer.echo((out / "cross-domain.md").read_text(encoding="utf-8"))
     for path in written:
         typer.echo(path)
-
-
-def _named(text: str) -> tuple[str, str]:
-    """NAME and IMAGES of `NAME=IMAGES`."""
-    found = re.fullmatch(r"([^=?:/]+)=(.+)", text)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} has no name: --other outdoor=photos/outdoor")
-    return found[1].strip(), found[2]

@@ -8,3 +8,14 @@ Progress = Callable[[int, int], None]
 
 def silent(_: int, __: int) -> None:
     """Report to nobody."""
+
+
+def part_of(progress: Progress, before: int, total: int) -> Progress:
+    """Progress of one of several runs, reported as progress of all of them.
+
+    Args:
+        progress: of all runs together.
+        before: what the runs before this one do.
+        total: what all of them do.
+    """
+    return lambda done, _: progress(before + done, total)

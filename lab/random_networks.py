@@ -1,0 +1,109 @@
+"""Networks of published shapes with random weights, to measure speed without the weights' files.
+
+`python -m lab throughput` times Unified Perceptual Parsing without its files;
+`unseen bench sampling python:lab.random_networks:progan` times the ProGAN of 256×256.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import nn
+
+from unseen.bench.throughput import Throughput, measure, prepared_batches, upp_ways
+from unseen.core.devices import resolve_device
+from unseen.generators import Precision
+from unseen.generators.layered import LayeredGenerator
+from unseen.generators.progan import ProGAN
+from unseen.images import open_images, subset
+from unseen.segmenters.unified_parsing import Sizes, UnifiedParsing
+from unseen.segmenters.upp import (
+    UnifiedParsingSegmenter,
+    Vocabulary,
+    network_input,
+    vocabulary_of,
+)
+
+PROGAN_WIDTHS = (512, 512, 512, 512, 256, 128, 64, 32)  # latent, 4×4, …: as published at 256×256
+_LOGITS_STD = 3.0  # spread of random scores; trained networks' are of this size
+_SAMPLE = 8  # images that decide batch norm's statistics
+
+
+def progan(*, device: str, precision: Precision, seed: str = "1") -> LayeredGenerator:
+    """The ProGAN of 256×256, as a generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed))
+        network = ProGAN(PROGAN_WIDTHS)
+        for parameter in network.parameters():
+            nn.init.normal_(parameter)  # N(0, 1), as the network's own scales expect
+    return LayeredGenerator(
+        network,
+        latent_size=PROGAN_WIDTHS[0],
+        resolution=network.resolution,
+        provenance={"family": "progan", "random_weights": int(seed)},
+        device=torch.device(resolve_device(device)),
+        precision=precision,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RandomThroughput(Throughput):
+    """Time Unified Perceptual Parsing with random weights."""
+
+    segmenter: str = "upp"  # the only one of which this is known
+    seed: int = 0  # of the subset and of the weights
+
+
+def measure_random(
+    task: RandomThroughput, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Run the plain loop and the whole path turn by turn, as `unseen bench throughput` does."""
+    source = open_images(task.images)
+    indices = subset(source, task.count, task.seed)[:_SAMPLE]
+    images = next(prepared_batches(source, indices, UnifiedParsingSegmenter.resolution))
+    network, vocabulary = random_upp(images, task.seed)
+    provenance = {"spec": task.segmenter, "family": "upp", "random_weights": task.seed}
+    return measure(task, say, ways=upp_ways(task, network, vocabulary, provenance))
+
+
+def random_upp(
+    images: UInt8[np.ndarray, "n 3 h w"], seed: int
+) -> tuple[UnifiedParsing, Vocabulary]:
+    """A network of the published widths with random weights: for speed, its labels mean nothing.
+
+    Batch norm's statistics are those of the given images, residual branches are damped, and the
+    classifiers scaled, so that features and scores have the sizes of a trained network's.
+    """
+    vocabulary = vocabulary_of(
+        {
+            "object": ["-", *(f"object {k}" for k in range(1, 336))],
+            "material": ["-", *(f"material {k}" for k in range(1, 26))],
+            "scene": [f"scene {k}" for k in range(365)],
+            "part": [],
+            # 427 scores, as in the published files, for seven owners
+            "object_part": {f"object {k}": [f"part {j}" for j in range(61)] for k in range(1, 8)},
+        }
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = UnifiedParsing(Sizes(classes=vocabulary.scores))
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # statistics of this one batch
+            if name.endswith("bn3") and "layer" in name:
+                nn.init.constant_(module.weight, 0.25)
+    network.train()
+    with torch.no_grad():
+        inputs = network_input(torch.from_numpy(images)).contiguous()
+        for head, scores in network(inputs).items():
+            last = 2 if head == "scene" else 1
+            classifier = network.decoder.get_submodule(f"{head}_head.{last}")
+            assert isinstance(classifier, nn.Conv2d)
+            classifier.weight *= _LOGITS_STD / scores.std()
+    return network.eval(), vocabulary
