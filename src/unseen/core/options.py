@@ -1,0 +1,134 @@
+"""Options: what a task asks for, declared once beside its field.
+
+    seed: Annotated[int, Option("Seed of the subset and of the permutations.")] = 0
+
+The command line makes its options, their help and their bounds of these; `check_options` holds the
+library to the same bounds. A field without a declaration is for the library alone.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from unseen.core.errors import SpecError
+
+SEED_MOST = 2**32 - 1  # what NumPy's RandomState, the stream of latents, takes
+_MOST = 2**31 - 1  # of any whole number without another bound
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """How one value of a task is named, bounded and explained.
+
+    Attributes:
+        help: a sentence, for the help page.
+        min: the smallest number, itself allowed.
+        max: the largest number, itself allowed.
+        name: the spelling on the command line, where it is not the field's: `--class`.
+        short: the short spelling: `-n`.
+        metavar: what stands for the value on the help page, where it is not its type.
+        repeated: whether the option is given once for every value of a list. Values of other
+            lists are separated by commas.
+        parse: makes the value of the text, where the type does not tell how.
+        shown: the default as the help page has it, where the value is not readable.
+    """
+
+    help: str
+    min: int | float = 0
+    max: int | float | None = None
+    name: str | None = None
+    short: str | None = None
+    metavar: str | None = None
+    repeated: bool = False
+    parse: Callable[[str], Any] | None = None
+    shown: str | None = None
+
+    def fault(self, value: Any) -> str | None:
+        """What is wrong with a number, or with one number of a list; None: nothing."""
+        if isinstance(value, Collection) and not isinstance(value, str | bytes):
+            faults = (self.fault(part) for part in value)
+            return next((fault for fault in faults if fault is not None), None)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        most = self.max if self.max is not None else _MOST
+        if math.isfinite(value) and self.min <= value <= most:
+            return None
+        upper = f" and at most {most:,.10g}" if self.max is not None or value > most else ""
+        return f"{value} was given; at least {self.min:g}{upper} is needed"
+
+
+class Argument(Option):
+    """An option that is told by its position."""
+
+
+class Place(Option):
+    """Where results go: `-o/--out`, or the last position."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """Marks a dict of those fields of a task that were given; the others are a preset's."""
+
+    task: type
+    fields: tuple[str, ...] = ()  # the only ones that can be given; none: all that are declared
+
+
+def declared(task: type) -> dict[str, tuple[Any, Option]]:
+    """Field → type and declaration, of the fields of a task that have one."""
+    hints = get_type_hints(task, include_extras=True)
+    names = [field.name for field in dataclasses.fields(task)]
+    found = {name: declaration(hints[name]) for name in names}
+    return {name: (kind, option) for name, (kind, option) in found.items() if option is not None}
+
+
+def declaration(annotation: Any) -> tuple[Any, Option | None]:
+    """The type, and the declaration that `Annotated` adds to it."""
+    marks = getattr(annotation, "__metadata__", ())
+    option = next((mark for mark in marks if isinstance(mark, Option)), None)
+    return (annotation.__origin__ if marks else annotation), option
+
+
+def check_options(task: Any, error: type[Exception] = SpecError) -> None:
+    """Hold the numbers of a task to the bounds that its fields declare.
+
+    Raises:
+        SpecError: a number is not finite, or out of bounds; or the `error` given.
+    """
+    for name, (_, option) in declared(type(task)).items():
+        fault = option.fault(getattr(task, name))
+        if fault is not None:
+            raise error(f"{name}: {fault}")
+
+
+# Options that several tasks share.
+Count = Annotated[
+    int | None,
+    Option(
+        "Images to take: a seeded subset of a set, the first of a generator. Default: all.",
+        short="-n",
+        min=1,
+    ),
+]
+Seed = Annotated[int, Option("Seed of the random subset of the images.", max=SEED_MOST)]
+SampleSeed = Annotated[
+    int, Option("Seed of the generator's stream of latents; the paper's is 1.", max=SEED_MOST)
+]
+Device = Annotated[
+    str, Option("Where networks compute: cpu, cuda, cuda:N, or auto.", metavar="DEVICE")
+]
+Workers = Annotated[
+    int | None, Option("Processes that decode images. Default: one for each core.", max=1024)
+]
+SkipBroken = Annotated[
+    bool, Option("Leave out images that cannot be decoded, and list them in the record.")
+]
+Overwrite = Annotated[bool, Option("Replace what another run left in the same place.")]
+KeepImages = Annotated[
+    Path | None,
+    Option(
+        "Folder to keep what a generator draws, as `unseen sample` writes it. What is there "
+        "already is not drawn again."
+    ),
+]
