@@ -30,9 +30,14 @@ from unseen.core.errors import SpecError
 from unseen.core.files import sha256_of_file, write_json, write_text
 from unseen.distribution.areas import class_name
 from unseen.distribution.segment import segment
-from unseen.evidence.measuring import EvidenceTask, evidence_of_inversions
-from unseen.evidence.record import CONTROL_PASSES, ClassEvidence, Evidence, control_retention
 from unseen.generators import Generator, load_generator
+from unseen.instance_evidence.measuring import EvidenceTask, evidence_of_inversions
+from unseen.instance_evidence.record import (
+    CONTROL_PASSES,
+    ClassEvidence,
+    Evidence,
+    control_retention,
+)
 from unseen.inversion.inversions import POOL, RECORD, Inversions, Method
 from unseen.inversion.invert import InversionRun, invert, preset_for
 from unseen.inversion.inverter import Inverter

@@ -10,7 +10,7 @@ import numpy as np
 
 from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 from unseen.core.tables import csv_text, markdown_table
-from unseen.evidence.record import CONTROL_PASSES
+from unseen.instance_evidence.record import CONTROL_PASSES
 from unseen.statistics.agreement import resamples
 
 if TYPE_CHECKING:

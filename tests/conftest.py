@@ -5,6 +5,9 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from tests.support.nvidia_pickles import write_network, write_tensorflow
+
+__all__ = ["write_network", "write_tensorflow"]  # fixtures
 
 _HOOK = jaxtyping.install_import_hook(["unseen", "lab"], "beartype.beartype")
 

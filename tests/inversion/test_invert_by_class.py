@@ -6,8 +6,8 @@ from PIL import Image
 
 import unseen
 from unseen.core.errors import ImageError, RecordError, SegmenterError, SpecError
-from unseen.evidence.measuring import EvidenceTask
 from unseen.generators.drawn_images import DrawnImages
+from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.inversion.inversions import Selection, curve_runs, read_inversions
 from unseen.inversion.invert import InversionRun, _Run, invert
 from unseen.inversion.methods import Inversion

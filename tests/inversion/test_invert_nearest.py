@@ -10,8 +10,8 @@ from PIL import Image
 import unseen
 from unseen.cli.main import run as unseen_command
 from unseen.core.errors import RecordError, SpecError
-from unseen.evidence.measuring import EvidenceTask
 from unseen.images import open_images
+from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.inversion.inversions import read_inversions
 from unseen.inversion.invert import SAMPLES_SEED, InversionRun, _Parts, _Run, invert
 from unseen.inversion.methods import Inversion

@@ -8,7 +8,7 @@ from tests.support.evidence_world import COLUMNS, evidence_world
 from tests.support.worlds import areas, run
 
 from unseen.core.errors import RecordError
-from unseen.evidence.record import Evidence, write_evidence
+from unseen.instance_evidence.record import Evidence, write_evidence
 from unseen.pages import report, report_folder
 from unseen.pages.evidence_side import MOST_CASES
 

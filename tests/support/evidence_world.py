@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unseen.evidence.record import (
+from unseen.instance_evidence.record import (
     ClassEvidence,
     ClassRetention,
     Evidence,

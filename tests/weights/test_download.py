@@ -242,7 +242,6 @@ def test_the_docs_list_every_published_file_as_it_is_known():
             digest = f"SHA-256 `{entry.sha256}…`"
         else:
             digest = f"MD5 `{entry.md5}`" if entry.md5 else "recorded at first use"
-        assert (
-            f"| `{entry.name}` | [{entry.url_file}]({entry.url}) | {entry.about} "
-            f"| {entry.licence} | {entry.source} | {digest} |\n"
-        ) in docs
+        assert f"| `{entry.name}` | [{entry.url_file}]({entry.url}) | " in docs
+        assert f" | {digest} |\n" in docs
+        assert f"Source: {entry.source}. Licence: {entry.licence}." in docs

@@ -13,9 +13,9 @@ from unseen.core.wording import listed, plural, share, times
 from unseen.distribution.comparison import Comparison, GeneratedSide
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
 from unseen.distribution.comparison_summary import summary
-from unseen.evidence.evidence_summary import evidence_summary
-from unseen.evidence.measuring import EvidenceTask, evidence_of_inversions
-from unseen.evidence.record import Evidence
+from unseen.instance_evidence.evidence_summary import evidence_summary
+from unseen.instance_evidence.measuring import EvidenceTask, evidence_of_inversions
+from unseen.instance_evidence.record import Evidence
 from unseen.inversion.invert import InversionRun, invert, preset_for
 from unseen.inversion.methods import Inversion
 from unseen.pages import report

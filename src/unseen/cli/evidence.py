@@ -8,14 +8,14 @@ import typer
 
 from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
-from unseen.evidence.evidence_summary import evidence_summary
-from unseen.evidence.measuring import (
+from unseen.instance_evidence.evidence_summary import evidence_summary
+from unseen.instance_evidence.measuring import (
     EvidenceTask,
     LabelMaps,
     evidence,
     evidence_of_inversions,
 )
-from unseen.evidence.record import FILE
+from unseen.instance_evidence.record import FILE
 from unseen.inversion.inversions import RECORD
 from unseen.pages import report_folder
 from unseen.segmenters import Precision

@@ -12,9 +12,9 @@ from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
 from unseen.core.wording import printable
 from unseen.distribution.segment import default_segmenter
-from unseen.evidence.evidence_summary import evidence_summary
-from unseen.evidence.measuring import EvidenceTask, LabelMaps, evidence_of_inversions
 from unseen.generators import load_generator
+from unseen.instance_evidence.evidence_summary import evidence_summary
+from unseen.instance_evidence.measuring import EvidenceTask, LabelMaps, evidence_of_inversions
 from unseen.inversion.inversions import METHODS, Inversions, Method, curve_runs
 from unseen.inversion.invert import CONTROLS_SEED, InversionRun, invert, preset_for
 from unseen.inversion.methods import Inversion

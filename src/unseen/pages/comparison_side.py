@@ -7,7 +7,7 @@ from pathlib import Path
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import VERDICTS, ClassRow, Comparison, Exhibit, Side
 from unseen.distribution.comparison_wording import occurs
-from unseen.evidence.record import Verdict as EvidenceVerdict
+from unseen.instance_evidence.record import Verdict as EvidenceVerdict
 from unseen.pages.overlays import class_colour
 from unseen.pages.page_images import Legend, Stored, is_small
 

@@ -14,8 +14,8 @@ import markupsafe
 from unseen.core.errors import RecordError
 from unseen.core.wording import count, number, percent, share
 from unseen.distribution.areas import class_name
-from unseen.evidence.evidence_wording import atypical, bound, shares
-from unseen.evidence.record import (
+from unseen.instance_evidence.evidence_wording import atypical, bound, shares
+from unseen.instance_evidence.record import (
     Case,
     ClassEvidence,
     ClassRetention,

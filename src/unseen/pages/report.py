@@ -42,11 +42,15 @@ from unseen.distribution.comparison_wording import (
     largest_falls,
     significant_but_undecided,
 )
-from unseen.evidence.evidence_wording import class_in_photographs, evidence_meanings, mean_share
-from unseen.evidence.record import FILE as EVIDENCE_FILE
-from unseen.evidence.record import VERDICTS as EVIDENCE_VERDICTS
-from unseen.evidence.record import Evidence, read_evidence
-from unseen.evidence.retention_figures import draw_curves, draw_retention
+from unseen.instance_evidence.evidence_wording import (
+    class_in_photographs,
+    evidence_meanings,
+    mean_share,
+)
+from unseen.instance_evidence.record import FILE as EVIDENCE_FILE
+from unseen.instance_evidence.record import VERDICTS as EVIDENCE_VERDICTS
+from unseen.instance_evidence.record import Evidence, read_evidence
+from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
 from unseen.pages import comparison_side, evidence_side
 from unseen.pages.page_images import clear_overlays
 from unseen.pages.small_figures import slug

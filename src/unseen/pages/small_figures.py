@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import markupsafe
 
 from unseen.core.wording import share
-from unseen.evidence.evidence_wording import mean_share
-from unseen.evidence.record import ClassRetention, Curve, Mean, Verdict
+from unseen.instance_evidence.evidence_wording import mean_share
+from unseen.instance_evidence.record import ClassRetention, Curve, Mean, Verdict
 
 _WIDTH = 200.0  # of the means, in pixels
 _EDGE = 6.0  # room for half a mark at 0 and 100 %

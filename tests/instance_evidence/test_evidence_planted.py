@@ -12,8 +12,8 @@ from PIL import Image
 
 import unseen
 from unseen.distribution.areas import Areas
-from unseen.evidence.measuring import EvidenceTask
 from unseen.images import open_images
+from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.inversion.photograph_selection import select_photographs
 from unseen.statistics.retention import Judging
 

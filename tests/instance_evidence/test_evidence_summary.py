@@ -2,7 +2,7 @@ import dataclasses
 
 from tests.support.evidence_world import evidence_world
 
-from unseen.evidence.evidence_summary import evidence_summary
+from unseen.instance_evidence.evidence_summary import evidence_summary
 
 
 def test_the_summary_counts_verdicts_and_names_the_worst():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from unseen.core.wording import capitalised, count, p_value, sentence, share, share_interval
 from unseen.distribution.areas import class_name
-from unseen.evidence.record import ClassEvidence, Mean, Method, Rules, Typicality, Verdict
+from unseen.instance_evidence.record import ClassEvidence, Mean, Method, Rules, Typicality, Verdict
 
 
 def evidence_meanings(rules: Rules, *, mosaic: bool = False) -> dict[Verdict, str]:

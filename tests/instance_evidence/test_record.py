@@ -9,8 +9,8 @@ from tests.support.evidence_world import evidence_world
 import unseen
 from unseen.core.errors import RecordError
 from unseen.core.records import to_json
-from unseen.evidence import record as records
-from unseen.evidence.record import (
+from unseen.instance_evidence import record as records
+from unseen.instance_evidence.record import (
     RECORD_FILE,
     cases,
     control_retention,

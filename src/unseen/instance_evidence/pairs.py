@@ -14,8 +14,8 @@ from jaxtyping import Integer, UInt8
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
 from unseen.core.files import sha256_of_file
-from unseen.evidence.record import Method, Role, Side
 from unseen.images import ImageSource, open_images
+from unseen.instance_evidence.record import Method, Role, Side
 from unseen.inversion.inversions import Inversions, InvertedImage, read_inversions
 
 IN_RANGE = ("a", "b", "c", "d", "e")  # methods whose reconstructions are images G(z)

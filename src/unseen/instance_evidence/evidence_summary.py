@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from unseen.core.wording import capitalised, count, percent, printable, sentence, share
 from unseen.distribution.areas import class_name
-from unseen.evidence.evidence_wording import mean_share
-from unseen.evidence.record import VERDICTS, ClassEvidence, Evidence, Instance, Picture
+from unseen.instance_evidence.evidence_wording import mean_share
+from unseen.instance_evidence.record import VERDICTS, ClassEvidence, Evidence, Instance, Picture
 
 _MOST_ROWS = 12  # classes, and photographs; the rest is on the page
 _MOST_THINGS = 3  # that vanished, a photograph

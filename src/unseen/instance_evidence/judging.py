@@ -13,8 +13,8 @@ import numpy as np
 from unseen.core.errors import ImageError
 from unseen.core.files import package_version
 from unseen.distribution.areas import class_name, nothing
-from unseen.evidence.pairs import Collection, Entry
-from unseen.evidence.record import (
+from unseen.instance_evidence.pairs import Collection, Entry
+from unseen.instance_evidence.record import (
     CONTROL_PASSES,
     VERDICTS,
     ClassEvidence,

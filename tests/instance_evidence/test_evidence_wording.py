@@ -1,5 +1,5 @@
-from unseen.evidence.evidence_wording import mean_share, shares
-from unseen.evidence.record import Mean
+from unseen.instance_evidence.evidence_wording import mean_share, shares
+from unseen.instance_evidence.record import Mean
 
 
 def test_mean_retention_is_written_with_its_interval():

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.evidence.test_measuring import COLOURS, SEGMENTER, TASK, scene
+from tests.instance_evidence.test_measuring import COLOURS, SEGMENTER, TASK, scene
 
 import unseen
 from unseen.cli.main import run as unseen_command
 from unseen.core.errors import RecordError
-from unseen.evidence.record import curve
+from unseen.instance_evidence.record import curve
 from unseen.inversion.inversions import InversionsWriter, Place, Reconstruction
 
 PHOTOGRAPHS, CONTROLS = 8, 10

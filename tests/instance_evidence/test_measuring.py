@@ -14,15 +14,15 @@ from unseen.cli.main import run as unseen_command
 from unseen.core.errors import ImageError, RecordError, SegmenterError
 from unseen.core.records import to_json
 from unseen.distribution.areas import Areas
-from unseen.evidence.measuring import EvidenceTask
-from unseen.evidence.record import cases, json_schema
 from unseen.images import open_images
+from unseen.instance_evidence.measuring import EvidenceTask
+from unseen.instance_evidence.record import cases, json_schema
 from unseen.inversion.photograph_selection import select_photographs
 from unseen.statistics.retention import Judging
 
 SIDE = 20
 COLOURS = np.array([[0, 0, 0], [90, 160, 250], [200, 40, 40], [40, 160, 40]], np.uint8)
-SEGMENTER = "python:tests.evidence.test_measuring:nearest_colour"
+SEGMENTER = "python:tests.instance_evidence.test_measuring:nearest_colour"
 TASK = EvidenceTask(device="cpu", judging=Judging(permutations=499, resamples=99), batch_size=8)
 
 

@@ -23,10 +23,10 @@ from unseen.core.records import build
 from unseen.distribution.areas_file import difference
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import default_segmenter
-from unseen.evidence.judging import Measured, Seen, compose
-from unseen.evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
-from unseen.evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
 from unseen.images import ImageSource, Preparation, open_images
+from unseen.instance_evidence.judging import Measured, Seen, compose
+from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
+from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
 from unseen.inversion.inversions import Inversions, Selection, curve_runs, read_inversions
 from unseen.segmenters import (
     Precision,

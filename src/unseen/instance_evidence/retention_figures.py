@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.core.figure_style import LIGHT, Theme, figure_of_panels, plain, save_figure
-from unseen.evidence.record import ClassEvidence, Curve, Evidence, Mean, curve
+from unseen.instance_evidence.record import ClassEvidence, Curve, Evidence, Mean, curve
 
 _MOST_CLASSES = 40  # more names would not be legible
 _MOST_CURVES = 12
