@@ -431,7 +431,7 @@ def test_a_generator_is_compared_in_one_pass_and_shown(progan, tmp_path):
         out=tmp_path / "out",
         segmenter=SEGMENTER,
         count=30,
-        latent_seed=4,
+        sample_seed=4,
         device="cpu",
         workers=0,
     )

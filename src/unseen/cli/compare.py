@@ -152,7 +152,7 @@ def command(
         workers=workers,
         skip_broken=skip_broken,
         pictures=pictures,
-        latent_seed=latent_seed,
+        sample_seed=latent_seed,
         rounding=rounding,
         generator_precision=generator_precision,
         generator_batch_size=generator_batch_size,

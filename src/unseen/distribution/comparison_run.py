@@ -11,26 +11,42 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from unseen.core.errors import RecordError, SpecError
+from unseen.core.options import (
+    SEED_MOST,
+    Argument,
+    Device,
+    Option,
+    Overwrite,
+    SkipBroken,
+    Workers,
+    check_options,
+)
 from unseen.core.progress import Progress
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_file import read_areas
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import Comparison, write_comparison
 from unseen.distribution.example_images import keep_side
-from unseen.distribution.segment import Segmentation, default_segmenter, segment
+from unseen.distribution.segment import (
+    BatchSize,
+    Channel,
+    MatchResolution,
+    Segmentation,
+    default_segmenter,
+    segment,
+)
 from unseen.distribution.tally_file import read_tally
-from unseen.generators import Precision as GeneratorPrecision
-from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
-from unseen.generators.sources import keep_drawn, open_source, read_batches
+from unseen.generators.drawn_images import DrawnImages
+from unseen.generators.sources import Drawing, keep_drawn, read_batches
 from unseen.images import ImageSource, Preparation
-from unseen.images.pixels import Rounding
-from unseen.segmenters import Precision, Segmenter, checked_label_maps, load_segmenter
+from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
+from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
 Watch = Callable[[str], AbstractContextManager[Progress | None]]  # title → progress of one side
@@ -39,35 +55,67 @@ _KEPT = re.compile(r"\d{5}(-labels)?\.(png|jpg)")  # files that an earlier run h
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ComparisonRun:
+class ComparisonRun(Drawing):
     """What to compare, and how it is segmented where it is images.
 
     A side is a set of images (a spec or a path), a generator (a spec), an areas file (`.parquet`)
     or a tally of the 2019 code (`tally:FILE.npy`).
     """
 
-    real: str
-    generated: Sequence[str]  # none: the real side is split into disjoint halves
-    out: Path  # folder of the record
-    segmenter: str | None = None  # None: churchyard where all sides are the churchyard's, else upp
-    second_segmenter: str | None = None
-    channel: str = "object"
-    count: int | None = None  # images a side: a seeded subset, a generator's first; None for all
-    seed: int = 0  # of subsets, halves, permutations and resampling
-    presence_threshold: float = PRESENCE_THRESHOLD
-    match_resolution: int | None = None  # pixels: degrade all images to it first
-    device: str = "auto"
-    precision: Precision = "fp32"
-    batch_size: int = 16
-    workers: int | None = None
-    skip_broken: bool = False
-    pictures: bool = True  # keep the images that hold most of each class
-    latent_seed: int = 1  # of the generators' latents; 1 is the paper's
-    rounding: Rounding = "nearest"  # of their output to 8 bits
-    generator_precision: GeneratorPrecision = "fp32"
-    generator_batch_size: int = BATCH_SIZE  # images a call of a generator
-    keep_images: Path | None = None  # folder for what a generator draws; several get one each in it
-    overwrite: bool = False  # areas that another run left in the folder, and images that it kept
+    real: Annotated[
+        str,
+        Argument(
+            "The real side: a folder or archive of images, the spec of images or of a generator, "
+            "an areas file (.parquet), or tally:FILE.npy."
+        ),
+    ]
+    generated: Annotated[
+        Sequence[str],  # none: the real side is split into disjoint halves
+        Argument(
+            "The generated sides, of the same kinds as the real side. The newest comes last.",
+            repeated=True,
+        ),
+    ] = ()
+    out: Annotated[Path, Option("Folder for the record, the figures and the page.", short="-o")] = (
+        Path("comparison")
+    )
+    segmenter: SegmenterName = None
+    second_segmenter: Annotated[
+        str | None,
+        Option("Spec of a second segmenter. A class on which the two disagree becomes undecided."),
+    ] = None
+    channel: Channel = "object"
+    count: Annotated[
+        int | None,
+        Option(
+            "Images on each side: a seeded subset of a set, the first of a generator. A generator "
+            "needs it. Default: all.",
+            short="-n",
+            min=2,
+        ),
+    ] = None
+    seed: Annotated[
+        int, Option("Seed of subsets, halves, permutations and resampling.", max=SEED_MOST)
+    ] = 0
+    presence_threshold: Annotated[
+        float,
+        Option(
+            "Fraction of the image from which on a class counts as present.", min=1e-6, max=0.99
+        ),
+    ] = PRESENCE_THRESHOLD
+    match_resolution: MatchResolution = None
+    device: Device = "auto"
+    precision: SegmenterPrecision = "fp32"
+    batch_size: BatchSize = 16
+    workers: Workers = None
+    skip_broken: SkipBroken = False
+    pictures: Annotated[
+        bool, Option("Keep the images that hold most of each class, for the page.")
+    ] = True
+    overwrite: Overwrite = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 def run_comparison(task: ComparisonRun, *, watch: Watch | None = None) -> Comparison:
@@ -139,15 +187,7 @@ class _Run:
             return _Input(text, key, None, read_areas(text))
         if not text.strip():
             raise SpecError("a side is named by an empty text; name a folder, a file or a spec")
-        source = open_source(
-            text,
-            device=self.task.device,
-            precision=self.task.generator_precision,
-            seed=self.task.latent_seed,
-            rounding=self.task.rounding,
-            batch_size=self.task.generator_batch_size,
-        )
-        return _Input(text, key, source, None)
+        return _Input(text, key, self.task.open(text, self.task.device), None)
 
     def _keep_images(self, folder: Path) -> None:
         """Let the generators keep what they draw: one in the folder, several in one each."""

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Integer, UInt32
@@ -26,6 +26,15 @@ from unseen.core.errors import (
     UnseenError,
 )
 from unseen.core.files import canonical_json, package_version, write_json
+from unseen.core.options import (
+    Count,
+    Option,
+    Overwrite,
+    Seed,
+    SkipBroken,
+    Workers,
+    check_options,
+)
 from unseen.core.progress import Progress, silent
 from unseen.core.registry import plugin_names, spec_name
 from unseen.distribution.areas import Areas
@@ -44,27 +53,56 @@ _SHARD = 1024  # images
 _SHARD_SECONDS = 10.0
 
 
+Channel = Annotated[str, Option("Channel of the segmenter whose classes are measured.")]
+MatchResolution = Annotated[
+    int | None,
+    Option(
+        "Side in pixels to which every image is reduced first. Give the other set's own, so that "
+        "blur is not measured.",
+        min=1,
+        max=65_535,
+    ),
+]
+BatchSize = Annotated[int, Option("Images in one call of the segmenter.", min=1)]
+
+
+def _part(text: str) -> tuple[int, int]:
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ValueError(f"{text!r} is no part; write 2/4 for the second of four")
+    return int(part), int(parts)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Segmentation:
     """How a set of images is segmented into areas."""
 
-    count: int | None = None  # images, a seeded subset; None for all
-    seed: int = 0  # of the subset
-    part: tuple[int, int] = (1, 1)  # (2, 4): the second quarter of the subset, for merging later
-    channel: str = "object"
-    match_resolution: int | None = None  # first degrade to this side: the other set's native one
-    batch_size: int = 16  # images a call of the segmenter
-    workers: int | None = None  # decoding processes; None for one a core, 0 for none
-    skip_broken: bool = False  # count and list images that cannot be decoded instead of stopping
-    keep_maps: Path | None = None  # folder for 16-bit PNG label maps, one an image
-    overwrite: bool = False  # replace areas, parts or maps of another run
+    count: Count = None
+    seed: Seed = 0
+    part: Annotated[
+        tuple[int, int],
+        Option(
+            "Part of the images to segment: 2/4 is the second quarter. Parts are merged later.",
+            metavar="PART/PARTS",
+            parse=_part,
+            shown="1/1",
+        ),
+    ] = (1, 1)
+    channel: Channel = "object"
+    match_resolution: MatchResolution = None
+    batch_size: BatchSize = 16
+    workers: Workers = None
+    skip_broken: SkipBroken = False
+    keep_maps: Annotated[
+        Path | None, Option("Folder for the label maps, one 16-bit PNG file for each image.")
+    ] = None
+    overwrite: Overwrite = False
 
     def __post_init__(self) -> None:
         part, parts = self.part
         if not 1 <= part <= parts:
             raise SampleError(f"part {part}/{parts} was asked for; the first of 4 is 1/4")
-        if self.batch_size < 1:
-            raise SampleError(f"batch_size is {self.batch_size}; at least 1 is needed")
+        check_options(self, SampleError)
 
     def indices(self, source: ImageSource) -> list[int]:
         """The images of this run, in the source's index."""

@@ -11,12 +11,14 @@ import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
 
 from unseen.core.errors import SampleError, StorageError
 from unseen.core.files import write_aside
+from unseen.core.options import SEED_MOST, Option, Overwrite, Place
 from unseen.core.progress import Progress
 from unseen.generators import Generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
@@ -48,12 +50,29 @@ class Sampling:
     """Draw images of a generator into a folder of PNG files, or a `.zip` of them."""
 
     generator: Generator
-    out: Path
-    indices: Sequence[int]
-    seed: int = 1  # of the latents; 1 is the paper's
-    batch_size: int = BATCH_SIZE
-    rounding: Rounding = "nearest"  # to 8 bits; "truncate" is what the code of 2019 did
-    overwrite: bool = False
+    out: Annotated[Path, Place("Folder for PNG files, or a .zip file of them.", short="-o")]
+    indices: Annotated[
+        Sequence[int],
+        Option(
+            "Images to draw: 0-9999, or 0-99,500. Both ends count.",
+            metavar="INDICES",
+            parse=parse_indices,
+            shown="0-99",
+        ),
+    ] = range(100)
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of the generator's stream of latents; the paper's is 1.",
+            name="--sample-seed",
+            max=SEED_MOST,
+        ),
+    ] = 1
+    batch_size: Annotated[int, Option("Images in one call of the generator.", min=1)] = BATCH_SIZE
+    rounding: Annotated[Rounding, Option("Rounding to 8 bits. The code of 2019 truncates.")] = (
+        "nearest"
+    )
+    overwrite: Overwrite = False
 
 
 def sample(task: Sampling, *, progress: Progress | None = None) -> Path:

@@ -7,8 +7,10 @@ import dataclasses
 from collections.abc import Generator as Iteration
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from unseen.core.errors import ImageError, SpecError
+from unseen.core.options import KeepImages, Option, SampleSeed
 from unseen.core.registry import call_user_factory, parse_spec, plugin_names, spec_name
 from unseen.generators import Generator, Precision, load_generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
@@ -16,6 +18,34 @@ from unseen.images import Batch, ImageSource, Preparation, batches, open_images
 from unseen.images.pixels import Rounding
 
 _WEIGHTS = (".pth", ".pt", ".pkl", ".safetensors", ".ckpt")  # endings of files of weights
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How a generator draws where it stands for a set of images."""
+
+    sample_seed: SampleSeed = 1
+    rounding: Annotated[
+        Rounding, Option("Rounding of a generator's output to 8 bits. The code of 2019 truncates.")
+    ] = "nearest"
+    generator_precision: Annotated[
+        Precision, Option("Number format of a generator's network. It is recorded.")
+    ] = "fp32"
+    generator_batch_size: Annotated[int, Option("Images in one call of a generator.", min=1)] = (
+        BATCH_SIZE
+    )
+    keep_images: KeepImages = None
+
+    def open(self, images: str, device: str) -> ImageSource:
+        """The images or the generator that a user named."""
+        return open_source(
+            images,
+            device=device,
+            precision=self.generator_precision,
+            seed=self.sample_seed,
+            rounding=self.rounding,
+            batch_size=self.generator_batch_size,
+        )
 
 
 def open_source(

@@ -1,12 +1,24 @@
 """What a segmenter is. Anything with these members is one."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from unseen.core.options import Option
+
 Precision = Literal["fp32", "bf16"]
+SegmenterPrecision = Annotated[
+    Precision, Option("Number format of the segmenter's network. It is recorded.")
+]
+SegmenterName = Annotated[
+    str | None,
+    Option(
+        "Spec or folder of the segmenter. Default: churchyard for images of the churchyard, else "
+        "upp."
+    ),
+]
 
 
 @runtime_checkable
