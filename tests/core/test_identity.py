@@ -33,10 +33,13 @@ def test_an_identity_survives_its_json(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"weights": {"model.onnx": "ff00"}}, "segmenter model.onnx is ab12 there, ff00 here"),
+        (
+            {"weights": {"model.onnx": "ff00"}},
+            "segmenter weights/model.onnx is ab12 there, ff00 here",
+        ),
         (
             {"weights": {"model.onnx": "ab12", "model.onnx.data": "1"}},
-            "segmenter model.onnx.data is null there, 1 here",
+            "segmenter weights/model.onnx.data is null there, 1 here",
         ),
         ({"precision": "bf16"}, "segmenter precision is fp32 there, bf16 here"),
         ({"spec": "onnx:net?x=2"}, "segmenter spec is onnx?x=1 there, onnx?x=2 here"),

@@ -3,6 +3,8 @@
 A message says what was found, what was needed and what to do next, in one line.
 """
 
+import re
+
 
 class UnseenError(Exception):
     """Base class: the command line prints its message as one line, without a traceback."""
@@ -50,3 +52,26 @@ class MissingExtraError(UnseenError, ImportError):
 
 class TrainingError(UnseenError, ArithmeticError):
     """A training whose loss is no longer a number."""
+
+
+class OutOfMemoryError(UnseenError, MemoryError):
+    """Memory that a step needed and that this machine, or its GPU, does not have."""
+
+
+# What MemoryError's relatives say that are none by class: those of torch and onnxruntime.
+_MEMORY = re.compile(
+    r"out of memory|not enough memory|allocate memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE
+)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error of any library, or what caused it, says that memory ran out.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    True
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False

@@ -32,7 +32,7 @@ class Identity:
     kind: str  # of the result, e.g. "areas"
     version: int  # of its format
     images: Mapping[str, str | None]  # set of images, e.g. "images" → its fingerprint
-    files: Mapping[str, str]  # file that a loader opened, e.g. "segmenter model.onnx" → SHA-256
+    files: Mapping[str, str]  # file that a loader opened, e.g. "segmenter weights/a.onnx" → SHA-256
     options: Mapping[str, Any]  # name → JSON value, e.g. "seed", "segmenter precision"
     # Images a call, where the last bits of the arithmetic may depend on it. A run is finished with
     # the size that it began with, and the size makes no other run of it.
@@ -99,7 +99,7 @@ def identify(
         ...     return identify("areas", 1, parts={"segmenter": network}, options={"seed": seed})
         >>> of(0, "ab12").difference(of(0, "ab12"))
         >>> of(0, "ab12").difference(of(1, "ff00"))
-        'segmenter model.onnx is ab12 there, ff00 here; seed is 0 there, 1 here'
+        'segmenter weights/model.onnx is ab12 there, ff00 here; seed is 0 there, 1 here'
     """
     files: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -176,17 +176,20 @@ def _placeless(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(
-    where: str, value: Mapping[str, Any], hashed: bool = False
+    where: str, value: Mapping[str, Any], holder: str | None = None
 ) -> Iterator[tuple[str, Any, bool]]:
-    """Name, value, and whether it is a file's hash, of everything in nested mappings."""
+    """Name, value, and whether it is a file's hash, of everything in nested mappings.
+
+    Args:
+        where: the names of the mappings around this one.
+        value: the mapping.
+        holder: the key of a mapping around it that holds hashes of files.
+    """
     for key, entry in value.items():
+        inside = holder or (key if key in _HASHED or key.endswith("sha256") else None)
+        name = f"{where}/{key}" if holder else f"{where} {key}".strip()
         if isinstance(entry, Mapping) and entry:
-            holds_files = hashed or key in _HASHED
-            yield from _leaves(
-                where if key in _HASHED else f"{where} {key}".strip(), entry, holds_files
-            )
+            yield from _leaves(name, entry, inside)
         else:
-            is_hash = isinstance(entry, str) and (
-                hashed or bool(_SHA256.fullmatch(entry)) or key.endswith("sha256")
-            )
-            yield f"{where} {key}".strip(), entry, is_hash
+            is_text = isinstance(entry, str)
+            yield name, entry, is_text and bool(inside or _SHA256.fullmatch(entry))
