@@ -134,9 +134,7 @@ def test_an_image_that_failed_is_left_out_and_named(tmp_path):
     person = record.classes[0]
     assert person.by("f").photographs.instances == PHOTOGRAPHS - 1
     assert person.by("d").photographs.instances == PHOTOGRAPHS
-    assert "2 images were not reconstructed (photograph3.png, control1.png)" in " ".join(
-        record.caveats
-    )
+    assert any("photograph3.png" in text and "control1.png" in text for text in record.caveats)
 
 
 def test_runs_of_other_images_or_of_the_same_layers_are_refused(tmp_path):

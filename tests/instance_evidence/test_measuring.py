@@ -155,7 +155,7 @@ def test_without_controls_there_are_no_verdicts_and_the_record_says_so(world):
     record = gather(world, controls=False)
     assert {one.verdict for one in record.classes} == {None}
     assert record.classes[0].name == "person"
-    assert record.caveats[0].startswith("There are no controls: what vanished may be what this")
+    assert "no controls" in record.caveats[0]
 
 
 def test_no_class_is_judged_that_was_not_asked_for(world):
@@ -330,7 +330,7 @@ def test_with_exact_label_maps_instances_are_true_and_seen(churchyard):
                 top, left, bottom, right = one.box
                 both = (truth == label) & (seen == label)
                 assert one.area_pixels <= both[top:bottom, left:right].sum()
-    assert "Instances of photographs are those of exact label maps" in record.caveats[-1]
+    assert "exact label maps" in record.caveats[-1]
 
 
 def test_a_segmenter_that_lacks_a_true_class_is_refused(churchyard):

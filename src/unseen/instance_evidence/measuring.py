@@ -24,7 +24,7 @@ from unseen.distribution.areas_file import difference
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import default_segmenter
 from unseen.images import ImageSource, Preparation, open_images
-from unseen.instance_evidence.judging import Measured, Seen, compose
+from unseen.instance_evidence.judging import Instrument, MeasuredImage, MeasuredInstance, compose
 from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
 from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
 from unseen.inversion.inversions import Inversions, Selection, curve_runs, read_inversions
@@ -37,6 +37,7 @@ from unseen.segmenters import (
 )
 from unseen.statistics.instances import (
     LEAST_AREA,
+    Region,
     became,
     contrast,
     find_instances,
@@ -191,8 +192,8 @@ def _gather(
     progress: Progress | None,
 ) -> Evidence:
     run = _Run(collection, segmenter, folder, task, progress or silent)
-    seen = list(run.look())
-    record = compose(collection, seen, run.measured(), task.judging)
+    images = list(run.measure())
+    record = compose(collection, images, run.instrument(), task.judging)
     write_evidence(folder / FILE, record)
     return record
 
@@ -234,11 +235,11 @@ class _Run:
                     f"{name!r}; its classes are: {known}"
                 )
 
-    def measured(self) -> Measured:
+    def instrument(self) -> Instrument:
         """What the whole collection was measured with."""
         assert self.size is not None
         task = self.task
-        return Measured(
+        return Instrument(
             columns=self.columns,
             label_map_size=self.size,
             least_area=task.least_area,
@@ -282,7 +283,7 @@ class _Run:
                 f"{there} there, {here} here); name that one, or run `unseen invert` again"
             )
 
-    def look(self) -> Iterator[Seen]:
+    def measure(self) -> Iterator[MeasuredImage]:
         """Every image with its label maps and its instances; kept as they come."""
         self._open_folder()
         entries = self.collection.entries
@@ -291,9 +292,10 @@ class _Run:
         for start in range(0, len(entries), a_call):
             chunk = range(start, min(start + a_call, len(entries)))
             shown = [self._read(number) for number in chunk]
-            maps = self._label_maps([one for row in shown for one in row.values()])
+            maps = self._label_maps([picture for row in shown for picture in row.values()])
             for number, row in zip(chunk, shown, strict=True):
-                yield self._measure(number, row, {key: maps[one.stem] for key, one in row.items()})
+                labelled = {key: maps[picture.stem] for key, picture in row.items()}
+                yield self._measure(number, row, labelled)
             self.progress(chunk.stop, len(entries))
 
     def _read(self, number: int) -> dict[str, _Shown]:
@@ -308,18 +310,23 @@ class _Run:
             self.sizes.setdefault(key or entry.role, set()).add((height, width))
         side = min(self.segmenter.resolution, *(min(image.shape[1:]) for image in raw.values()))
         prepare = Preparation(side)
-        first = len(self.collection.of("photograph")) if entry.role == "control" else 0
         shown = {}
         for key, image in raw.items():
             path = entry.path if key == "" else entry.rebuilt[key].path
             kept = image.shape[1:] == (side, side) and path is not None
             shown[key] = _Shown(
-                stem=f"{_PICTURES}/{entry.role}{key and '-'}{key}/{number - first:05d}",
+                stem=f"{_PICTURES}/{entry.role}{key and '-'}{key}/{self._in_role(number):05d}",
                 image=prepare.apply(image),
                 path=self._below(path) if kept and path is not None else None,
                 label_map=entry.rebuilt[key].label_map if key else None,
             )
         return shown
+
+    def _in_role(self, number: int) -> int:
+        """The number of an image among those of its role; photographs come first."""
+        if self.collection.entries[number].role == "photograph":
+            return number
+        return number - len(self.collection.of("photograph"))
 
     def _below(self, path: Path) -> str | None:
         """The path below the folder of the record, if it is there."""
@@ -385,7 +392,7 @@ class _Run:
         number: int,
         shown: Mapping[str, _Shown],
         maps: Mapping[str, Integer[np.ndarray, "h w"]],
-    ) -> Seen:
+    ) -> MeasuredImage:
         """The instances of one image, and what its reconstructions made of them."""
         entry = self.collection.entries[number]
         label_map, image = maps[""], shown[""].image
@@ -393,45 +400,49 @@ class _Run:
         true_path = None
         if truth is not None:
             true_path = write_labels(self.folder, f"{shown[''].stem}-true", truth)
-        height, width = label_map.shape
-        sized = image
-        if image.shape[1:] != (height, width):  # contrast is taken on the label map's pixels
-            picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
-            resized = picture.resize((width, height), Image.Resampling.BILINEAR)
-            sized = np.moveaxis(np.asarray(resized), -1, 0)
         regions = find_instances(
             label_map if truth is None else truth,
             least_area=self.task.least_area,
             seen=None if truth is None else label_map,
         )
-        fates = [
-            tuple(
-                Fate(
-                    method=key,
-                    retention=retention(region, rebuilt),
-                    iou=intersection_over_union(region, rebuilt),
-                    became={
-                        self.columns[label]: share
-                        for label, share in became(region, rebuilt).items()
-                    },
-                )
-                for key, rebuilt in maps.items()
-                if key
-            )
-            for region in regions
-        ]
         picture_path = self._picture(shown[""])
         assert picture_path is not None
-        return Seen(
-            entry=entry,
+        own_id = f"{entry.role}-{self._in_role(number):05d}"
+        sized = _resized(image, label_map.shape)  # contrast is taken on the label map's pixels
+        return MeasuredImage(
+            id=own_id,
+            role=entry.role,
+            name=entry.name,
             image=picture_path,
             label_map=labels_path(shown[""].stem),
             true_label_map=true_path,
             rebuilt=tuple(self._rebuilt(entry, key, shown, image) for key in entry.rebuilt),
-            regions=tuple(regions),
-            perimeter_ratios=tuple(perimeter_ratio(region) for region in regions),
-            contrasts=tuple(contrast(region, sized) for region in regions),
-            fates=tuple(fates),
+            instances=tuple(
+                MeasuredInstance(
+                    id=f"{own_id}-{i:02d}",
+                    picture=own_id,
+                    number=number,
+                    role=entry.role,
+                    column=self.columns[region.label],
+                    box=region.box,
+                    area_pixels=region.pixels,
+                    area=region.pixels / label_map.size,
+                    perimeter_ratio=perimeter_ratio(region),
+                    contrast=contrast(region, sized),
+                    fates=tuple(
+                        self._fate(key, region, rebuilt) for key, rebuilt in maps.items() if key
+                    ),
+                )
+                for i, region in enumerate(regions)
+            ),
+        )
+
+    def _fate(self, key: str, region: Region, rebuilt: Integer[np.ndarray, "h w"]) -> Fate:
+        return Fate(
+            method=key,
+            retention=retention(region, rebuilt),
+            iou=intersection_over_union(region, rebuilt),
+            became={self.columns[label]: share for label, share in became(region, rebuilt).items()},
         )
 
     def _rebuilt(
@@ -509,6 +520,15 @@ class _Run:
             if _FOLDER.fullmatch(path.parent.name) and _KEPT.fullmatch(path.name):
                 path.unlink()
         write_json(about, identity)
+
+
+def _resized(image: UInt8[np.ndarray, "3 s s"], size: tuple[int, ...]) -> np.ndarray:
+    """The image on the pixels of a label map (h, w)."""
+    if image.shape[1:] == size:
+        return image
+    picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+    resized = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.moveaxis(np.asarray(resized), -1, 0)
 
 
 def _read_about(path: Path) -> dict[str, Any]:

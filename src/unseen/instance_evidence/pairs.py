@@ -14,13 +14,30 @@ from jaxtyping import Integer, UInt8
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
 from unseen.core.files import sha256_of_file
+from unseen.core.records import build
+from unseen.core.wording import count, listed
 from unseen.images import ImageSource, open_images
-from unseen.instance_evidence.record import Method, Role, Side
-from unseen.inversion.inversions import Inversions, InvertedImage, read_inversions
+from unseen.instance_evidence.record import Method, Side
+from unseen.inversion.inversions import (
+    RECORD,
+    Inversions,
+    InvertedImage,
+    Role,
+    read_inversions,
+)
 
 IN_RANGE = ("a", "b", "c", "d", "e")  # methods whose reconstructions are images G(z)
 JUDGED_BY = ("f", "nearest")  # methods that verdicts may be about, the first of them unless told
 _SHOWN = 3  # names in a message
+_GIVEN = Method(
+    key="given",
+    method="given",
+    label="reconstruction",
+    cut=None,
+    last_perturbed=None,
+    depth=None,
+    in_range=False,
+)
 
 Read = Callable[[], UInt8[np.ndarray, "3 h w"]]
 
@@ -65,7 +82,7 @@ class Collection:
 
     def of(self, role: Role) -> list[Entry]:
         """The images of one role, in order."""
-        return [one for one in self.entries if one.role == role]
+        return [entry for entry in self.entries if entry.role == role]
 
 
 def pair_up(
@@ -90,34 +107,22 @@ def pair_up(
         ImageError: names that do not pair.
         SegmenterError: exact label maps are asked for, and the source has none.
     """
-    method = Method(
-        key="given",
-        method="given",
-        label="reconstruction",
-        cut=None,
-        last_perturbed=None,
-        depth=None,
-        in_range=False,
-    )
     sides: list[tuple[Role, ImageSource, ImageSource]] = [
         ("photograph", photographs, reconstructions)
     ]
     if controls is not None:
         sides.append(("control", *controls))
-    entries: list[Entry] = []
-    for role, images, rebuilt in sides:
-        for index, other in _pairs(images, rebuilt, only_pairs):
-            entries.append(
-                Entry(
-                    role=role,
-                    name=images.names[index],
-                    read=functools.partial(images.read, index),
-                    rebuilt={"given": Candidate(read=functools.partial(rebuilt.read, other))},
-                    truth=_truth(images, index)
-                    if true_label_maps and role == "photograph"
-                    else None,
-                )
-            )
+    entries = [
+        Entry(
+            role=role,
+            name=images.names[index],
+            read=functools.partial(images.read, index),
+            rebuilt={_GIVEN.key: Candidate(read=functools.partial(rebuilt.read, of_it))},
+            truth=_truth(images, index) if true_label_maps and role == "photograph" else None,
+        )
+        for role, images, rebuilt in sides
+        for index, of_it in _pairs(images, rebuilt, only_pairs)
+    ]
     described = [
         Side(
             label=_short(images.spec),
@@ -131,7 +136,7 @@ def pair_up(
     ]
     return Collection(
         entries=entries,
-        methods=(method,),
+        methods=(_GIVEN,),
         photographs=described[0],
         controls=described[1] if controls is not None else None,
         identity={
@@ -147,45 +152,47 @@ def pair_up(
 
 def _pairs(images: ImageSource, rebuilt: ImageSource, only_pairs: bool) -> list[tuple[int, int]]:
     """Index of an image and of its reconstruction, in the order of the images."""
-    others = _by_stem(rebuilt)
+    reconstructions = _by_stem(rebuilt)
     if images.endless:
-        found = {stem: _index_in(images, stem) for stem in others}
-        alone = [stem for stem, index in found.items() if index is None]
-        pairs = sorted((index, others[stem]) for stem, index in found.items() if index is not None)
+        indices = {stem: _index_in(images, stem) for stem in reconstructions}
+        originals = {stem: index for stem, index in indices.items() if index is not None}
         missing: list[str] = []
     else:
-        ours = _by_stem(images)
-        alone = [stem for stem in others if stem not in ours]
-        missing = [stem for stem in ours if stem not in others]
-        pairs = [(index, others[stem]) for stem, index in ours.items() if stem in others]
+        originals = _by_stem(images)
+        missing = [stem for stem in originals if stem not in reconstructions]
+    alone = [stem for stem in reconstructions if stem not in originals]
     if alone:
         raise ImageError(
-            f"{rebuilt.spec} holds {_listed(alone, 'reconstruction')} of no image in "
+            f"{rebuilt.spec} holds {_counted(alone, 'reconstruction')} of no image in "
             f"{images.spec}; give every reconstruction its image's name"
         )
     if missing and not only_pairs:
         raise ImageError(
-            f"{images.spec} holds {_listed(missing, 'image')} without a reconstruction in "
+            f"{images.spec} holds {_counted(missing, 'image')} without a reconstruction in "
             f"{rebuilt.spec}; give every reconstruction its image's name, or leave the others out "
             "by only_pairs"
         )
-    return pairs
+    return sorted(
+        (index, reconstructions[stem])
+        for stem, index in originals.items()
+        if stem in reconstructions
+    )
 
 
 def _by_stem(source: ImageSource) -> dict[str, int]:
     """Names without their ending → index."""
     if source.endless:
         raise ImageError(f"{source.spec} never ends; reconstructions are a folder or an archive")
-    found: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for index, name in enumerate(source.names):
         stem = str(PurePosixPath(name).with_suffix(""))
-        if stem in found:
+        if stem in indices:
             raise ImageError(
-                f"{source.spec} holds {source.names[found[stem]]} and {name}, which pair with the "
-                "same image; remove one"
+                f"{source.spec} holds {source.names[indices[stem]]} and {name}, which pair with "
+                "the same image; remove one"
             )
-        found[stem] = index
-    return found
+        indices[stem] = index
+    return indices
 
 
 def _index_in(source: ImageSource, stem: str) -> int | None:
@@ -196,9 +203,8 @@ def _index_in(source: ImageSource, stem: str) -> int | None:
     return None
 
 
-def _listed(names: Sequence[str], noun: str) -> str:
-    shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'} ({shown})"
+def _counted(names: Sequence[str], noun: str) -> str:
+    return f"{count(len(names), noun)} ({listed(names, _SHOWN)})"
 
 
 def _truth(source: ImageSource, index: int) -> Callable[[], Integer[np.ndarray, "h w"]]:
@@ -229,74 +235,65 @@ def open_runs(
         RecordError: no such records, runs of different images, two runs alike, or no images.
         SegmenterError: exact label maps are asked for, and the source has none.
     """
-    records = [one if isinstance(one, Inversions) else read_inversions(one) for one in runs]
+    records = [run if isinstance(run, Inversions) else read_inversions(run) for run in runs]
     first = records[0]
-    if not first.of("photograph"):
+    photographs, controls = first.of("photograph"), first.of("control")
+    if not photographs:
         raise RecordError(f"{first.folder} holds no inverted photographs; invert some first")
-    for other in records[1:]:
-        if _images(other) != _images(first):
+    for record in records[1:]:
+        if _images(record) != _images(first):
             raise RecordError(
-                f"{other.folder} holds other images than {first.folder}; invert the same ones"
+                f"{record.folder} holds other images than {first.folder}; invert the same ones"
             )
-    sources = _sources(records)
-    if not any(name in JUDGED_BY for _, _, name in sources):
-        found = ", ".join(first.methods)
+    methods = _methods(records)
+    if not any(run_method.method.method in JUDGED_BY for run_method in methods):
         raise RecordError(
-            f"{first.folder} was inverted by {found} alone; verdicts are about method f or "
-            "nearest: run `unseen invert` with one of them"
+            f"{first.folder} was inverted by {listed(first.methods)} alone; verdicts are about "
+            "method f or nearest: run `unseen invert` with one of them"
         )
-    truth = None
-    if true_label_maps:
-        spec = _photograph_spec(first)
-        truth = open_images(spec)
-    entries = []
-    for image in (*first.of("photograph"), *first.of("control")):
-        rebuilt = {}
-        for method, record, key in sources:
-            twin = next(
-                one for one in record.of(image.role) if one.number == image.number
-            )  # in `record`
-            rebuilt[method.key] = _candidate(record, twin, key)
-        entries.append(
+    spec = str(_described(first, "images").get("spec") or "")
+    truth = open_images(spec) if true_label_maps else None
+    return Collection(
+        entries=[
             Entry(
                 role=image.role,
                 name=image.name,
                 read=functools.partial(first.target, image),
                 path=first.folder / image.image,
-                rebuilt=rebuilt,
-                truth=_truth(truth, image.index)
-                if truth is not None and image.role == "photograph"
-                else None,
+                rebuilt={
+                    run_method.method.key: run_method.candidate(image) for run_method in methods
+                },
+                truth=None
+                if truth is None or image.role == "control"
+                else _truth(truth, image.index),
             )
-        )
-    controls = len(first.of("control"))
-    return Collection(
-        entries=entries,
-        methods=tuple(method for method, _, _ in sources),
+            for image in (*photographs, *controls)
+        ],
+        methods=tuple(run_method.method for run_method in methods),
         photographs=Side(
-            label=_short(_photograph_spec(first) or str(first.folder)),
-            images=len(first.of("photograph")),
+            label=_short(spec or str(first.folder)),
+            images=len(photographs),
             provenance=_described(first, "images"),
         ),
         controls=Side(
             label="the generator's own images",
-            images=controls,
+            images=len(controls),
             provenance=_described(first, "controls"),
         )
         if controls
         else None,
         identity={
-            "runs": [sha256_of_file(record.folder / "inversions.json") for record in records],
+            "runs": [sha256_of_file(record.folder / RECORD) for record in records],
             "complete": [record.complete for record in records],
-            "images": len(entries),
+            "images": len(photographs) + len(controls),
         },
         provenance={"runs": [dict(record.provenance) for record in records]},
         true_classes=_true_classes(truth) if truth is not None else (),
         labelled_by=next(
             (
-                _described(record, "settings")["nearest"]["labelled_by"]
-                for _, record, name in sources
-                if name == "nearest"
+                run_method.settings.labelled_by
+                for run_method in methods
+                if run_method.method.method == "nearest"
             ),
             None,
         ),
@@ -306,75 +303,96 @@ def open_runs(
 def _images(record: Inversions) -> list[tuple[str, int, str, str]]:
     """All that tells whether two runs are of the same images."""
     return [
-        (one.role, one.number, one.name, sha256_of_file(record.folder / one.image))
-        for one in record.images
+        (image.role, image.number, image.name, sha256_of_file(record.folder / image.image))
+        for image in record.images
     ]
 
 
-def _sources(records: Sequence[Inversions]) -> list[tuple[Method, Inversions, str]]:
-    """What each method of the evidence is: its record, and its name there."""
-    found: list[tuple[Method, Inversions, str]] = []
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """What a run says of a method, as far as evidence needs it."""
+
+    cut: str | None = None
+    layers: tuple[str, ...] = ()  # of the generator, up to the cut
+    perturbed: tuple[str, ...] | int | None = None  # those whose output was perturbed
+    samples: int = 0
+    labelled_by: Mapping[str, Any] | None = None  # segmenter and channel
+
+
+@dataclasses.dataclass(frozen=True)
+class _RunMethod:
+    """One method of one run, and how evidence calls it."""
+
+    method: Method
+    record: Inversions
+    name: str  # in the record
+    settings: _Settings
+    images: Mapping[tuple[Role, int], InvertedImage]  # of the record, by role and number
+
+    def candidate(self, image: InvertedImage) -> Candidate:
+        """What the method made of an image, which may be another run's record of it."""
+        record, name = self.record, self.name
+        own = self.images[image.role, image.number]
+        result = own.reconstructions.get(name)
+        if result is None:
+            return Candidate(read=None, failed=f"method {name} has not been run on it")
+        if result.failed is not None or result.image is None:
+            return Candidate(read=None, failed=result.failed or "there is no picture")
+        return Candidate(
+            read=functools.partial(record.reconstruction, own, name),
+            path=record.folder / result.image,
+            label_map=None
+            if result.label_map is None
+            else functools.partial(record.label_map, own, name),
+            loss=result.loss,
+            terms=result.terms,
+            steps=result.steps,
+        )
+
+
+def _methods(records: Sequence[Inversions]) -> list[_RunMethod]:
+    """Each run's methods: those that earlier runs lack, and method f of every run."""
+    methods: list[_RunMethod] = []
     for record in records:
         for name in record.methods:
-            taken = [method for method, _, _ in found if method.method == name]
-            if taken and name != "f":
+            if name != "f" and any(known.name == name for known in methods):
                 continue
-            method = _method(record, name, numbered=len(records) > 1 and name == "f")
-            if any(one.key == method.key for one in taken):
+            run_method = _method(record, name, numbered=len(records) > 1 and name == "f")
+            if any(known.method.key == run_method.method.key for known in methods):
                 raise RecordError(
-                    f"{record.folder} was perturbed up to {method.last_perturbed} like an earlier "
-                    "run; name every run once"
+                    f"{record.folder} was perturbed up to {run_method.method.last_perturbed} like "
+                    "an earlier run; name every run once"
                 )
-            found.append((method, record, name))
-    return found
+            methods.append(run_method)
+    return methods
 
 
-def _method(record: Inversions, name: str, *, numbered: bool) -> Method:
-    """How a run's method is told in evidence, by the settings that it recorded."""
-    settings = _described(record, "settings").get(name) or {}
-    layers = list(settings.get("layers") or ())
-    perturbed = sorted(settings.get("perturbed") or (), key=layers.index) if name == "f" else []
-    last = perturbed[-1] if perturbed else None
-    return Method(
+def _method(record: Inversions, name: str, *, numbered: bool) -> _RunMethod:
+    """A run's method, by the settings that it recorded."""
+    settings = build(
+        _Settings,
+        _described(record, "settings").get(name) or {},
+        f"{record.folder} does not say how method {name} was run",
+    )
+    perturbed = settings.perturbed if isinstance(settings.perturbed, tuple) else ()
+    depths = [settings.layers.index(layer) + 1 for layer in perturbed if layer in settings.layers]
+    depth = max(depths, default=0) if name == "f" else 0
+    last = settings.layers[depth - 1] if depth else None
+    labels = {
+        "nearest": f"nearest of {settings.samples:,} samples",
+        "reference": f"nearest of {settings.samples:,} other photographs",
+    }
+    method = Method(
         key=f"{name}-{last}" if numbered and last else name,
         method=name,
-        label=_label(name, last, settings),
-        cut=settings.get("cut"),
+        label=labels.get(name, f"method {name}" + (f", up to {last}" if last else "")),
+        cut=settings.cut,
         last_perturbed=last,
-        depth=layers.index(last) + 1 if last else 0 if name in IN_RANGE else None,
+        depth=depth or (0 if name in IN_RANGE else None),
         in_range=name in IN_RANGE,
     )
-
-
-def _label(name: str, last: str | None, settings: Mapping[str, Any]) -> str:
-    if name == "nearest":
-        return f"nearest of {settings['samples']:,} samples"
-    if name == "reference":
-        return f"nearest of {settings['samples']:,} other photographs"
-    return f"method {name}" + (f", up to {last}" if last else "")
-
-
-def _candidate(record: Inversions, image: InvertedImage, method: str) -> Candidate:
-    result = image.reconstructions.get(method)
-    if result is None:
-        return Candidate(read=None, failed=f"method {method} has not been run on it")
-    if result.failed is not None or result.image is None:
-        return Candidate(read=None, failed=result.failed or "there is no picture")
-    return Candidate(
-        read=functools.partial(record.reconstruction, image, method),
-        path=record.folder / result.image,
-        label_map=None
-        if result.label_map is None
-        else functools.partial(record.label_map, image, method),
-        loss=result.loss,
-        terms=result.terms,
-        steps=result.steps,
-    )
-
-
-def _photograph_spec(record: Inversions) -> str:
-    described = _described(record, "images")
-    return str(described.get("spec") or "")
+    images = {(image.role, image.number): image for image in record.images}
+    return _RunMethod(method, record, name, settings, images)
 
 
 def _described(record: Inversions, key: str) -> Mapping[str, Any]:

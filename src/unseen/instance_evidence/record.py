@@ -1,4 +1,4 @@
-"""Instance evidence: what reconstructions of photographs no longer have, thing by thing.
+"""Instance evidence: what reconstructions of photographs no longer have, object by object.
 
 Frozen dataclasses and their JSON, nothing else: no statistics, no images. The JSON is described
 by `json_schema()` and in docs/evidence.md; its fields are the attributes here, under the same
@@ -8,21 +8,22 @@ relative to the folder of the record, with forward slashes.
 
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from unseen.core.records import Amount, Count, FilePath, Rank, RecordFile, Share
+from unseen.core.wording import Interval
 from unseen.distribution.areas import class_name
-from unseen.inversion.inversions import Selection
+from unseen.inversion.inversions import Role, Selection
 
 SCHEMA_VERSION = 1
 FILE = "evidence.json"
 CONTROL_PASSES = 0.8  # mean retention of all controls, below which the search itself is in doubt
 
-Role = Literal["photograph", "control"]
+REFERENCE = "reference"  # the key of the mosaic of photographs: what one of samples could keep
+
 Verdict = Literal["cannot draw", "undecided", "can draw", "untested"]
 VERDICTS: tuple[Verdict, ...] = typing.get_args(Verdict)  # the gravest first
-Interval = tuple[float | None, float | None]  # 95 %; None: not bounded, or not defined
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,7 +191,7 @@ class ClassEvidence:
 
     def by(self, method: str) -> ClassRetention:
         """The retention by the method with this key."""
-        return next(one for one in self.retention if one.method == method)
+        return next(row for row in self.retention if row.method == method)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -218,7 +219,12 @@ class Evidence:
 
     def named(self, *verdicts: Verdict | None) -> list[ClassEvidence]:
         """The classes with one of these verdicts, in the order of the record."""
-        return [one for one in self.classes if one.verdict in verdicts]
+        return [row for row in self.classes if row.verdict in verdicts]
+
+    @property
+    def primary_method(self) -> Method:
+        """The method that verdicts and ranks are about."""
+        return next(method for method in self.methods if method.key == self.primary)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,36 +247,32 @@ class Curve:
 
 def cases(evidence: Evidence, column: str) -> list[Case]:
     """The instances of a class in photographs, that lost most first: its gallery."""
-    pictures = {one.id: one for one in evidence.pictures}
-    instances = {one.id: one for one in evidence.instances}
+    pictures = {picture.id: picture for picture in evidence.pictures}
+    instances = {instance.id: instance for instance in evidence.instances}
     return [
         Case(
-            one,
-            pictures[one.image],
-            tuple((instances[i], pictures[instances[i].image]) for i in one.controls),
+            instance,
+            pictures[instance.image],
+            tuple((instances[i], pictures[instances[i].image]) for i in instance.controls),
         )
-        for one in evidence.instances
-        if one.role == "photograph" and one.column == column
+        for instance in evidence.instances
+        if instance.role == "photograph" and instance.column == column
     ]
 
 
 def curve(evidence: Evidence, column: str) -> Curve | None:
     """Retention of a class against the last perturbed layer; None where only one was run."""
-    primary = next(one for one in evidence.methods if one.key == evidence.primary)
-    alike = [
-        one
-        for one in evidence.methods
-        if one.method == primary.method and one.depth is not None and not one.in_range
+    methods = [
+        method for method in _alike(evidence) if method.depth is not None and not method.in_range
     ]
-    if len(alike) < 2:
+    if len(methods) < 2:
         return None
-    row = next(one for one in evidence.classes if one.column == column)
-    methods = tuple(sorted(alike, key=lambda one: one.depth or 0))
-    found: Sequence[ClassRetention] = [row.by(one.key) for one in methods]
+    row = next(row for row in evidence.classes if row.column == column)
+    retained = [row.by(method.key) for method in methods]
     return Curve(
-        methods,
-        tuple(one.photographs for one in found),
-        tuple(one.controls for one in found),
+        tuple(methods),
+        tuple(retention.photographs for retention in retained),
+        tuple(retention.controls for retention in retained),
     )
 
 
@@ -278,9 +280,9 @@ def control_retention(evidence: Evidence, method: str) -> float | None:
     """Mean retention of all instances in the generator's own images; None where there are none."""
     kept = [
         fate.retention
-        for one in evidence.instances
-        if one.role == "control"
-        for fate in one.fates
+        for instance in evidence.instances
+        if instance.role == "control"
+        for fate in instance.fates
         if fate.method == method
     ]
     return sum(kept) / len(kept) if kept else None
@@ -292,13 +294,18 @@ def earliest_passing(evidence: Evidence) -> Method | None:
     A control passes that retains 0.8 on average: a search that rebuilds even the generator's own
     images worse says nothing of photographs. Choose on seeds that no verdict is reported on.
     """
-    primary = next(one for one in evidence.methods if one.key == evidence.primary)
-    alike = [one for one in evidence.methods if one.method == primary.method]
-    for method in sorted(alike, key=lambda one: one.depth or 0):
+    for method in _alike(evidence):
         kept = control_retention(evidence, method.key)
         if kept is not None and kept >= CONTROL_PASSES:
             return method
     return None
+
+
+def _alike(evidence: Evidence) -> list[Method]:
+    """The runs of the primary method, by the depth of the last perturbed layer."""
+    kind = evidence.primary_method.method
+    alike = (method for method in evidence.methods if method.method == kind)
+    return sorted(alike, key=lambda method: method.depth or 0)
 
 
 RECORD_FILE = RecordFile(
