@@ -75,3 +75,13 @@ def is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def first_line(error: BaseException) -> str:
+    """An error's class and the first line of its text, for a message of one line.
+
+    >>> first_line(KeyError("sky"))
+    "KeyError: 'sky'"
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('. ')}" if lines else type(error).__name__

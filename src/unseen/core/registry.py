@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from unseen.core.errors import SpecError, UnseenError
+from unseen.core.user_code import user_code
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")  # two letters at least: `C:\photos` is a path
 
@@ -158,19 +159,21 @@ def call_user_factory(
 ) -> tuple[Any, frozenset[str]]:
     """Call the function that `python:MODULE:FACTORY` names.
 
-    The module is looked for as Python does, and in the working directory first.
+    The module is looked for as Python does, and in the working directory first. What it prints
+    goes to stderr.
 
     Args:
         spec: its options are keyword arguments, as text.
         offered: keyword arguments that the function gets if it takes them.
         what: what it returns, for messages, e.g. "generator".
-        error: raised where the module needs another one that is missing.
+        error: raised where the module or the function raises, or a module that it needs is missing.
 
     Returns:
         What the function returned, and the names of the arguments it took.
 
     Raises:
         SpecError: no such module or function, or it does not take the options.
+        OutOfMemoryError: memory ran out.
     """
     module_name, _, attribute = spec.require_argument("module:factory").partition(":")
     if not module_name or not attribute:
@@ -178,19 +181,10 @@ def call_user_factory(
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        factory: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as missing:
-        if missing.name is not None and module_name.startswith(missing.name):
-            raise SpecError(
-                f"{spec.text!r}: no module {module_name!r}; run from the folder that holds it, "
-                "or install it"
-            ) from missing
-        raise error(f"{spec.text}: {module_name} needs {missing.name!r}, which is missing") from (
-            missing
-        )
-    for part in attribute.split("."):
-        factory = getattr(factory, part, None)
+    with user_code(f"{spec.text}: {module_name}", error):
+        factory = _import(spec, module_name, error)
+        for part in attribute.split("."):
+            factory = getattr(factory, part, None)
     if not callable(factory):
         raise SpecError(
             f"{spec.text!r}: {module_name} has no function {attribute!r}; write "
@@ -208,7 +202,23 @@ def call_user_factory(
                 f"{spec.text!r}: {attribute} needs {name}; write {spec.name}:{spec.argument}"
                 f"?{name}=VALUE"
             )
-    return factory(**taken), frozenset(taken)
+    with user_code(f"{spec.text}: {attribute}", error):
+        return factory(**taken), frozenset(taken)
+
+
+def _import(spec: Spec, module_name: str, error: type[UnseenError]) -> Any:
+    """A user's module; the missing one is named where it, or one that it needs, is not there."""
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as missing:
+        if missing.name is not None and f"{module_name}.".startswith(f"{missing.name}."):
+            raise SpecError(
+                f"{spec.text!r}: no module {module_name!r}; run from the folder that holds it, "
+                "or install it"
+            ) from missing
+        raise error(
+            f"{spec.text}: {module_name} needs {missing.name!r}, which is missing; install it"
+        ) from missing
 
 
 def _accepted(factory: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""Segmenters: images in, one integer class per pixel out."""
+"""Segmenters: 8-bit RGB images in, one integer class per pixel out.
 
-from unseen.segmenters.checks import checked_label_maps, class_names
-from unseen.segmenters.loading import (
-    check_segmenter,
-    load_segmenter,
-    segmenter_spec,
-)
+`loading` goes from a spec to a segmenter; `checks` is what every segmenter and answer passes. `upp`
+(with `unified_parsing`, `precise_pooling`), `hf`, `onnx` (with `onnx_files`) and `custom` are the
+families; `label_maps` turns coarse scores into labels.
+"""
+
+from unseen.segmenters.checks import check_segmenter, checked_label_maps, class_names
+from unseen.segmenters.loading import load_segmenter, segmenter_spec
 from unseen.segmenters.protocol import Precision, Segmenter
 
 __all__ = [

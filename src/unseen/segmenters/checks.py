@@ -1,12 +1,76 @@
-"""What any segmenter's answer must be, checked batch by batch."""
+"""What any segmenter, and every answer of it, must be."""
 
-from typing import Any
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from unseen.core.errors import SegmenterError
+from unseen.core.files import canonical_json
+from unseen.core.user_code import user_code
 from unseen.segmenters.protocol import Segmenter
+
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, lone surrogates
+_LARGEST = 16_384  # pixels a side: images of that size take 800 MB each
+
+
+def check_segmenter(segmenter: Any, name: str) -> Segmenter:
+    """The same object, if it has every member of a `Segmenter`.
+
+    Raises:
+        SegmenterError: a member is missing, has the wrong form, or raises when it is read.
+    """
+    with user_code(name, SegmenterError):
+        if not callable(getattr(segmenter, "label_maps", None)):
+            _refuse(segmenter, name, "no method label_maps(images, channel)")
+        channels = getattr(segmenter, "channels", None)
+        if not isinstance(channels, Mapping) or not channels:
+            _refuse(segmenter, name, "no channels (a dict from channel to its class names)")
+        for channel, classes in channels.items():
+            _check_classes(segmenter, name, channel, classes)
+        resolution = getattr(segmenter, "resolution", None)
+        if type(resolution) is not int or not 1 <= resolution <= _LARGEST:
+            fault = f"resolution {resolution!r:.60} (pixels, a whole number up to {_LARGEST})"
+            _refuse(segmenter, name, fault)
+        provenance = getattr(segmenter, "provenance", None)
+        if not isinstance(provenance, Mapping):
+            _refuse(segmenter, name, "no provenance (a dict of what decides its labels)")
+        try:
+            json.loads(canonical_json(dict(provenance)).encode())
+        except (TypeError, ValueError, RecursionError) as error:
+            _refuse(segmenter, name, f"a provenance that is no JSON ({error})")
+    checked: Segmenter = segmenter
+    return checked
+
+
+def _check_classes(segmenter: Any, name: str, channel: Any, classes: Any) -> None:
+    if not isinstance(channel, str) or not channel or "/" in channel:
+        _refuse(segmenter, name, f"the channel {channel!r} (a name without / is needed)")
+    if not isinstance(classes, tuple | list) or not classes:
+        _refuse(segmenter, name, f"no class names for channel {channel!r}")
+    for class_name in (channel, *classes):
+        if not isinstance(class_name, str) or not class_name or _NO_TEXT.search(class_name):
+            _refuse(segmenter, name, f"{class_name!r:.60} in channel {channel!r}, which is no name")
+    if len(set(classes)) != len(classes):
+        twice = next(class_name for class_name in classes if list(classes).count(class_name) > 1)
+        _refuse(segmenter, name, f"the class {twice!r} twice in channel {channel!r}")
+
+
+def _refuse(segmenter: Any, name: str, fault: str) -> NoReturn:
+    raise SegmenterError(
+        f"{name} made a {type(segmenter).__name__} that has {fault}; a segmenter has channels, "
+        "resolution, provenance and label_maps (docs/segmenters.md)"
+    )
+
+
+def segmenter_name(segmenter: Any) -> str:
+    """How messages call a segmenter: its spec, or its class."""
+    provenance = getattr(segmenter, "provenance", None)
+    spec = provenance.get("spec") if isinstance(provenance, Mapping) else None
+    return str(spec or type(segmenter).__name__)
 
 
 def class_names(segmenter: Segmenter, channel: str) -> tuple[str, ...]:
@@ -17,12 +81,35 @@ def class_names(segmenter: Segmenter, channel: str) -> tuple[str, ...]:
     """
     if channel not in segmenter.channels:
         known = ", ".join(segmenter.channels)
-        raise SegmenterError(f"{_name(segmenter)} has no channel {channel!r}; it has: {known}")
+        raise SegmenterError(
+            f"{segmenter_name(segmenter)} has no channel {channel!r}; it has: {known}"
+        )
     return tuple(segmenter.channels[channel])
 
 
+def distinct_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The same names; " (2)", " (3)", … follow a repeated one, and "unnamed" stands for none.
+
+    >>> distinct_names(["tree", "", "tree"])
+    ('tree', 'unnamed', 'tree (2)')
+    """
+    answer: list[str] = []
+    for name in names:
+        wanted = _NO_TEXT.sub("", name).strip() or "unnamed"
+        candidate, count = wanted, 1
+        while candidate in answer:
+            count += 1
+            candidate = f"{wanted} ({count})"
+        answer.append(candidate)
+    return tuple(answer)
+
+
 def checked_label_maps(
-    segmenter: Segmenter, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    segmenter: Segmenter,
+    images: UInt8[np.ndarray, "n 3 h w"],
+    channel: str = "object",
+    *,
+    first: str | None = None,
 ) -> Integer[np.ndarray, "n h2 w2"]:
     """Segment a batch, and refuse an answer that is not one class in range per pixel.
 
@@ -30,20 +117,25 @@ def checked_label_maps(
         segmenter: anyone's.
         images: 8-bit RGB.
         channel: one of the segmenter's.
+        first: the name of the first image, for messages.
 
     Returns:
         The segmenter's own array: indices into `segmenter.channels[channel]`.
 
     Raises:
         SegmenterError: unknown channel; no integers (NaN is named); a label out of range; another
-            number of label maps than of images.
+            number of label maps than of images; or the segmenter raised.
+        OutOfMemoryError: the batch did not fit into memory.
     """
     classes = class_names(segmenter, channel)
-    maps: Any = segmenter.label_maps(images, channel)
-    name = _name(segmenter)
-    if not isinstance(maps, np.ndarray):
+    name = segmenter_name(segmenter)
+    batch = f" on {len(images)} image{'' if len(images) == 1 else 's'}"
+    batch += "" if first is None else f" from {first} on"
+    with user_code(name, SegmenterError, batch):
+        maps: Any = segmenter.label_maps(images, channel)
+    if not isinstance(maps, np.ndarray) or isinstance(maps, np.ma.MaskedArray):
         raise SegmenterError(
-            f"{name} gave a {type(maps).__name__}; label maps are a NumPy array of integers"
+            f"{name} gave a {type(maps).__name__}{batch}; label maps are a NumPy array of integers"
         )
     if not np.issubdtype(maps.dtype, np.integer):
         what = f"label maps of {maps.dtype}"
@@ -51,25 +143,20 @@ def checked_label_maps(
             share = np.isnan(maps).mean()
             what = f"NaN in {100 * share:.3g} % of the pixels of its label maps ({maps.dtype})"
         raise SegmenterError(
-            f"{name} gave {what}; a label map holds one integer class per pixel: return the argmax"
+            f"{name} gave {what}{batch}; a label map holds one integer class per pixel: return "
+            "the argmax"
         )
     if maps.ndim != 3 or len(maps) != len(images) or maps.size == 0:
         raise SegmenterError(
-            f"{name} gave label maps of shape {maps.shape} for {len(images)} images; needed is "
+            f"{name} gave label maps of shape {maps.shape}{batch}; needed is "
             f"({len(images)}, height, width)"
         )
-    low, high = int(maps.min()), int(maps.max())
-    if low < 0 or high >= len(classes):
-        found = low if low < 0 else high
+    lowest, highest = int(maps.min()), int(maps.max())
+    if lowest < 0 or highest >= len(classes):
         raise SegmenterError(
-            f"{name} gave the label {found}; channel {channel!r} has {len(classes)} classes, "
-            f"so labels are 0 to {len(classes) - 1}"
+            f"{name} gave the label {lowest if lowest < 0 else highest}{batch}; channel "
+            f"{channel!r} has {len(classes)} classes, so labels are 0 to {len(classes) - 1}"
         )
-    if maps.dtype.type in (np.longlong, np.ulonglong):  # no int64 by NumPy's own names
-        return maps.astype(np.int64)
+    if maps.dtype.itemsize == 8 and maps.dtype.type is not np.int64:
+        return maps.astype(np.int64)  # bincount takes no uint64, and jaxtyping no long long
     return maps
-
-
-def _name(segmenter: Segmenter) -> str:
-    """How messages call it: its spec, or its class."""
-    return str(segmenter.provenance.get("spec") or type(segmenter).__name__)

@@ -6,10 +6,11 @@ give scores, which are interpolated to the image's size; universal ones (Mask2Fo
 EoMT, …) give masks, which the processor turns into a semantic map.
 """
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,19 +21,43 @@ from unseen.core.errors import (
     CheckpointError,
     DownloadError,
     MissingExtraError,
+    OutOfMemoryError,
     SegmenterError,
     UnseenError,
+    first_line,
+    is_out_of_memory,
 )
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
-from unseen.segmenters.label_maps import interpolated_argmax
-from unseen.segmenters.naming import distinct_names
+from unseen.segmenters.checks import class_names, distinct_names
+from unseen.segmenters.label_maps import interpolated_argmax, refuse_infinite
 from unseen.segmenters.protocol import Precision
 
 _BATCH = 4  # images in the model at a time: bounds its memory
-_TEXTS = ["*.json", "*.txt"]  # what a model needs besides its weights: settings, vocabularies
-_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # the first kind that there is
 _RESOLUTION = 512  # where the processor does not resize
+
+_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+_TOKENIZER = (
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "tokenizer.model",
+)
+# The first that is there is read, as transformers does; an index names the files of the weights.
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_FROM_HUB = (["*.json", "*.txt", "model*.safetensors"], ["*.json", "*.txt", "pytorch_model*.bin"])
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+_OFFLINE = ("UNSEEN_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 class TransformersSegmenter:
@@ -42,25 +67,28 @@ class TransformersSegmenter:
         self, folder: Path, spec: str, *, device: str = "cpu", precision: Precision = "fp32"
     ) -> None:
         """Load the model, its processor and, where the model reads a task, its tokenizer."""
-        with _reading(folder), _without_progress_bars():
+        self._spec, self._device, self._precision = spec, torch.device(device), precision
+        with _reading(folder), _quiet_and_offline():
+            files = model_files(folder)
             config, self._model, self._universal = _load_model(folder, spec)
+            self._model = self._model.to(self._device).eval().requires_grad_(False)
             self._processor = _load_processor(folder)
             self._task = _task_tokens(folder, config)
-        names = {int(label): name for label, name in config.id2label.items()}
+            if self._task is not None:
+                files |= _hashes(folder, _TOKENIZER)
+            names = {int(label): str(name) for label, name in config.id2label.items()}
+            self.resolution = _side(self._processor)
         if sorted(names) != list(range(len(names))):
             raise SegmenterError(
                 f"{spec}: id2label in config.json has the labels {sorted(names)}; needed are 0, "
                 f"1, … {len(names) - 1}"
             )
-        classes = distinct_names(str(names[label]) for label in range(len(names)))
+        classes = distinct_names(names[label] for label in range(len(names)))
         self.channels: Mapping[str, tuple[str, ...]] = {"object": classes}
-        self.resolution = _side(self._processor)
-        self._device, self._precision = torch.device(device), precision
-        self._model = self._model.to(self._device).eval().requires_grad_(False)
         self.provenance: Mapping[str, Any] = {
             "spec": spec,
             "family": f"hf/{config.model_type}",
-            "weights": {file.name: sha256_of_file(file) for file in _deciding_files(folder)},
+            "weights": files,
             "precision": precision,
         }
 
@@ -68,14 +96,9 @@ class TransformersSegmenter:
         self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
     ) -> Integer[np.ndarray, "n h w"]:
         """Labels of every pixel, in the order of the model's id2label."""
-        if channel not in self.channels:
-            raise SegmenterError(
-                f"{self.provenance['spec']} has no channel {channel!r}; it has: object"
-            )
-        answers = [
-            self._labels(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)
-        ]
-        return np.concatenate(answers)
+        class_names(self, channel)
+        parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+        return np.concatenate([self._labels(part) for part in parts])
 
     @torch.inference_mode()
     def _labels(self, images: np.ndarray) -> np.ndarray:
@@ -95,22 +118,28 @@ class TransformersSegmenter:
         half = self._precision == "bf16"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
             outputs = self._model(**given)
-        if not self._universal:
-            labels = interpolated_argmax(outputs.logits, size)
+        if self._universal:
+            labels = self._from_masks(outputs, [size] * len(images))
         else:
-            for name in ("class_queries_logits", "masks_queries_logits", "logits", "pred_masks"):
-                if torch.is_tensor(outputs.get(name)):
-                    outputs[name] = outputs[name].float()
-                    if not bool(torch.isfinite(outputs[name].sum())):
-                        raise SegmenterError(
-                            f"{self.provenance['spec']} gave scores that are NaN or infinite; "
-                            "check its weights, and try fp32"
-                        )
-            maps = self._processor.post_process_semantic_segmentation(
-                outputs, target_sizes=[size] * len(images)
-            )
-            labels = torch.stack(list(maps))
+            scores = getattr(outputs, "logits", None)
+            wanted = (len(images), len(self.channels["object"]))
+            if not torch.is_tensor(scores) or scores.ndim != 4 or scores.shape[:2] != wanted:
+                shape = tuple(scores.shape) if torch.is_tensor(scores) else type(scores).__name__
+                raise SegmenterError(
+                    f"{self._spec} gave scores of shape {shape} for {wanted[0]} images; needed is "
+                    f"({wanted[0]}, {wanted[1]}, height, width)"
+                )
+            labels = interpolated_argmax(scores, size, self._spec)
         return np.asarray(labels.to(torch.int32).cpu().numpy())
+
+    def _from_masks(self, outputs: Any, sizes: list[tuple[int, int]]) -> torch.Tensor:
+        """Labels by the processor, from the masks of a universal model."""
+        for name in ("class_queries_logits", "masks_queries_logits", "logits", "pred_masks"):
+            if torch.is_tensor(outputs.get(name)):
+                outputs[name] = outputs[name].float()
+                refuse_infinite(outputs[name], self._spec)
+        maps = self._processor.post_process_semantic_segmentation(outputs, target_sizes=sizes)
+        return torch.stack(list(maps))
 
 
 @takes("revision")
@@ -134,7 +163,7 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
             f"hf: needs a transformers whose processors run on Pillow; {transformers.__version__} "
             "has none: pip install --upgrade transformers"
         )
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _from_hub(spec, name)
     elif not (folder / "config.json").is_file():
@@ -150,37 +179,87 @@ def _from_hub(spec: Spec, name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    offline = os.environ.get("UNSEEN_OFFLINE", "0") not in ("", "0")
+    asked = [name for name in _OFFLINE if os.environ.get(name, "0") not in ("", "0")]
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(f"{name} is no folder; hf: takes a folder or a hub name, OWNER/MODEL")
     revision = spec.options.get("revision")
     try:
-        for weights in _WEIGHTS:
+        for patterns in _FROM_HUB:
             folder = Path(
                 snapshot_download(
                     name,
                     revision=revision,
-                    allow_patterns=[*_TEXTS, weights],
-                    local_files_only=offline,
+                    allow_patterns=patterns,
+                    local_files_only=bool(asked),
                 )
             )
-            if any(folder.glob(weights)):
+            if any(folder.glob(patterns[-1])):
                 break
     except HFValidationError as error:
         raise CheckpointError(
             f"{name!r} is no folder and no hub name; hf: takes a folder or OWNER/MODEL"
         ) from error
     except Exception as error:  # the hub's errors share no base class
-        if offline:
+        if asked:
             raise DownloadError(
                 f"{name} is not in the hub's cache and downloads are switched off; give its "
-                "folder, or unset UNSEEN_OFFLINE"
+                f"folder, or unset {asked[0]}"
             ) from error
         raise DownloadError(
-            f"{name} cannot be fetched from the hub ({type(error).__name__}: "
-            f"{_first_line(error)}); check the name and the connection, or give a folder"
+            f"{name} cannot be fetched from the hub ({first_line(error)}); check the name and the "
+            "connection, or give a folder"
         ) from error
     return folder
+
+
+def model_files(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the settings and weights that transformers reads in a model's folder.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable, asks to run code, or is only an adapter.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise CheckpointError(f"{folder} holds an adapter of another model; merge them and save it")
+    for name in (*_SETTINGS, "tokenizer_config.json"):
+        _refuse_code(folder / name)
+    explicit = json.loads((folder / "config.json").read_bytes()).get("transformers_weights")
+    candidates = _WEIGHTS if explicit is None else (str(explicit),)
+    weights = next((name for name in candidates if (folder / name).is_file()), None)
+    if weights is None:
+        raise CheckpointError(f"{folder} holds no weights; needed is one of {', '.join(_WEIGHTS)}")
+    names = {weights}
+    if weights.endswith(".index.json"):
+        names |= {*json.loads((folder / weights).read_bytes())["weight_map"].values()}
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise CheckpointError(f"{folder / weights} names {name!r}; weights lie in its folder")
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name} is missing; {weights} names it: copy it there")
+    return _hashes(folder, (*_SETTINGS, *sorted(names)))
+
+
+def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of those files that are there."""
+    return {name: sha256_of_file(folder / name) for name in names if (folder / name).is_file()}
+
+
+def _refuse_code(path: Path) -> None:
+    """Refuse settings that name Python code of the model, or kernels that the hub would send."""
+    waiting = [json.loads(path.read_bytes())] if path.is_file() else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            kernel = value.get("_attn_implementation", value.get("attn_implementation"))
+            key = "auto_map" if value.get("auto_map") else "attn_implementation"
+            if value.get("auto_map") or "/" in str(kernel):
+                raise CheckpointError(
+                    f"{path} asks to run code that comes with the model ({key}); only models of "
+                    "transformers itself are loaded: convert it to one, or remove the entry"
+                )
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _load_model(folder: Path, spec: str) -> tuple[Any, Any, bool]:
@@ -197,7 +276,7 @@ def _load_model(folder: Path, spec: str) -> tuple[Any, Any, bool]:
         MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES as UNIVERSAL,
     )
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, **_LOCAL)
     universal = config.model_type in UNIVERSAL
     if not universal and config.model_type not in SEMANTIC:
         raise SegmenterError(
@@ -206,7 +285,7 @@ def _load_model(folder: Path, spec: str) -> tuple[Any, Any, bool]:
         )
     family = AutoModelForUniversalSegmentation if universal else AutoModelForSemanticSegmentation
     model, report = family.from_pretrained(
-        folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        folder, config=config, dtype=torch.float32, output_loading_info=True, **_LOCAL
     )
     missing = sorted(report["missing_keys"])
     if missing:
@@ -223,7 +302,7 @@ def _load_processor(folder: Path) -> Any:
 
     # class_info_file would fetch class names, which the model has, from the hub (OneFormer)
     processor = AutoImageProcessor.from_pretrained(
-        folder, backend="pil", local_files_only=True, class_info_file=None
+        folder, backend="pil", class_info_file=None, **_LOCAL
     )
     if getattr(processor, "do_center_crop", False):
         processor.do_center_crop = False  # every pixel of the picture gets a label
@@ -237,7 +316,7 @@ def _task_tokens(folder: Path, config: Any) -> torch.Tensor | None:
         return None
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
     tokens = tokenizer(
         ["the task is semantic"],
         padding="max_length",
@@ -259,43 +338,36 @@ def _side(processor: Any) -> int:
     return min([int(side) for side in sides if side], default=_RESOLUTION)
 
 
-def _deciding_files(folder: Path) -> Iterator[Path]:
-    """The files that decide the labels: settings and weights."""
-    weights: list[Path] = []
-    for pattern in _WEIGHTS:
-        weights = weights or sorted(folder.glob(pattern))
-    settings = [folder / name for name in ("config.json", "preprocessor_config.json")]
-    yield from (file for file in (*settings, *weights) if file.is_file())
-
-
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
     """The many errors of transformers about a folder's files, as one of ours."""
     try:
         yield
-    except (UnseenError, KeyboardInterrupt):
+    except UnseenError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(
+                f"{folder} does not fit into memory; use a smaller model ({first_line(error)})"
+            ) from error
         raise CheckpointError(
-            f"{folder} cannot be read as a transformers model ({type(error).__name__}: "
-            f"{_first_line(error)}); it needs config.json, preprocessor_config.json and weights"
+            f"{folder} cannot be read as a transformers model ({first_line(error)}); it needs "
+            "config.json, preprocessor_config.json and weights"
         ) from error
 
 
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Loading from a disk takes no bar; the setting is put back."""
+def _quiet_and_offline() -> Iterator[None]:
+    """While a folder is read: no progress bar, and no request to the hub for what it lacks."""
+    from huggingface_hub import constants
     from transformers.utils import logging
 
-    enabled = logging.is_progress_bar_enabled()
+    bars, offline = logging.is_progress_bar_enabled(), constants.HF_HUB_OFFLINE
     logging.disable_progress_bar()
+    constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        if enabled:
+        constants.HF_HUB_OFFLINE = offline
+        if bars:
             logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else "no reason given"

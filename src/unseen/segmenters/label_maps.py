@@ -15,7 +15,7 @@ _CHUNK = 1 << 22  # gathered scores held at a time: 16 MiB of float32 for each o
 
 
 def interpolated_argmax(
-    logits: Float[torch.Tensor, "n k h w"], size: tuple[int, int]
+    logits: Float[torch.Tensor, "n k h w"], size: tuple[int, int], name: str = "the network"
 ) -> Int64[torch.Tensor, "n height width"]:
     """The largest class of every pixel after bilinear interpolation (align_corners=False).
 
@@ -25,18 +25,24 @@ def interpolated_argmax(
     Args:
         logits: finite real scores of k classes; compared in float32.
         size: (height, width) of the label maps.
+        name: whose scores they are, for messages.
 
     Raises:
         SegmenterError: a score is NaN or infinite.
     """
-    if not bool(torch.isfinite(logits.sum())):  # the sum keeps NaN and infinity
-        raise SegmenterError(
-            "the network gave scores that are NaN or infinite; check its weights, and try fp32"
-        )
+    refuse_infinite(logits, name)
     logits = logits.float()
     if logits.shape[-2:] == size:
         return logits.argmax(1)
     return torch.stack([_argmax_by_cell(image, size) for image in logits])
+
+
+def refuse_infinite(scores: torch.Tensor, name: str) -> None:
+    """Refuse scores of a network that are NaN or infinite (SegmenterError)."""
+    if not bool(torch.isfinite(scores.sum())):  # the sum keeps NaN and infinity
+        raise SegmenterError(
+            f"{name} gave scores that are NaN or infinite; check its weights, and try fp32"
+        )
 
 
 def possible_winners(logits: Float[torch.Tensor, "k h w"]) -> Bool[torch.Tensor, "k hc wc"]:

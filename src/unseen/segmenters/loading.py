@@ -1,15 +1,14 @@
-"""From what a user wrote to a segmenter: specs, bare folders, devices, and what is checked.
+"""From what a user wrote to a segmenter: specs, bare folders and devices.
 
 Neither torch nor any plug-in is imported here before one is asked for.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
 
 from unseen.core.devices import resolve_device
-from unseen.core.errors import SegmenterError, SpecError
+from unseen.core.errors import SpecError
 from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
+from unseen.segmenters.checks import check_segmenter, segmenter_name
 from unseen.segmenters.protocol import Segmenter
 
 # what a folder holds → the plug-in that reads it, in the order they are tried
@@ -20,13 +19,19 @@ _FOLDER_MARKS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-def load_segmenter(text: str | Path, *, device: str = "cpu", precision: str = "fp32") -> Segmenter:
+def load_segmenter(
+    segmenter: str | Path | Segmenter, *, device: str = "auto", precision: str = "fp32"
+) -> Segmenter:
     """The segmenter that a spec, or the folder at a bare path, names.
 
+    >>> import unseen
+    >>> unseen.load_segmenter("churchyard").channels["object"][:3]
+    ('sky', 'cloud', 'mountain')
+
     Args:
-        text: `upp[:FOLDER]`, `hf:MODEL_OR_FOLDER`, `onnx:FOLDER`, `python:MODULE:FACTORY`,
+        segmenter: `upp[:FOLDER]`, `hf:MODEL_OR_FOLDER`, `onnx:FOLDER`, `python:MODULE:FACTORY`,
             `churchyard`, any other name registered under `unseen.segmenters`, or a folder,
-            told by what it holds.
+            told by what it holds. A segmenter is checked and returned as it is.
         device: "cpu", "cuda", "cuda:N", or "auto" (a GPU where there is one).
         precision: "fp32", or "bf16" where the network can; recorded with the results.
 
@@ -37,45 +42,12 @@ def load_segmenter(text: str | Path, *, device: str = "cpu", precision: str = "f
     """
     if precision not in ("fp32", "bf16"):
         raise SpecError(f"precision {precision!r} is not known; known: fp32, bf16")
-    spec = segmenter_spec(str(text))
+    if not isinstance(segmenter, str | Path):
+        return check_segmenter(segmenter, segmenter_name(segmenter))
+    spec = segmenter_spec(str(segmenter))
     factory = plugin("segmenters", spec)
-    segmenter = factory(spec, device=resolve_device(device), precision=precision)
-    return check_segmenter(segmenter, spec.text)
-
-
-def check_segmenter(segmenter: Any, name: str) -> Segmenter:
-    """The same object, if it has every member of a `Segmenter`.
-
-    Raises:
-        SegmenterError: a member is missing or has the wrong form.
-    """
-    channels = getattr(segmenter, "channels", None)
-    if not callable(getattr(segmenter, "label_maps", None)):
-        _refuse(segmenter, name, "no method label_maps(images, channel)")
-    if not isinstance(channels, Mapping) or not channels:
-        _refuse(segmenter, name, "no channels (a dict from channel to its class names)")
-    for channel, classes in channels.items():
-        if not isinstance(classes, tuple | list) or not classes:
-            _refuse(segmenter, name, f"no class names for channel {channel!r}")
-        if not all(isinstance(entry, str) and entry for entry in classes):
-            _refuse(segmenter, name, f"a class name in channel {channel!r} that is no text")
-        if len(set(classes)) != len(classes):
-            twice = next(entry for entry in classes if list(classes).count(entry) > 1)
-            _refuse(segmenter, name, f"the class {twice!r} twice in channel {channel!r}")
-    resolution = getattr(segmenter, "resolution", None)
-    if not isinstance(resolution, int) or isinstance(resolution, bool) or resolution < 1:
-        _refuse(segmenter, name, f"resolution {resolution!r} (a whole number of pixels)")
-    if not isinstance(getattr(segmenter, "provenance", None), Mapping):
-        _refuse(segmenter, name, "no provenance (a dict of what decides its labels)")
-    checked: Segmenter = segmenter
-    return checked
-
-
-def _refuse(segmenter: Any, name: str, fault: str) -> NoReturn:
-    raise SegmenterError(
-        f"{name} made a {type(segmenter).__name__} that has {fault}; a segmenter has channels, "
-        "resolution, provenance and label_maps (docs/segmenters.md)"
-    )
+    made = factory(spec, device=_device(spec, device), precision=precision)
+    return check_segmenter(made, spec.text)
 
 
 def segmenter_spec(text: str) -> Spec:
@@ -101,3 +73,12 @@ def segmenter_spec(text: str) -> Spec:
         f"{text!r} names no segmenter; known: {', '.join(known)}, or the path of a folder that "
         "holds one"
     )
+
+
+def _device(spec: Spec, device: str) -> str:
+    """A device that exists; of "auto", one that the family's own runtime can use."""
+    if device == "auto" and spec.name == "onnx":
+        from unseen.segmenters.onnx import onnx_device
+
+        return onnx_device()
+    return resolve_device(device)

@@ -6,6 +6,7 @@ makes them; logits are interpolated to the input's size, and the largest wins.
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +16,18 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from unseen.core.errors import CheckpointError, MissingExtraError, SegmenterError
+from unseen.core.devices import resolve_device
+from unseen.core.errors import (
+    CheckpointError,
+    MissingExtraError,
+    SegmenterError,
+    SpecError,
+    first_line,
+)
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
+from unseen.segmenters.checks import class_names
+from unseen.segmenters.onnx_files import model_files
 from unseen.segmenters.protocol import Precision
 
 _RESAMPLING = {
@@ -25,6 +35,9 @@ _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+_TENSOR = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
+_THREADS = 1024  # inside an operator, at most
+_LARGEST = 16_384  # pixels a side, and images a call
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +72,7 @@ def read_about(path: Path) -> About:
         raise SegmenterError(
             f"{path} is missing; it describes the input, output and classes"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SegmenterError(f"{path} is no readable JSON ({error})") from error
     names = _entry(path, value, "class_names")
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
@@ -91,38 +104,21 @@ class OnnxSegmenter:
     """An ONNX network run by onnxruntime. One channel, "object"."""
 
     def __init__(self, folder: Path, spec: str, *, device: str, threads: int) -> None:
-        runtime = _onnxruntime()
         self.about = read_about(folder / "about.json")
+        self._spec = spec
         model = folder / "model.onnx"
         if not model.is_file():
             raise CheckpointError(f"{model} is missing; the folder holds model.onnx and about.json")
-        provider = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
-        if provider not in runtime.get_available_providers():
-            raise SegmenterError(
-                f"{spec}: this onnxruntime cannot use {device}; install onnxruntime-gpu or use cpu"
-            )
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only: warnings are about the file's history
-        try:
-            self._session = runtime.InferenceSession(model, options, providers=[provider])
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(
-                f"{model} is no network that onnxruntime reads ({reason})"
-            ) from error
-        self._input = self._session.get_inputs()[0].name
-        self._output = self._pick_output(spec)
+        weights = {**model_files(model), "about.json": sha256_of_file(folder / "about.json")}
+        self._session = _session(model, spec, device, threads)
+        self._input = self._checked_input()
+        self._output = self._picked_output()
         self.channels: Mapping[str, tuple[str, ...]] = {"object": self.about.class_names}
         self.resolution = min(self.about.height, self.about.width)
         self.provenance: Mapping[str, Any] = {
             "spec": spec,
             "family": "onnx",
-            "weights": {
-                "model.onnx": sha256_of_file(model),
-                "about.json": sha256_of_file(folder / "about.json"),
-            },
+            "weights": weights,
             "precision": "fp32",
         }
 
@@ -130,27 +126,47 @@ class OnnxSegmenter:
         self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
     ) -> Integer[np.ndarray, "n h2 w2"]:
         """Labels at the resolution of the network's output (logits: of its input)."""
-        if channel not in self.channels:
-            raise SegmenterError(
-                f"{self.provenance['spec']} has no channel {channel!r}; it has: object"
-            )
+        class_names(self, channel)
         inputs = self._inputs(images)
         step = self.about.batch or max(1, len(inputs))
-        answers = []
+        label_maps = []
         for start in range(0, len(inputs), step):
             part = inputs[start : start + step]
             short = step - len(part)  # the last of a fixed batch is filled with its last image
             filled = np.concatenate([part, *[part[-1:]] * short]) if short else part
             answer = self._session.run([self._output], {self._input: filled})[0]
-            answers.append(self._labels(np.asarray(answer))[: len(part)])
-        return np.concatenate(answers)
+            label_maps.append(self._labels(np.asarray(answer), step)[: len(part)])
+        return np.concatenate(label_maps)
 
-    def _pick_output(self, spec: str) -> str:
+    def _checked_input(self) -> str:
+        """The name of the network's one input, which is as about.json says."""
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            names = ", ".join(given.name for given in inputs) or "none"
+            raise SegmenterError(
+                f"{self._spec}: the network has {len(inputs)} inputs ({names}); needed is one, the "
+                "images"
+            )
+        about, given = self.about, inputs[0]
+        images = about.batch if about.batch is not None else "n"
+        sides = (about.height, about.width)
+        wanted = [images, 3, *sides] if about.layout == "NCHW" else [images, *sides, 3]
+        fits = given.shape is None or len(given.shape) == 4  # None: the graph does not say
+        for asked, side in zip(wanted, given.shape or wanted, strict=False):
+            fits = fits and (not isinstance(side, int) or side in (asked, 0))
+        if given.type != _TENSOR[about.dtype] or not fits:
+            raise SegmenterError(
+                f"{self._spec}: the network's input is a {given.type} of shape {given.shape}; "
+                f"about.json says {_TENSOR[about.dtype]} of shape {wanted}"
+            )
+        return str(given.name)
+
+    def _picked_output(self) -> str:
         names = [output.name for output in self._session.get_outputs()]
         wanted = self.about.output or names[0]
         if wanted not in names:
             raise SegmenterError(
-                f"{spec}: the network has no output {wanted!r}; it has: {', '.join(names)}"
+                f"{self._spec}: the network has no output {wanted!r}; it has: {', '.join(names)}"
             )
         return str(wanted)
 
@@ -184,36 +200,38 @@ class OnnxSegmenter:
             pixels = np.moveaxis(pixels, -1, 1)
         return np.ascontiguousarray(pixels)
 
-    def _labels(self, answer: np.ndarray) -> np.ndarray:
-        """A label map (n, h, w) from what the network gave."""
+    def _labels(self, answer: np.ndarray, images: int) -> np.ndarray:
+        """A label map (n, h, w) from what the network gave for so many images."""
         about = self.about
-        wanted = len(about.output_layout)
-        if answer.ndim != wanted:
-            raise SegmenterError(
-                f"{self.provenance['spec']} gave an output of shape {answer.shape}; "
-                f"about.json says {about.output_layout}"
-            )
-        if about.output_layout == "NHWC":
+        classes = 1 if about.kind == "label_map" else len(about.class_names)
+        shape = answer.shape
+        if answer.ndim == len(about.output_layout) == 4 and about.output_layout == "NHWC":
             answer = np.moveaxis(answer, -1, 1)
+        elif answer.ndim == len(about.output_layout) == 3:
+            answer = answer[:, None]
+        if answer.ndim != 4 or answer.shape[:2] != (images, classes):
+            raise SegmenterError(
+                f"{self._spec} gave an output of shape {shape} for {images} images; "
+                f"about.json says {about.kind} in {about.output_layout}, {classes} a pixel"
+            )
         if about.kind == "label_map":
             if not np.issubdtype(answer.dtype, np.integer):
                 raise SegmenterError(
-                    f"{self.provenance['spec']} gave an output of {answer.dtype}; about.json says "
-                    "label_map, which is integers: say logits, or export the argmax"
+                    f"{self._spec} gave an output of {answer.dtype}; about.json says label_map, "
+                    "which is integers: say logits, or export the argmax"
                 )
-            answer = answer.astype(np.int32)  # onnxruntime's long long is no int64 to NumPy
-            return answer if answer.ndim == 3 else answer[:, 0]
-        if answer.shape[1] != len(about.class_names):
+            labels = answer[:, 0]  # onnxruntime's long long is no int64 to NumPy
+            return labels.astype(np.int64) if labels.dtype.itemsize == 8 else labels
+        if answer.dtype.kind not in "fiu":
             raise SegmenterError(
-                f"{self.provenance['spec']} gave {answer.shape[1]} classes; about.json names "
-                f"{len(about.class_names)}"
+                f"{self._spec} gave an output of {answer.dtype}; logits are floats"
             )
         import torch
 
         from unseen.segmenters.label_maps import interpolated_argmax
 
         logits = torch.from_numpy(np.ascontiguousarray(answer, dtype=np.float32))
-        return interpolated_argmax(logits, (about.height, about.width)).numpy()
+        return interpolated_argmax(logits, (about.height, about.width), self._spec).numpy()
 
 
 @takes("threads")
@@ -226,7 +244,7 @@ def load_onnx(spec: Spec, *, device: str, precision: Precision) -> OnnxSegmenter
         CheckpointError: `model.onnx` is missing or unreadable.
         MissingExtraError: onnxruntime is not installed.
     """
-    folder = Path(spec.require_argument("folder"))
+    folder = Path(spec.require_argument("folder")).expanduser()
     if precision != "fp32":
         raise SegmenterError(
             f"{spec.text} runs in the precision of its file, and {precision} was asked for; "
@@ -234,10 +252,47 @@ def load_onnx(spec: Spec, *, device: str, precision: Precision) -> OnnxSegmenter
         )
     if not folder.is_dir():
         raise SegmenterError(f"{folder} is no folder; needed is one with model.onnx and about.json")
-    threads = spec.integer(
-        "threads", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    threads = spec.integer("threads", cores)
+    if threads > _THREADS:
+        raise SpecError(f"{spec.text!r} has threads={threads}; at most {_THREADS} are possible")
     return OnnxSegmenter(folder, spec.text, device=device, threads=threads)
+
+
+def onnx_device() -> str:
+    """What "auto" means here: a GPU where there is one that this onnxruntime can use."""
+    device = resolve_device("auto")
+    return device if _provider(device) in _onnxruntime().get_available_providers() else "cpu"
+
+
+def _provider(device: str) -> str:
+    return "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
+
+
+def _session(model: Path, spec: str, device: str, threads: int) -> Any:
+    """A session of onnxruntime on the device that was asked for, and on no other."""
+    runtime = _onnxruntime()
+    provider = _provider(device)
+    choice = {"device_id": device.partition(":")[2] or "0"} if device != "cpu" else {}
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only: warnings are about the file's history
+    used = None
+    if provider in runtime.get_available_providers():
+        try:
+            session = runtime.InferenceSession(model, options, providers=[(provider, choice)])
+        except Exception as error:
+            raise CheckpointError(
+                f"{model} is no network that onnxruntime reads ({first_line(error)}); export it "
+                "again"
+            ) from error
+        used = session.get_providers()[0]
+    if used != provider:  # onnxruntime falls back to the CPU without an error
+        raise SegmenterError(
+            f"{spec}: this onnxruntime cannot use {device}; install onnxruntime-gpu or use cpu"
+        )
+    return session
 
 
 def _onnxruntime() -> Any:
@@ -256,26 +311,37 @@ def _entry(path: Path, value: Any, key: str) -> Any:
     return value[key]
 
 
-def _one_of(path: Path, value: dict[str, Any], name: str, default: str | None, *known: str) -> Any:
-    found = value.get(name.rpartition(".")[2], default)
-    if found not in known:
-        raise SegmenterError(f"{path}: {name} is {found!r}; known: {', '.join(known)}")
-    return found
+def _one_of(
+    path: Path, settings: dict[str, Any], name: str, default: str | None, *known: str
+) -> Any:
+    value = settings.get(name.rpartition(".")[2], default)
+    if value not in known:
+        raise SegmenterError(f"{path}: {name} is {value!r}; known: {', '.join(known)}")
+    return value
 
 
-def _whole(path: Path, value: dict[str, Any], name: str) -> int:
-    found = value.get(name.rpartition(".")[2])
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise SegmenterError(f"{path}: {name} is {found!r}; needed is a whole number of at least 1")
-    return found
+def _whole(path: Path, settings: dict[str, Any], name: str) -> int:
+    value = settings.get(name.rpartition(".")[2])
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+        raise SegmenterError(
+            f"{path}: {name} is {value!r:.60}; needed is a whole number from 1 to {_LARGEST}"
+        )
+    return value
 
 
-def _numbers(path: Path, value: dict[str, Any], name: str, count: int) -> tuple[float, ...] | None:
-    found = value.get(name.rpartition(".")[2])
-    if found is None:
+def _numbers(
+    path: Path, settings: dict[str, Any], name: str, count: int
+) -> tuple[float, ...] | None:
+    value = settings.get(name.rpartition(".")[2])
+    if value is None:
         return None
-    if not isinstance(found, list) or len(found) != count:
-        raise SegmenterError(f"{path}: {name} is {found!r}; needed are {count} numbers")
-    if not all(isinstance(number, int | float) for number in found):
-        raise SegmenterError(f"{path}: {name} is {found!r}; needed are {count} numbers")
-    return tuple(float(number) for number in found)
+    if not isinstance(value, list) or len(value) != count or not all(map(_is_number, value)):
+        raise SegmenterError(f"{path}: {name} is {value!r:.60}; needed are {count} numbers")
+    if name.endswith("std") and 0 in value:
+        raise SegmenterError(f"{path}: {name} is {value!r}; no number may be 0")
+    return tuple(float(number) for number in value)
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < 1e30 and math.isfinite(value)

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Integer, UInt8
 from torch import nn
 
-from unseen.core.errors import CheckpointError, SegmenterError
+from unseen.core.errors import CheckpointError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
+from unseen.segmenters.checks import class_names, distinct_names, segmenter_name
 from unseen.segmenters.label_maps import interpolated_argmax
-from unseen.segmenters.naming import distinct_names
 from unseen.segmenters.protocol import Precision
 from unseen.segmenters.unified_parsing import HEADS, Sizes, UnifiedParsing, fast_network
 from unseen.weights import fetch, read_checkpoint
@@ -160,11 +160,7 @@ class UnifiedParsingSegmenter:
         self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
     ) -> Integer[np.ndarray, "n h w"]:
         """Labels of one channel; part only where the owning object won, "none" elsewhere."""
-        if channel not in self.channels:
-            known = ", ".join(self.channels)
-            raise SegmenterError(
-                f"{self.provenance.get('spec', 'upp')} has no channel {channel!r}; it has: {known}"
-            )
+        class_names(self, channel)
         answers = [
             self._labels(part.to(self._device), channel)
             for part in torch.split(torch.from_numpy(images), _BATCH[self._device.type])
@@ -184,16 +180,17 @@ class UnifiedParsingSegmenter:
         size = (images.shape[-2], images.shape[-1])
         heads = {"object": ["object"], "material": ["material"], "part": ["object", "part"]}
         scores = self._network(network_input(images), heads[channel])
+        name = segmenter_name(self)
         if channel != "part":
-            return interpolated_argmax(scores[channel], size)
-        objects = interpolated_argmax(scores["object"], size)
+            return interpolated_argmax(scores[channel], size, name)
+        objects = interpolated_argmax(scores["object"], size, name)
         labels = torch.zeros_like(objects)
         for parts in self.vocabulary.parts:
             wins = objects == parts.owner
             if wins.any():
                 own = scores["part"][:, parts.first : parts.first + len(parts.labels)]
                 translate = torch.tensor(parts.labels, device=objects.device)
-                labels = torch.where(wins, translate[interpolated_argmax(own, size)], labels)
+                labels = torch.where(wins, translate[interpolated_argmax(own, size, name)], labels)
         return labels
 
 
@@ -287,7 +284,7 @@ def _files(spec: Spec) -> dict[str, Path]:
     names = (ENCODER, DECODER, LABELS)
     if spec.argument is None:
         return {name: fetch(f"upp/{name}") for name in names}
-    folder = Path(spec.argument)
+    folder = Path(spec.argument).expanduser()
     for name in names:
         if not (folder / name).is_file():
             raise CheckpointError(
