@@ -181,7 +181,7 @@ def test_a_slow_segmenter_is_kept_after_some_seconds_not_some_images(photos, tmp
 
     monkeypatch.setattr(module, "_SHARD", 1024)
     monkeypatch.setattr(module, "_SHARD_SECONDS", 0)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(SegmenterError, match="own fault"):
         run(photos, Stopping(), out=tmp_path / "a.parquet")
     again = Brightness()
     run(photos, again, out=tmp_path / "a.parquet")

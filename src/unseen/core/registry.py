@@ -37,6 +37,11 @@ class Spec:
             raise SpecError(f"{self.text!r} names no {what}; write {self.name}:{what.upper()}")
         return self.argument
 
+    @property
+    def place(self) -> str:
+        """The text without options, for plug-ins whose options decide no values."""
+        return self.text.partition("?")[0]
+
     def integer(self, key: str, default: int, *, least: int = 0, most: int = 2**32 - 1) -> int:
         """An integer option from `least` to `most` (SpecError otherwise)."""
         text = self.options.get(key)

@@ -163,7 +163,7 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
             f"hf: needs a transformers whose processors run on Pillow; {transformers.__version__} "
             "has none: pip install --upgrade transformers"
         )
-    folder = Path(name).expanduser()
+    folder = Path(name)
     if not folder.is_dir():
         folder = _from_hub(spec, name)
     elif not (folder / "config.json").is_file():
@@ -171,7 +171,7 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
             f"{folder / 'config.json'} is missing; hf:FOLDER needs a model as save_pretrained "
             "writes it"
         )
-    return TransformersSegmenter(folder, spec.text, device=device, precision=precision)
+    return TransformersSegmenter(folder, spec.place, device=device, precision=precision)
 
 
 def _from_hub(spec: Spec, name: str) -> Path:

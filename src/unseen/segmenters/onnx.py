@@ -21,7 +21,6 @@ from unseen.core.errors import (
     CheckpointError,
     MissingExtraError,
     SegmenterError,
-    SpecError,
     first_line,
 )
 from unseen.core.files import sha256_of_file
@@ -244,7 +243,7 @@ def load_onnx(spec: Spec, *, device: str, precision: Precision) -> OnnxSegmenter
         CheckpointError: `model.onnx` is missing or unreadable.
         MissingExtraError: onnxruntime is not installed.
     """
-    folder = Path(spec.require_argument("folder")).expanduser()
+    folder = Path(spec.require_argument("folder"))
     if precision != "fp32":
         raise SegmenterError(
             f"{spec.text} runs in the precision of its file, and {precision} was asked for; "
@@ -253,10 +252,8 @@ def load_onnx(spec: Spec, *, device: str, precision: Precision) -> OnnxSegmenter
     if not folder.is_dir():
         raise SegmenterError(f"{folder} is no folder; needed is one with model.onnx and about.json")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    threads = spec.integer("threads", cores)
-    if threads > _THREADS:
-        raise SpecError(f"{spec.text!r} has threads={threads}; at most {_THREADS} are possible")
-    return OnnxSegmenter(folder, spec.text, device=device, threads=threads)
+    threads = spec.integer("threads", cores, most=_THREADS)
+    return OnnxSegmenter(folder, spec.place, device=device, threads=threads)
 
 
 def onnx_device() -> str:

@@ -284,7 +284,7 @@ def _files(spec: Spec) -> dict[str, Path]:
     names = (ENCODER, DECODER, LABELS)
     if spec.argument is None:
         return {name: fetch(f"upp/{name}") for name in names}
-    folder = Path(spec.argument).expanduser()
+    folder = Path(spec.argument)
     for name in names:
         if not (folder / name).is_file():
             raise CheckpointError(
