@@ -14,7 +14,14 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from unseen.core.errors import SampleError
-from unseen.statistics.correlations import Correlations, correlations
+from unseen.core.wording import count as counted
+from unseen.statistics.correlations import (
+    Correlations,
+    blocks,
+    correlations,
+    flat_pair,
+    pearson,
+)
 
 Definition = Literal["per_dimension", "pooled", "cosine"]
 DEFINITIONS: tuple[Definition, ...] = get_args(Definition)
@@ -38,10 +45,10 @@ class Agreement:
 
     def interval(self, definition: Definition) -> tuple[float, float]:
         """The 95 % percentile interval over resamples."""
-        found = self.resampled[definition]
-        if not np.isfinite(found).any():
+        resampled = self.resampled[definition]
+        if not np.isfinite(resampled).any():
             return float("nan"), float("nan")
-        low, high = np.nanquantile(found, [0.5 - _LEVEL / 2, 0.5 + _LEVEL / 2])
+        low, high = np.nanquantile(resampled, [0.5 - _LEVEL / 2, 0.5 + _LEVEL / 2])
         return float(low), float(high)
 
 
@@ -63,12 +70,9 @@ def resamples(count: int, *, draws: int = 2000, seed: int = 0) -> Int64[np.ndarr
         SampleError: fewer than two samples.
     """
     if count < 2:
-        raise SampleError(f"{count} sample{'' if count == 1 else 's'}; an interval needs 2 or more")
+        raise SampleError(f"{counted(count, 'sample')}; an interval needs 2 or more")
     random = np.random.default_rng(seed)
-    found: Int64[np.ndarray, "b n"] = random.multinomial(
-        count, np.full(count, 1 / count), size=draws
-    )
-    return found
+    return np.asarray(random.multinomial(count, np.full(count, 1 / count), size=draws))
 
 
 def agreement(
@@ -85,25 +89,25 @@ def agreement(
         true: one row a sample; further axes are flattened.
         recovered: the same shape.
         counts: as `resamples` gives them.
+
+    Raises:
+        SampleError: no samples, other shapes, or a value that is not finite.
     """
     weights = counts.astype(np.float64)
-    x = true.reshape(len(true), -1)
-    y = recovered.reshape(len(recovered), -1)
+    x, y = flat_pair(true, recovered)
     products = np.zeros((len(x), 3))  # Σ x², Σ y², Σ x·y of every sample
     sums = np.zeros((len(x), 2))  # Σ x, Σ y of every sample
     total, varying = np.zeros(len(weights)), np.zeros(len(weights), dtype=np.int64)
-    for first in range(0, x.shape[1], _BLOCK):
-        a = x[:, first : first + _BLOCK].astype(np.float64)
-        b = y[:, first : first + _BLOCK].astype(np.float64)
+    for a, b in blocks(x, y, _BLOCK):
         products += np.stack([(a * a).sum(1), (b * b).sum(1), (a * b).sum(1)], axis=1)
         sums += np.stack([a.sum(1), b.sum(1)], axis=1)
-        found, varies = _per_dimension(a, b, weights)
-        total += found.sum(axis=1)
+        r, varies = _per_dimension(a, b, weights)
+        total += r.sum(axis=1)
         varying += varies.sum(axis=1)
-    cosines = _ratio(products[:, 2], products[:, 0], products[:, 1])
+    cosines = pearson(products[:, 2], products[:, 0], products[:, 1])
     mass = weights @ np.concatenate([products, sums], axis=1)  # (b, 5)
     values = x.shape[1] * len(x)
-    pooled = _ratio(
+    pooled = pearson(
         mass[:, 2] - mass[:, 3] * mass[:, 4] / values,
         mass[:, 0] - mass[:, 3] ** 2 / values,
         mass[:, 1] - mass[:, 4] ** 2 / values,
@@ -121,7 +125,7 @@ def agreement(
 
 
 def order(
-    found: Mapping[str, Agreement],
+    recoveries: Mapping[str, Agreement],
     steps: Sequence[tuple[str, str]],
     definition: Definition,
 ) -> list[Step]:
@@ -130,20 +134,16 @@ def order(
     The intervals of the differences are simultaneous: all hold together in 95 % of samples.
 
     Args:
-        found: recoveries of the same true samples, over the same resamples.
+        recoveries: of the same true samples, over the same resamples.
         steps: (worse, better), by name.
         definition: of the correlation.
     """
     if not steps:
         return []
-    values = np.array(
-        [found[high].of(definition) - found[low].of(definition) for low, high in steps]
-    )
+    pairs = [(recoveries[low], recoveries[high]) for low, high in steps]
+    values = np.array([high.of(definition) - low.of(definition) for low, high in pairs])
     drawn = np.stack(
-        [
-            found[high].resampled[definition] - found[low].resampled[definition]
-            for low, high in steps
-        ]
+        [high.resampled[definition] - low.resampled[definition] for low, high in pairs]
     )  # (steps, b)
     drawn = drawn[:, np.isfinite(drawn).all(axis=0)]
     deviation = drawn.std(axis=1) if drawn.shape[1] else np.full(len(steps), np.inf)
@@ -155,10 +155,10 @@ def order(
             lower=low,
             higher=high,
             difference=float(value),
-            interval=(float(value - reach * each), float(value + reach * each)),
-            verdict=_verdict(value - reach * each, value + reach * each),
+            interval=(float(value - reach * error), float(value + reach * error)),
+            verdict=_verdict(value - reach * error, value + reach * error),
         )
-        for (low, high), value, each in zip(steps, values, deviation, strict=True)
+        for (low, high), value, error in zip(steps, values, deviation, strict=True)
     ]
 
 
@@ -182,11 +182,4 @@ def _per_dimension(
     ab = weights @ (a * b) - n * mean_a * mean_b
     varies = aa > _NOTHING * (a * a).sum(axis=0)
     moves = bb > _NOTHING * (b * b).sum(axis=0)
-    return np.where(varies & moves, _ratio(ab, aa, bb), 0.0), varies
-
-
-def _ratio(xy: np.ndarray, xx: np.ndarray, yy: np.ndarray) -> np.ndarray:
-    """The correlation of these sums of products; 0 where nothing varies."""
-    scale = np.sqrt(np.maximum(xx, 0) * np.maximum(yy, 0))
-    ratio: np.ndarray = np.divide(xy, scale, out=np.zeros_like(scale), where=scale > 0)
-    return ratio
+    return np.where(varies & moves, pearson(ab, aa, bb), 0.0), varies

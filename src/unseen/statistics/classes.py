@@ -6,26 +6,27 @@ docs/statistics.md; the intervals are those of `ratios`.
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
-from unseen.core.errors import SampleError
 from unseen.statistics import ratios
-from unseen.statistics.frechet import check_samples
 from unseen.statistics.multiplicity import holm
+from unseen.statistics.samples import check_areas, check_level, check_number, check_samples
 
-Verdict = Literal["omitted", "under", "over", "matched", "undecided", "untested"]
+ClassVerdict = Literal["omitted", "under", "over", "matched", "undecided", "untested"]
 Change = Literal["regressed", "improved", "undecided", "untested"]
 
 PRESENCE_THRESHOLD = 0.005  # share of the image; specks of fewer pixels are mislabelled ones
-_FEWEST_IMAGES = 10  # present in fewer of the pooled images, a class is not tested
+# Present in fewer of the pooled images, a class is not tested. Ten against none have a mid-p of
+# 2⁻¹⁰: with fewer, no outcome is significant after Bonferroni over 50 classes.
+_FEWEST_IMAGES = 10
 _NEARLY_ALWAYS = 0.95  # presence beyond which area, not presence, can still change
 _OMITTED_BELOW = 0.1  # ratio; a segmenter's false positives forbid asking for zero
-_MATCHED_WITHIN = (0.8, 1.25)  # ratio
-_POWER = 0.8
+_MATCHED_WITHIN = (0.8, 1.25)  # ratio; the limits of bioequivalence, a fifth less or as much more
+_POWER = 0.8  # by convention: four of five such samples would show the drop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class ClassComparison:
     """
 
     tested: bool
-    verdict: Verdict
+    verdict: ClassVerdict
     statistic: Literal["presence", "area"]
     real_presence: float
     generated_presence: float
@@ -94,62 +95,79 @@ def compare_classes(
         One comparison a column, in column order.
 
     Raises:
-        SampleError: fewer than two images on either side, other columns, or a value not finite.
+        SampleError: fewer than two images on either side, other columns, a value that is no share
+            of the image, or a threshold or level out of range.
     """
-    check_samples(real, generated)
-    _check_fractions(real, generated)
-    n, m = len(real), len(generated)
-    real_count = (real >= presence_threshold).sum(axis=0)
-    generated_count = (generated >= presence_threshold).sum(axis=0)
-    real_presence, generated_presence = real_count / n, generated_count / m
-    real_area, generated_area = real.mean(axis=0), generated.mean(axis=0)
-    tested = real_count + generated_count >= _FEWEST_IMAGES
-    by_area = (real_presence > _NEARLY_ALWAYS) & (generated_presence > _NEARLY_ALWAYS)
-    alpha = (1.0 - level) / max(int(tested.sum()), 1)  # Bonferroni
-
+    real, generated = _check_sides(presence_threshold, level, real, generated)
+    presence = np.stack(
+        [(side >= presence_threshold).mean(axis=0) for side in (real, generated)]
+    )  # (2, k)
+    area = np.stack([real.mean(axis=0), generated.mean(axis=0)])
+    by_area = np.asarray((presence > _NEARLY_ALWAYS).all(axis=0))
+    tests = _Tests(real, generated, presence_threshold, level, by_area)
     with np.errstate(divide="ignore", invalid="ignore"):
-        area_ratio = generated_area / real_area
-        ratio = np.where(by_area, area_ratio, generated_presence / real_presence)
-    p_value, lower, upper = ratios.compare_counts(real_count, generated_count, n, m, alpha=alpha)
-    drop = np.full(len(ratio), np.nan)
-    drop[tested] = ratios.detectable_drop(real_presence[tested], n, m, alpha=alpha, power=_POWER)
-    for k in np.flatnonzero(by_area):
-        area = _AreaRatio.of(real[:, k], generated[:, k])
-        p_value[k] = area.p_value
-        lower[k], upper[k] = area.interval(alpha)
-        drop[k] = area.detectable_drop(alpha)
-
-    p_holm, p_bh = np.full(len(ratio), np.nan), np.full(len(ratio), np.nan)
-    p_holm[tested] = holm(p_value[tested])
-    p_bh[tested] = scipy.stats.false_discovery_control(p_value[tested])
-
-    def number(value: float, *, known: bool = True) -> float | None:
-        return float(value) if known and not math.isnan(value) else None
-
+        area_ratio = area[1] / area[0]
+        ratio = np.where(by_area, area_ratio, presence[1] / presence[0])
     return [
         ClassComparison(
-            tested=bool(tested[k]),
-            verdict=_verdict(lower[k], upper[k]) if tested[k] else "untested",
+            tested=tested,
+            verdict=_verdict(tests.lower[k], tests.upper[k]) if tested else "untested",
             statistic="area" if by_area[k] else "presence",
-            real_presence=float(real_presence[k]),
-            generated_presence=float(generated_presence[k]),
-            real_area=float(real_area[k]),
-            generated_area=float(generated_area[k]),
+            real_presence=float(presence[0, k]),
+            generated_presence=float(presence[1, k]),
+            real_area=float(area[0, k]),
+            generated_area=float(area[1, k]),
             real_area_given_presence=_area_given_presence(real[:, k], presence_threshold),
             generated_area_given_presence=_area_given_presence(generated[:, k], presence_threshold),
-            area_ratio=number(area_ratio[k], known=bool(real_area[k] > 0)),
-            ratio=number(ratio[k]),
-            interval=(float(lower[k]), float(upper[k])) if tested[k] else None,
-            p_value=number(p_value[k], known=bool(tested[k])),
-            p_holm=number(p_holm[k]),
-            p_bh=number(p_bh[k]),
-            smallest_detectable_drop=number(drop[k]),
+            area_ratio=_known(area_ratio[k]) if area[0, k] > 0 else None,
+            ratio=_known(ratio[k]),
+            interval=(float(tests.lower[k]), float(tests.upper[k])) if tested else None,
+            p_value=_known(tests.p_value[k]) if tested else None,
+            p_holm=_known(tests.p_holm[k]),
+            p_bh=_known(tests.p_bh[k]),
+            smallest_detectable_drop=_known(tests.drop[k]),
         )
-        for k in range(len(ratio))
+        for k, tested in enumerate(map(bool, tests.tested))
     ]
 
 
-def _verdict(lower: float, upper: float) -> Verdict:
+class _Tests:
+    """What the tests of all classes say: arrays with an entry a class, NaN where not tested."""
+
+    def __init__(
+        self,
+        real: Float64[np.ndarray, "n k"],
+        generated: Float64[np.ndarray, "m k"],
+        threshold: float,
+        level: float,
+        by_area: Bool[np.ndarray, " k"],
+    ) -> None:
+        n, m = len(real), len(generated)
+        real_count = (real >= threshold).sum(axis=0)
+        generated_count = (generated >= threshold).sum(axis=0)
+        self.tested = tested = real_count + generated_count >= _FEWEST_IMAGES
+        alpha = (1.0 - level) / max(int(tested.sum()), 1)  # Bonferroni
+        self.p_value, self.lower, self.upper = ratios.compare_counts(
+            real_count, generated_count, n, m, alpha=alpha
+        )
+        self.drop, self.p_holm, self.p_bh = np.full((3, len(tested)), np.nan)
+        self.drop[tested] = ratios.detectable_drop(
+            real_count[tested] / n, n, m, alpha=alpha, power=_POWER
+        )
+        for k in np.flatnonzero(by_area):
+            area = _AreaRatio.of(real[:, k], generated[:, k])
+            self.p_value[k] = area.p_value
+            self.lower[k], self.upper[k] = area.interval(alpha)
+            self.drop[k] = area.detectable_drop(alpha)
+        self.p_holm[tested] = holm(self.p_value[tested])
+        self.p_bh[tested] = scipy.stats.false_discovery_control(self.p_value[tested])
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _verdict(lower: float, upper: float) -> ClassVerdict:
     """The first that holds, in the order of docs/statistics.md."""
     if upper < _OMITTED_BELOW:
         return "omitted"
@@ -182,10 +200,20 @@ def smallest_detectable_drop(
 
     Returns:
         Between 0 and 1; None where not even a total absence would be called so often.
+
+    Raises:
+        SampleError: a number out of range.
+
+    >>> round(smallest_detectable_drop(0.1, 2000, 2000), 2)
+    0.25
     """
-    alpha = (1.0 - level) / max(tests, 1)
-    drop = ratios.detectable_drop(np.asarray([presence]), n, m, alpha=alpha, power=power)[0]
-    return None if math.isnan(drop) else float(drop)
+    check_number("presence", presence, 0.0, 1.0)
+    for name, number in (("n", n), ("m", m), ("tests", tests)):
+        check_number(name, number, 1)
+    check_level("level", level)
+    check_level("power", power)
+    alpha = (1.0 - level) / tests
+    return _known(ratios.detectable_drop(np.asarray([presence]), n, m, alpha=alpha, power=power)[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,12 +310,9 @@ def compare_generators(
         One comparison a column, in column order.
 
     Raises:
-        SampleError: fewer than two images on a side, other columns, or a value not finite.
+        SampleError: as `compare_classes`.
     """
-    sides = (real, previous, new)
-    check_samples(real, previous)
-    check_samples(real, new)
-    _check_fractions(*sides)
+    sides = _check_sides(presence_threshold, level, real, previous, new)
     counts = [(side >= presence_threshold).sum(axis=0) for side in sides]
     presence = np.stack([count / len(side) for count, side in zip(counts, sides, strict=True)])
     tested = np.asarray(np.stack(counts).sum(axis=0) >= _FEWEST_IMAGES)
@@ -305,23 +330,12 @@ def compare_generators(
     z = float(scipy.stats.norm.isf((1.0 - level) / (2 * max(int(np.sum(tested)), 1))))
     change = value[2] - value[1]
     reach = z * np.sqrt(variance[1] + variance[2])
-    middle = value[2] + value[1] - 2.0 * value[0]  # twice the distance of the mid-point to real
-    margin = z * np.sqrt(variance[1] + variance[2] + 4.0 * variance[0])
-    down, up = change < -reach, change > reach
-    below, above = middle < -margin, middle > margin
-    worse = np.asarray((down & below) | (up & above))
-    better = np.asarray((up & below) | (down & above))
+    verdict = _changes(value, variance, z)
     distance = np.abs(value[2] - value[0]) - np.abs(value[1] - value[0])
-
-    def verdict(k: int) -> Change:
-        if not tested[k]:
-            return "untested"
-        return "regressed" if worse[k] else "improved" if better[k] else "undecided"
-
     return [
         GeneratorChange(
             tested=bool(tested[k]),
-            verdict=verdict(k),
+            verdict=verdict[k] if tested[k] else "untested",
             statistic="area" if by_area[k] else "presence",
             real=float(value[0, k]),
             previous=float(value[1, k]),
@@ -332,14 +346,35 @@ def compare_generators(
             ),
             distance_change=float(distance[k]),
         )
-        for k in range(real.shape[1])
+        for k in range(len(change))
     ]
 
 
-def _check_fractions(*sides: Float64[np.ndarray, "_ k"]) -> None:
-    for side in sides:
-        if side.size and (side.min() < 0.0 or side.max() > 1.0 + 1e-9):
-            raise SampleError(
-                f"areas range from {side.min():.3g} to {side.max():.3g}; classes are compared on "
-                "shares of the image, 0 to 1: give fractions, not percent or pixels"
-            )
+def _changes(
+    value: Float64[np.ndarray, "3 k"], variance: Float64[np.ndarray, "3 k"], z: float
+) -> list[Change]:
+    """Whether a class moved away from or towards the real side; sides: real, previous, new."""
+    change = value[2] - value[1]
+    reach = z * np.sqrt(variance[1] + variance[2])
+    middle = value[2] + value[1] - 2.0 * value[0]  # twice the distance of the mid-point to real
+    margin = z * np.sqrt(variance[1] + variance[2] + 4.0 * variance[0])
+    down, up = change < -reach, change > reach
+    below, above = middle < -margin, middle > margin
+    return [
+        "regressed" if worse else "improved" if better else "undecided"
+        for worse, better in zip(
+            (down & below) | (up & above), (up & below) | (down & above), strict=True
+        )
+    ]
+
+
+def _check_sides(
+    presence_threshold: float, level: float, real: Any, *generated: Any
+) -> list[Float64[np.ndarray, "_ k"]]:
+    """All sides as float64, real first; SampleError where they or the numbers cannot be used."""
+    check_number("presence_threshold", presence_threshold, 0.0, 1.0)
+    check_level("level", level)
+    pairs = [check_samples(real, side) for side in generated]
+    sides = [pairs[0][0], *(pair[1] for pair in pairs)]
+    check_areas(1, *sides)
+    return sides

@@ -10,6 +10,7 @@ import scipy.stats
 from jaxtyping import Float64
 
 from unseen.core.errors import SampleError
+from unseen.statistics.samples import check_array
 
 _LEVEL = 0.95
 
@@ -28,8 +29,12 @@ def mean_difference(
     """First minus second; the samples are independent, their variances may differ.
 
     Raises:
-        SampleError: fewer than two values on either side.
+        SampleError: fewer than two values on either side, or a value that is not finite.
     """
+    first, second = (
+        check_array(values, name, axes=1)
+        for values, name in ((first, "the first sample"), (second, "the second sample"))
+    )
     if min(len(first), len(second)) < 2:
         raise SampleError(
             f"{len(first)} and {len(second)} values; the interval of a difference needs 2 of each"

@@ -11,11 +11,14 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float64, Int64
 
-from unseen.core.errors import SampleError
+from unseen.statistics.samples import check_samples
 
 # A pivot below this share of the largest variance is rounding: areas are whole pixels, so one pixel
 # of a 512 × 512 map in one image of 100,000 is still 1e-8 of a variance of 100 percent².
 _RANK_TOLERANCE = 1e-13
+# A singular value of aᵀb below this share of the largest belongs to no common direction: the
+# factors come from eigendecompositions, which are exact to some 1e-15 of the largest eigenvalue.
+_COUPLED = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +53,14 @@ def frechet_distance(
 
     Raises:
         SampleError: fewer than two rows on either side, other columns, or a value not finite.
+
+    >>> real = np.array([[3.0], [1.0]])  # mean 2, variance 2
+    >>> generated = np.array([[5.0], [1.0]])  # mean 3, variance 8
+    >>> distance = frechet_distance(real, generated)
+    >>> round(distance.mean_term, 6), round(distance.covariance_term, 6)  # (2 − 3)², (√2 − √8)²
+    (1.0, 2.0)
     """
-    check_samples(real, generated)
+    real, generated = check_samples(real, generated)
     difference = real.mean(axis=0) - generated.mean(axis=0)
     sigma_t, sigma_g = np.atleast_2d(np.cov(real.T)), np.atleast_2d(np.cov(generated.T))
     mean_term = float(difference @ difference)
@@ -79,11 +88,11 @@ def frechet_shares(
     Raises:
         SampleError: as `frechet_distance`.
     """
-    check_samples(real, generated)
+    real, generated = check_samples(real, generated)
     a, b = _root(np.cov(generated.T)), _root(np.cov(real.T))  # Σ_g = a aᵀ, Σ_t = b bᵀ
     # With aᵀb = U D Vᵀ, X = a U ε and Y = b V ε is optimal: E XᵀY = Σ D, the largest it can be.
     u, d, vt = np.linalg.svd(a.T @ b)
-    coupled = d > d.max(initial=0.0) * 1e-12
+    coupled = d > d.max(initial=0.0) * _COUPLED
     rank = int(coupled.sum())
     x, y = a @ u, b @ vt.T
     shares = ((x[:, :rank] - y[:, :rank]) ** 2).sum(axis=1)
@@ -133,24 +142,3 @@ def _root(sigma: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "k k"]:
     """A square A with A Aᵀ = Σ, by eigendecomposition."""
     eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(sigma))
     return np.asarray(vectors * np.sqrt(np.clip(eigenvalues, 0.0, None)))
-
-
-def check_samples(real: Float64[np.ndarray, "n k"], generated: Float64[np.ndarray, "m j"]) -> None:
-    """Refuse samples from which no two covariances of the same classes can be had.
-
-    Raises:
-        SampleError: fewer than two rows on either side, other columns, or a value not finite.
-    """
-    for side, sample in (("real", real), ("generated", generated)):
-        if len(sample) < 2:
-            images = "1 image" if len(sample) == 1 else "no images"
-            raise SampleError(f"{side} has {images}; a covariance needs at least 2: add images")
-        if not np.isfinite(sample).all():
-            raise SampleError(
-                f"{side} holds values that are not finite; areas are numbers: mend it"
-            )
-    if real.shape[1] != generated.shape[1]:
-        raise SampleError(
-            f"real has {real.shape[1]} classes and generated {generated.shape[1]}; a distance "
-            "needs the same ones: segment both sides with one segmenter"
-        )

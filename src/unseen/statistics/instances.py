@@ -149,7 +149,7 @@ def became(
         for label, count in zip(labels, counts, strict=True)
         if label != region.label
     }
-    return dict(sorted(shares.items(), key=lambda one: (-one[1], one[0]))[:most])
+    return dict(sorted(shares.items(), key=lambda became: (-became[1], became[0]))[:most])
 
 
 def choose_photographs(

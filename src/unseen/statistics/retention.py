@@ -23,23 +23,24 @@ import scipy.stats
 from jaxtyping import Float64, Int64
 
 from unseen.core.errors import SampleError
+from unseen.core.wording import count, share
 from unseen.statistics.multiplicity import holm
 
-Verdict = Literal["cannot draw", "can draw", "undecided", "untested"]
+InstanceVerdict = Literal["cannot draw", "can draw", "undecided", "untested"]
 
 _LEVEL = 0.95  # of intervals
-_FORBIDDEN = 1e6  # cost of a pair outside of the calipers: more than all others together
-_BLOCK = 1000  # exchanges held in memory at once
-_NOTHING = 1e-12  # variance that is rounding
+_FORBIDDEN = 1e6  # cost of a pair outside of the calipers; a pair inside costs √3 at most
+_BLOCK = 1000  # exchanges held in memory at once: some 10 MB for a thousand images
+_NOTHING = 1e-12  # variance that is rounding: shares are between 0 and 1, rounded to 1e-16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judging:
     """The numbers that decide; docs/evidence.md says why these."""
 
-    area_factor: float = 1.5  # a control's area is at most so many times larger or smaller
+    area_factor: float = 1.5  # a control's area is at most 1.5 times larger or smaller
     perimeter_factor: float = 1.3  # the same of its perimeter ratio
-    contrast_within: float = 0.1  # its contrast differs by so much at most
+    contrast_within: float = 0.1  # its contrast, 0 to 1, differs by 0.1 at most
     controls_per_instance: int = 4  # matched at most
     least_images: int = 5  # photographs, and generated images, that a test needs
     half: float = 0.5  # share of the control's mean retention between "cannot" and "can draw"
@@ -68,8 +69,45 @@ class Instances:
     contrast: Float64[np.ndarray, " n"]
     retention: Mapping[str, Float64[np.ndarray, " n"]]
 
+    def __post_init__(self) -> None:
+        columns = (self.images, self.area, self.perimeter_ratio, self.contrast)
+        lengths = {len(column) for column in (*columns, *self.retention.values())}
+        if len(lengths) > 1:
+            raise SampleError(
+                f"instances have columns of {' and '.join(map(str, sorted(lengths)))} entries; "
+                "each needs an entry an instance"
+            )
+        if not all(np.isfinite(column).all() for column in columns):
+            raise SampleError("an instance has an area, shape or contrast that is not finite")
+        if len(self) and min(self.area.min(), self.perimeter_ratio.min()) <= 0:
+            raise SampleError("an instance has an area or a perimeter ratio that is not above 0")
+
     def __len__(self) -> int:
         return len(self.images)
+
+    def take(self, rows: np.ndarray) -> "Instances":
+        """Some of them, by numbers or as a mask."""
+        return Instances(
+            self.images[rows],
+            self.area[rows],
+            self.perimeter_ratio[rows],
+            self.contrast[rows],
+            {method: values[rows] for method, values in self.retention.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Instances"]) -> "Instances":
+        """All of several kinds; at least one, of the same methods."""
+        return cls(
+            np.concatenate([part.images for part in parts]),
+            np.concatenate([part.area for part in parts]),
+            np.concatenate([part.perimeter_ratio for part in parts]),
+            np.concatenate([part.contrast for part in parts]),
+            {
+                method: np.concatenate([part.retention[method] for part in parts])
+                for method in parts[0].retention
+            },
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +146,7 @@ class ClassJudgement:
         range_method: the method in range(G) that retained it, where the verdict is "can draw".
     """
 
-    verdict: Verdict | None
+    verdict: InstanceVerdict | None
     reason: str
     by_method: Mapping[str, MethodRetention]
     controls: Sequence[Sequence[int]]
@@ -138,7 +176,7 @@ def match_controls(
     apart = _covariates(instances, judging)[:, None] - _covariates(controls, judging)
     distance = np.sqrt((apart**2).sum(axis=2))
     distance[(np.abs(apart) > 1).any(axis=2)] = _FORBIDDEN
-    found: list[list[int]] = [[] for _ in range(len(instances))]
+    matches: list[list[int]] = [[] for _ in range(len(instances))]
     free = np.arange(len(controls))
     for _ in range(judging.controls_per_instance):
         if len(free) == 0 or len(instances) == 0:
@@ -148,9 +186,11 @@ def match_controls(
         if not allowed.any():
             break
         for row, column in zip(rows[allowed], columns[allowed], strict=True):
-            found[row].append(int(free[column]))
+            matches[row].append(int(free[column]))
         free = np.delete(free, columns[allowed])
-    return [sorted(rows, key=near.__getitem__) for rows, near in zip(found, distance, strict=True)]
+    return [
+        sorted(rows, key=near.__getitem__) for rows, near in zip(matches, distance, strict=True)
+    ]
 
 
 def _covariates(instances: Instances, judging: Judging) -> Float64[np.ndarray, "n 3"]:
@@ -188,10 +228,10 @@ def mean_retention(
     if len(values) == 0:
         return MeanRetention(mean=None, interval=None, instances=0, images=0)
     sums, sizes = _by_image(values, images, weights)
-    count = len(sums)
+    holding = len(sums)
     mean = float(sums.sum() / sizes.sum())
     interval = None
-    if count > 1:
+    if holding > 1:
         # Few images that are all retained well say nothing of the ones that are not: two more are
         # resampled with them, half as heavy as they, of which one retains nothing and the other
         # everything. (As Agresti and Coull add successes and failures, American Statistician 52,
@@ -208,7 +248,7 @@ def mean_retention(
         means = (drawn @ sums) / (drawn @ sizes)
         low, high = np.quantile(means, [tail, 1 - tail])
         interval = (float(low), float(high))
-    return MeanRetention(mean=mean, interval=interval, instances=len(values), images=count)
+    return MeanRetention(mean=mean, interval=interval, instances=len(values), images=holding)
 
 
 def permutation_p_value(
@@ -269,9 +309,9 @@ def _studentised(
         total = side @ sizes
         mean = (side @ sums) / total
         squares = side @ sums**2 - 2 * mean * (side @ (sums * sizes)) + mean**2 * (side @ sizes**2)
-        count = side.sum(axis=1)
+        images = side.sum(axis=1)
         difference += sign * mean
-        variance += np.maximum(squares, 0) / total**2 * count / (count - 1)
+        variance += np.maximum(squares, 0) / total**2 * images / (images - 1)
     statistic: Float64[np.ndarray, " p"] = difference / np.sqrt(variance)
     return statistic
 
@@ -335,29 +375,18 @@ def judge_classes(
         for name, instances in photographs.items()
         if asked is None or name in asked
     }
-    tested = [name for name, one in judged.items() if one.p_value is not None]
+    tested = [name for name, judgement in judged.items() if judgement.p_value is not None]
     adjusted = holm(np.array([judged[name].p_value for name in tested], np.float64))
     for name, p_holm in zip(tested, adjusted, strict=True):
-        one = dataclasses.replace(judged[name], p_holm=float(p_holm))
-        judged[name] = _decide(one, primary, range_methods, reference, judging)
+        judgement = dataclasses.replace(judged[name], p_holm=float(p_holm))
+        judged[name] = _decide(judgement, primary, range_methods, reference, judging)
     return judged
 
 
 def _others(photographs: Mapping[str, Instances], name: str) -> Instances | None:
     """The instances of all other classes in the photographs."""
-    others = [instances for other, instances in photographs.items() if other != name]
-    if not others:
-        return None
-    return Instances(
-        np.concatenate([one.images for one in others]),
-        np.concatenate([one.area for one in others]),
-        np.concatenate([one.perimeter_ratio for one in others]),
-        np.concatenate([one.contrast for one in others]),
-        {
-            method: np.concatenate([one.retention[method] for one in others])
-            for method in others[0].retention
-        },
-    )
+    others = [instances for known, instances in photographs.items() if known != name]
+    return Instances.joined(others) if others else None
 
 
 def _matched(
@@ -366,10 +395,10 @@ def _matched(
     """Controls for every instance, none for those on which the primary method failed."""
     matches: list[list[int]] = [[] for _ in range(len(instances))]
     if controls is not None:
-        whole = ~np.isnan(instances.retention[primary])
+        whole = np.flatnonzero(~np.isnan(instances.retention[primary]))
         usable = np.flatnonzero(~np.isnan(controls.retention[primary]))
-        found = match_controls(_take(instances, whole), _take(controls, usable), judging)
-        for i, chosen in zip(np.flatnonzero(whole), found, strict=True):
+        rows = match_controls(instances.take(whole), controls.take(usable), judging)
+        for i, chosen in zip(whole, rows, strict=True):
             matches[i] = [int(usable[j]) for j in chosen]
     return matches
 
@@ -396,35 +425,13 @@ def _measure(
         controls=matches,
         peers=_mean_of_matched(others, peers, primary, judging),
     )
-    here = by_method[primary]
+    short = _too_little(by_method[primary], judging)
     if controls is None:
         return dataclasses.replace(judged, reason="without controls no verdict is possible")
-    if here.photographs.images < judging.least_images:
-        images = here.photographs.images
-        return dataclasses.replace(
-            judged,
-            verdict="untested",
-            reason=f"{_count(images, 'photograph')} hold{'s' if images == 1 else ''} it; a test "
-            f"needs {judging.least_images}",
-        )
-    if 2 * here.matched.instances < here.photographs.instances:
-        return dataclasses.replace(
-            judged,
-            verdict="undecided",
-            reason=f"only {here.matched.instances} of {here.photographs.instances} instances "
-            "have a control of like area, perimeter ratio and contrast",
-        )
-    if min(here.matched.images, here.controls.images) < judging.least_images:
-        return dataclasses.replace(
-            judged,
-            verdict="undecided",
-            reason=f"too few matched controls: {_count(here.controls.images, 'generated image')} "
-            f"for {_count(here.matched.images, 'photograph')}; {judging.least_images} of each are "
-            "needed",
-        )
+    if short is not None:
+        return dataclasses.replace(judged, verdict=short[0], reason=short[1])
     rows, weights = _weighted(matches)
-    assert controls is not None
-    has = np.array([bool(one) for one in matches])
+    has = np.array([bool(chosen) for chosen in matches])
     p_value = permutation_p_value(
         (instances.retention[primary][has], instances.images[has]),
         (controls.retention[primary][rows], controls.images[rows], weights),
@@ -434,6 +441,27 @@ def _measure(
     if reference is not None:
         p_value = max(p_value, _reference_p_value(instances, primary, reference, judging))
     return dataclasses.replace(judged, verdict="undecided", p_value=p_value)
+
+
+def _too_little(here: MethodRetention, judging: Judging) -> tuple[InstanceVerdict, str] | None:
+    """The verdict, and why, of a class that cannot be tested; None where it can."""
+    images, instances = here.photographs.images, here.photographs.instances
+    if images < judging.least_images:
+        return "untested", (
+            f"{count(images, 'photograph')} hold{'s' if images == 1 else ''} it; a test needs "
+            f"{judging.least_images}"
+        )
+    if 2 * here.matched.instances < instances:
+        return "undecided", (
+            f"only {here.matched.instances} of {instances} instances have a control of like area, "
+            "perimeter ratio and contrast"
+        )
+    if min(here.matched.images, here.controls.images) < judging.least_images:
+        return "undecided", (
+            f"too few matched controls: {count(here.controls.images, 'generated image')} for "
+            f"{count(here.matched.images, 'photograph')}; {judging.least_images} of each are needed"
+        )
+    return None
 
 
 def _reference_p_value(
@@ -476,7 +504,7 @@ def _method_retention(
 
     return MethodRetention(
         photographs=mean(np.ones(len(instances), bool)),
-        matched=mean(np.array([bool(one) for one in matches], bool)),
+        matched=mean(np.array([bool(chosen) for chosen in matches], bool)),
         controls=_mean_of_matched(controls, matches, method, judging),
     )
 
@@ -502,8 +530,8 @@ def _weighted(
     matches: Sequence[Sequence[int]],
 ) -> tuple[Int64[np.ndarray, " b"], Float64[np.ndarray, " b"]]:
     """The matched controls, each with one over the number that its instance has."""
-    rows = np.array([j for one in matches for j in one], np.int64)
-    return rows, np.array([1 / len(one) for one in matches for _ in one], np.float64)
+    rows = np.array([row for chosen in matches for row in chosen], np.int64)
+    return rows, np.array([1 / len(chosen) for chosen in matches for _ in chosen], np.float64)
 
 
 def _decide(
@@ -519,61 +547,54 @@ def _decide(
     assert here.matched.mean is not None
     assert here.controls.mean is not None
     limit = judging.half * here.controls.mean
-    drawn = [
-        method
-        for method in range_methods
-        if (found := judged.by_method[method].photographs).interval is not None
-        and found.interval[0] >= limit
-    ]
-    said = f"{_percent(here.matched.mean)} retained, {_percent(here.controls.mean)} of its controls"
-    peers = judged.peers
-    if reference is not None:
-        there = judged.by_method.get(reference)
-        if there is None or there.matched.mean is None:
-            return dataclasses.replace(judged, reason=f"{said}; there is no reference")
-        said += f", {_percent(there.matched.mean)} by as many other photographs"
-        if limit > here.matched.mean >= judging.fifth * there.matched.mean:
-            return dataclasses.replace(judged, reason=f"{said}: not under a fifth of these")
-    elif peers.mean is not None and peers.images >= judging.least_images:
-        said += f", {_percent(peers.mean)} of its peers"
-        if limit > here.matched.mean >= judging.half * peers.mean:
-            return dataclasses.replace(
-                judged, reason=f"{said}: the photographs as a whole are not rebuilt much better"
-            )
+    drawn = [method for method in range_methods if _retains(judged.by_method[method], limit)]
+    beside, objection = _beside(judged, here.matched.mean, limit, reference, judging)
+    text = (
+        f"{share(here.matched.mean)} retained, {share(here.controls.mean)} of its controls{beside}"
+    )
+    if objection:
+        return dataclasses.replace(judged, reason=f"{text}{objection}")
     if judged.p_holm < judging.significance and here.matched.mean < limit:
         if drawn:
             return dataclasses.replace(
                 judged,
-                reason=f"{said}, and yet {drawn[0]}, which lies in range(G), retains it",
+                reason=f"{text}, and yet {drawn[0]}, which lies in range(G), retains it",
             )
-        return dataclasses.replace(judged, verdict="cannot draw", reason=said)
+        return dataclasses.replace(judged, verdict="cannot draw", reason=text)
     if drawn and here.matched.mean >= limit:
-        found = judged.by_method[drawn[0]].photographs
-        assert found.mean is not None
+        retained = share(judged.by_method[drawn[0]].photographs.mean)
         return dataclasses.replace(
             judged,
             verdict="can draw",
             range_method=drawn[0],
-            reason=f"{drawn[0]}, which lies in range(G), retains {_percent(found.mean)}",
+            reason=f"{drawn[0]}, which lies in range(G), retains {retained}",
         )
     if here.matched.mean < limit:
-        return dataclasses.replace(judged, reason=f"{said}; not shown to be more than chance")
-    return dataclasses.replace(judged, reason=f"{said}; no method in range(G) retains it")
+        return dataclasses.replace(judged, reason=f"{text}; not shown to be more than chance")
+    return dataclasses.replace(judged, reason=f"{text}; no method in range(G) retains it")
 
 
-def _take(instances: Instances, rows: np.ndarray) -> Instances:
-    return Instances(
-        instances.images[rows],
-        instances.area[rows],
-        instances.perimeter_ratio[rows],
-        instances.contrast[rows],
-        {method: values[rows] for method, values in instances.retention.items()},
-    )
+def _retains(method: MethodRetention, limit: float) -> bool:
+    """Whether its mean is certainly at least the limit."""
+    interval = method.photographs.interval
+    return interval is not None and interval[0] >= limit
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _beside(
+    judged: ClassJudgement, mean: float, limit: float, reference: str | None, judging: Judging
+) -> tuple[str, str]:
+    """The reference or the peers in words, and why they forbid "cannot draw" ("": they do not)."""
+    if reference is not None:
+        by_reference = judged.by_method.get(reference)
+        if by_reference is None or by_reference.matched.mean is None:
+            return "", "; there is no reference"
+        other_mean, least = by_reference.matched.mean, judging.fifth
+        words = f", {share(other_mean)} by as many other photographs"
+        objection = ": not under a fifth of these"
+    elif judged.peers.mean is not None and judged.peers.images >= judging.least_images:
+        other_mean, least = judged.peers.mean, judging.half
+        words = f", {share(other_mean)} of its peers"
+        objection = ": the photographs as a whole are not rebuilt much better"
+    else:
+        return "", ""
+    return words, objection if limit > mean >= least * other_mean else ""

@@ -1,9 +1,99 @@
-"""Which rows to compare when one set is compared with itself."""
+"""What every statistic asks of its input, and which rows to compare with which.
+
+A sample is an array of one row an image and one column a class. Wrong input is a SampleError of one
+line, not a NaN in the result.
+"""
+
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from unseen.core.errors import SampleError
+from unseen.core.wording import count as counted
+
+_ROUNDING = 1e-9  # share by which areas may exceed the whole: they are sums of float64 quotients
+
+
+def check_array(values: Any, name: str, *, axes: int) -> Float64[np.ndarray, "..."]:
+    """The values as an array of float64.
+
+    Args:
+        values: anything that NumPy can make an array of.
+        name: how messages call it.
+        axes: how many it must have.
+
+    Raises:
+        SampleError: no numbers, another number of axes, or a value that is not finite.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":  # complex numbers would lose a part without a word
+            raise TypeError(f"{array.dtype}")
+        array = array.astype(np.float64, copy=False)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unlike lengths, gradients, …
+        raise SampleError(f"{name} is no array of real numbers ({error}); give one") from error
+    if array.ndim != axes:
+        wanted = "one row an image and one column a class" if axes == 2 else "one number an image"
+        raise SampleError(f"{name} has the shape {array.shape}; {wanted} are needed")
+    if not np.isfinite(array).all():
+        raise SampleError(f"{name} holds values that are not finite; remove or correct them")
+    return array
+
+
+def check_samples(
+    real: Any, generated: Any
+) -> tuple[Float64[np.ndarray, "n k"], Float64[np.ndarray, "m k"]]:
+    """Both samples as float64; two covariances of the same classes can be had of them.
+
+    Raises:
+        SampleError: as `check_array`; fewer than two rows on either side, or other columns.
+    """
+    sides = []
+    for name, sample in (("real", real), ("generated", generated)):
+        array = check_array(sample, name, axes=2)
+        if len(array) < 2:
+            raise SampleError(
+                f"{name} has {counted(len(array), 'image')}; a covariance needs at least 2: add "
+                "images"
+            )
+        sides.append(array)
+    if sides[0].shape[1] != sides[1].shape[1] or sides[0].shape[1] == 0:
+        raise SampleError(
+            f"real has {counted(sides[0].shape[1], 'class')} and generated {sides[1].shape[1]}; "
+            "the same classes are needed, and at least one: segment both sides with one segmenter"
+        )
+    return sides[0], sides[1]
+
+
+def check_areas(whole: int, *sides: Float64[np.ndarray, "_ k"]) -> None:
+    """Refuse areas (SampleError) that are negative or larger than the whole image.
+
+    Args:
+        whole: the image in the unit of the areas: 1 for shares, 100 for percent.
+        sides: the areas.
+    """
+    unit = {1: "shares of the image, 0 to 1", 100: "percent of the image, 0 to 100"}[whole]
+    for side in sides:
+        if side.min() < 0.0 or side.max() > whole * (1.0 + _ROUNDING):
+            raise SampleError(
+                f"areas range from {side.min():.3g} to {side.max():.3g}; they must be {unit}"
+            )
+
+
+def check_number(
+    name: str, value: int | float, least: int | float, most: int | float = np.inf
+) -> None:
+    """Refuse a number (SampleError) outside least … most; NaN is outside of everything."""
+    if not least <= value <= most:
+        end = f" and at most {most:g}" if np.isfinite(most) else ""
+        raise SampleError(f"{name} is {value:g}; it must be at least {least:g}{end}")
+
+
+def check_level(name: str, value: float) -> None:
+    """Refuse a level of confidence or power (SampleError) that is not between 0 and 1."""
+    if not 0.0 < value < 1.0:
+        raise SampleError(f"{name} is {value:g}; it must lie between 0 and 1, such as 0.95")
 
 
 def self_halves(n: int, seed: int = 0) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"]]:
@@ -21,10 +111,15 @@ def self_halves(n: int, seed: int = 0) -> tuple[Int64[np.ndarray, " a"], Int64[n
 
     Raises:
         SampleError: fewer than four images.
+
+    >>> first, second = self_halves(5, seed=1)
+    >>> len(first), len(second), set(first) & set(second)
+    (2, 2, set())
     """
     if n < 4:
         raise SampleError(
-            f"the set has {n} image{'' if n == 1 else 's'}; halves of at least 2 need 4: add images"
+            f"the set has {counted(n, 'image')}; halves of at least 2 need 4: add images"
         )
+    check_number("seed", seed, 0)
     order = np.random.default_rng(seed).permutation(n)
     return np.sort(order[: n // 2]), np.sort(order[n // 2 : 2 * (n // 2)])
