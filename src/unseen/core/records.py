@@ -10,9 +10,10 @@ import dataclasses
 import inspect
 import io
 import math
+import reprlib
 import textwrap
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -46,6 +47,7 @@ class RecordFile(Generic[_T]):
     file: str  # its usual name, e.g. "comparison.json"
     command: str  # what writes it, e.g. "unseen compare"
     schema_version: int
+    check: Callable[[_T], str] | None = None  # what the types do not say: a complaint, or nothing
 
     def read(self, path: str | Path) -> _T:
         """Read a record: its file, or the folder that holds the file.
@@ -77,12 +79,21 @@ class RecordFile(Generic[_T]):
         if not isinstance(value, dict) or "schema_version" not in value:
             raise RecordError(f"{origin} is no {self.what}: it has no schema_version")
         if value["schema_version"] != self.schema_version:
+            version, writer = value["schema_version"], value.get("package_version", "unknown")
             raise RecordError(
-                f"{origin} has schema version {value['schema_version']!r}, this unseen reads "
+                f"{origin} has schema version {reprlib.repr(version)}, this unseen reads "
                 f"{self.schema_version}; write it again with `{self.command}`, or install the "
-                f"unseen that wrote it ({value.get('package_version', 'unknown')})"
+                f"unseen that wrote it ({reprlib.repr(writer)})"
             )
-        return build(self.kind, value, f"{origin} is no whole {self.what}")
+        record = build(self.kind, value, f"{origin} is no whole {self.what}")
+        self.check_whole(record, origin)
+        return record
+
+    def check_whole(self, record: _T, origin: str = "the record") -> None:
+        """Refuse a record whose parts do not fit each other (RecordError)."""
+        complaint = self.check(record) if self.check is not None else ""
+        if complaint:
+            raise RecordError(f"{origin} is no whole {self.what}: {complaint}")
 
     def write(self, path: Path, record: _T) -> None:
         """Write the record as JSON, aside, then rename it into place (StorageError)."""
@@ -134,6 +145,13 @@ def to_json(record: Any) -> dict[str, Any]:
     """A dataclass as JSON values; numbers that are not finite become null."""
     value: dict[str, Any] = _plain(dataclasses.asdict(record))
     return value
+
+
+def complaint_about_columns(columns: Sequence[str]) -> str:
+    """What is wrong with the classes of a record, or nothing."""
+    if len(columns) > 1 << 16:
+        return f"it has {len(columns):,} columns; a label map of 16 bits names 65,536 at most"
+    return "it has a column twice" if len(set(columns)) < len(columns) else ""
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,14 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unseen.core.records import Amount, Count, FilePath, RecordFile, Share
+from unseen.core.records import (
+    Amount,
+    Count,
+    FilePath,
+    RecordFile,
+    Share,
+    complaint_about_columns,
+)
 from unseen.distribution.areas import class_name
 
 SCHEMA_VERSION = 1
@@ -183,8 +190,31 @@ class Comparison:
     caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
 
 
+def _complaint(comparison: Comparison) -> str:
+    """What is wrong though every field has its type, or nothing."""
+    if complaint := complaint_about_columns(comparison.columns):
+        return complaint
+    if not comparison.generated:
+        return "it has no generated side"
+    columns = set(comparison.columns)
+    judged = {row.column for row in comparison.generated[0].classes}
+    for i, side in enumerate(comparison.generated):
+        of_side = [row.column for row in side.classes]
+        if len(set(of_side)) < len(of_side) or set(of_side) != judged or not judged <= columns:
+            return f"generated[{i}] does not judge the same columns as the other sides, each once"
+    for i, ordering in enumerate(comparison.orderings):
+        if max(ordering.previous, ordering.new) >= len(comparison.generated):
+            return f"orderings[{i}] names a generated side that is not there"
+    return ""
+
+
 RECORD_FILE = RecordFile(
-    Comparison, "comparison", FILE, "unseen compare", schema_version=SCHEMA_VERSION
+    Comparison,
+    "comparison",
+    FILE,
+    "unseen compare",
+    SCHEMA_VERSION,
+    check=_complaint,
 )
 read_comparison = RECORD_FILE.read
 write_comparison = RECORD_FILE.write

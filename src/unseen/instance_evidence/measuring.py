@@ -24,6 +24,7 @@ from unseen.distribution.areas_file import difference
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import default_segmenter
 from unseen.images import ImageSource, Preparation, open_images
+from unseen.images.record_pictures import read_label_map
 from unseen.instance_evidence.judging import Instrument, MeasuredImage, MeasuredInstance, compose
 from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
 from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
@@ -372,11 +373,8 @@ class _Run:
     def _kept_map(self, one: _Shown) -> Integer[np.ndarray, "h w"] | None:
         if one.path is None and self._picture(one) is None:
             return None
-        path = self.folder / labels_path(one.stem)
-        if not path.is_file():
-            return None
-        with Image.open(path) as image:
-            return np.asarray(image).astype(np.int64)
+        labels = labels_path(one.stem)
+        return read_label_map(self.folder, labels) if (self.folder / labels).is_file() else None
 
     def _picture(self, one: _Shown) -> str | None:
         """Where the picture lies below the folder."""

@@ -7,11 +7,20 @@ relative to the folder of the record, with forward slashes.
 """
 
 import dataclasses
+import reprlib
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unseen.core.records import Amount, Count, FilePath, Rank, RecordFile, Share
+from unseen.core.records import (
+    Amount,
+    Count,
+    FilePath,
+    Rank,
+    RecordFile,
+    Share,
+    complaint_about_columns,
+)
 from unseen.core.wording import Interval
 from unseen.distribution.areas import class_name
 from unseen.inversion.inversions import Role, Selection
@@ -308,8 +317,44 @@ def _alike(evidence: Evidence) -> list[Method]:
     return sorted(alike, key=lambda method: method.depth or 0)
 
 
+def _complaint(evidence: Evidence) -> str:
+    """What the record names and does not hold, or holds twice, or nothing."""
+    if complaint := complaint_about_columns(evidence.columns):
+        return complaint
+    columns = set(evidence.columns)
+    kinds = {
+        "method": [method.key for method in evidence.methods],
+        "image": [picture.id for picture in evidence.pictures],
+        "instance": [instance.id for instance in evidence.instances],
+        "class": [row.column for row in evidence.classes],
+    }
+    held = {kind: set(keys) for kind, keys in kinds.items()}
+    for kind, keys in kinds.items():
+        if len(held[kind]) < len(keys):
+            return f"it holds one {kind} twice"
+    named = [("method", evidence.primary, held["method"])]
+    if evidence.reference is not None:
+        named.append(("method", evidence.reference, held["method"]))
+    for row in evidence.classes:
+        named.append(("class", row.column, columns))
+        if row.range_method is not None:
+            named.append(("method", row.range_method, held["method"]))
+        missing = held["method"] - {retention.method for retention in row.retention}
+        named += [(f"retention of {row.column} by", method, set()) for method in sorted(missing)]
+    for picture in evidence.pictures:
+        named += [("method", rebuilt.method, held["method"]) for rebuilt in picture.rebuilt]
+    for instance in evidence.instances:
+        named += [("image", instance.image, held["image"]), ("class", instance.column, columns)]
+        named += [("control", control, held["instance"]) for control in instance.controls]
+        named += [("method", fate.method, held["method"]) for fate in instance.fates]
+    for kind, key, known in named:
+        if key not in known:
+            return f"it names the {kind} {reprlib.repr(key)}, which it does not hold"
+    return ""
+
+
 RECORD_FILE = RecordFile(
-    Evidence, "evidence", FILE, "unseen evidence", schema_version=SCHEMA_VERSION
+    Evidence, "evidence", FILE, "unseen evidence", SCHEMA_VERSION, check=_complaint
 )
 read_evidence = RECORD_FILE.read
 write_evidence = RECORD_FILE.write

@@ -26,7 +26,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from PIL import Image
 
 from unseen.core.errors import RecordError
 from unseen.core.files import (
@@ -39,6 +38,7 @@ from unseen.core.files import (
 )
 from unseen.core.records import Count, FilePath, RecordFile, build, decode, to_json
 from unseen.distribution.areas_file import difference
+from unseen.images.record_pictures import picture_path, read_label_map, read_picture
 from unseen.images.writing import write_label_map, write_png
 
 SCHEMA_VERSION = 1
@@ -131,7 +131,7 @@ class Inversions(InversionsRecord):
 
     def target(self, image: InvertedImage) -> UInt8[np.ndarray, "3 h w"]:
         """The prepared image, 8-bit RGB (RecordError where the file is missing or broken)."""
-        return _read_png(self.folder / image.image)
+        return read_picture(self.folder, image.image)
 
     def reconstruction(self, image: InvertedImage, method: str) -> UInt8[np.ndarray, "3 h w"]:
         """What the method made of it, 8-bit RGB.
@@ -141,7 +141,7 @@ class Inversions(InversionsRecord):
         """
         result = self._result(image, method)
         assert result.image is not None
-        return _read_png(self.folder / result.image)
+        return read_picture(self.folder, result.image)
 
     def label_map(self, image: InvertedImage, method: str) -> Integer[np.ndarray, "h w"]:
         """The labels that the pixels of a mosaic have in their own samples.
@@ -153,7 +153,7 @@ class Inversions(InversionsRecord):
         result = self._result(image, method)
         if result.label_map is None:
             raise RecordError(f"method {method} keeps no label maps; segment its reconstructions")
-        return _read(self.folder / result.label_map, None).astype(np.int64)
+        return read_label_map(self.folder, result.label_map)
 
     def tensors(self, image: InvertedImage, method: str) -> dict[str, np.ndarray]:
         """Float32 arrays of one image, without a batch axis.
@@ -170,7 +170,7 @@ class Inversions(InversionsRecord):
 
         result = self._result(image, method)
         assert result.tensors is not None
-        path = self.folder / result.tensors
+        path = picture_path(self.folder, result.tensors)
         try:
             arrays: dict[str, np.ndarray] = load_file(path)
             return arrays
@@ -182,8 +182,9 @@ class Inversions(InversionsRecord):
         if result is None:
             known = ", ".join(image.reconstructions) or "none"
             raise RecordError(f"{image.name} was not inverted by method {method}; by: {known}")
-        if result.failed is not None:
-            raise RecordError(f"{image.name} has no reconstruction by {method}: {result.failed}")
+        if result.failed is not None or result.image is None or result.tensors is None:
+            why = result.failed or "its files are not named"
+            raise RecordError(f"{image.name} has no reconstruction by {method}: {why}")
         return result
 
 
@@ -461,18 +462,6 @@ def _images(results: Iterable[_Result], methods: Sequence[str]) -> tuple[Inverte
             )
         )
     return tuple(images)
-
-
-def _read_png(path: Path) -> UInt8[np.ndarray, "3 h w"]:
-    return np.ascontiguousarray(np.moveaxis(_read(path, "RGB"), -1, 0))
-
-
-def _read(path: Path, mode: str | None) -> np.ndarray:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture if mode is None else picture.convert(mode))
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read ({error}); invert the image again") from error
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:

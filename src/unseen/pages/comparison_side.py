@@ -9,7 +9,7 @@ from unseen.distribution.comparison import VERDICTS, ClassRow, Comparison, Exhib
 from unseen.distribution.comparison_wording import occurs
 from unseen.instance_evidence.record import Verdict as EvidenceVerdict
 from unseen.pages.overlays import class_colour
-from unseen.pages.page_images import Legend, Stored, is_small
+from unseen.pages.page_images import Legend, PageImages, is_small
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,27 +119,27 @@ class _Overlays:
     """Draws overlays into the folder, every one once."""
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        self._stored = Stored(folder, columns, "compare again")
+        self._images = PageImages(folder, columns)
         self._seen: dict[str, tuple[str, Legend]] = {}
 
     def picture(self, exhibit: Exhibit, label: int) -> Picture:
         """The exhibit with its overlay of one class and that of all."""
         if exhibit.image is None or exhibit.label_map is None:
             return Picture(exhibit.name, exhibit.fraction, None, None, None, 0, 0, [], False)
-        width, height = self._stored.size(exhibit.image)
-        label_map = self._stored.label_map(exhibit.label_map)
+        width, height = self._images.size(exhibit.image)
+        label_map = self._images.label_map(exhibit.label_map)
         stem = exhibit.image.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
         if exhibit.label_map not in self._seen:
             self._seen[exhibit.label_map] = (
-                self._stored.draw_labels(label_map, stem),
-                self._stored.legend(label_map),
+                self._images.draw_labels(label_map, stem),
+                self._images.legend(label_map),
             )
         labels, largest = self._seen[exhibit.label_map]
         return Picture(
             name=exhibit.name,
             fraction=exhibit.fraction,
             image=exhibit.image,
-            class_overlay=self._stored.draw_class(label_map, label, f"{stem}-{label}"),
+            class_overlay=self._images.draw_class(label_map, label, f"{stem}-{label}"),
             labels_overlay=labels,
             width=width,
             height=height,

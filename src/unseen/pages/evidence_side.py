@@ -11,7 +11,6 @@ from typing import Any
 
 import markupsafe
 
-from unseen.core.errors import RecordError
 from unseen.core.wording import count, number, percent, share
 from unseen.distribution.areas import class_name
 from unseen.instance_evidence.evidence_wording import atypical, bound, shares
@@ -28,7 +27,7 @@ from unseen.instance_evidence.record import (
     curve,
 )
 from unseen.pages.overlays import class_colour
-from unseen.pages.page_images import Stored, is_small
+from unseen.pages.page_images import PageImages, is_small
 from unseen.pages.small_figures import curve_figure, means_figure
 
 MOST_CASES = 48  # of a class in its gallery, those that lost most; more would only repeat them
@@ -90,42 +89,16 @@ def view(folder: Path, evidence: Evidence) -> EvidenceView:
         evidence: the record.
 
     Raises:
-        RecordError: a picture that the record names is missing or broken, or the record names an
-            image, a class or a control that it does not hold.
+        RecordError: a picture that the record names is missing or broken.
         StorageError: the disk is full, or the folder cannot be written.
     """
-    _check_references(evidence)
     return _View(folder, evidence).whole()
-
-
-def _check_references(evidence: Evidence) -> None:
-    """Every image, class, method and control that the record names is in it (RecordError)."""
-    methods = {one.key for one in evidence.methods}
-    pictures = {one.id for one in evidence.pictures}
-    instances = {one.id for one in evidence.instances}
-    columns = set(evidence.columns)
-    named = [("method", evidence.primary, methods)]
-    for row in evidence.classes:
-        named.append(("class", row.column, columns))
-        missing = methods - {one.method for one in row.retention}
-        named += [(f"retention of {row.column} by", method, set()) for method in sorted(missing)]
-    for picture in evidence.pictures:
-        named += [("method", one.method, methods) for one in picture.rebuilt]
-    for one in evidence.instances:
-        named += [("image", one.image, pictures), ("class", one.column, columns)]
-        named += [("control", key, instances) for key in one.controls]
-        named += [("method", fate.method, methods) for fate in one.fates]
-    for kind, key, known in named:
-        if key not in known:
-            raise RecordError(
-                f"the evidence names the {kind} {key}, which it does not hold; write it again"
-            )
 
 
 class _View:
     def __init__(self, folder: Path, evidence: Evidence) -> None:
         self._evidence = evidence
-        self._stored = Stored(folder, evidence.columns, "invert again")
+        self._images = PageImages(folder, evidence.columns)
         self._label = {column: i for i, column in enumerate(evidence.columns)}
         self._methods = {one.key: i for i, one in enumerate(evidence.methods)}
         self._wanted: dict[str, set[int]] = {}  # picture → labels whose overlays are shown
@@ -253,7 +226,7 @@ class _View:
         }
 
     def _picture(self, number: int, one: Picture) -> dict[str, Any]:
-        width, height = self._stored.size(one.image)
+        width, height = self._images.size(one.image)
         stem = f"evidence-{number:05d}"
         rebuilt: list[dict[str, Any] | None] = [None] * len(self._methods)
         for found in one.rebuilt:
@@ -275,7 +248,7 @@ class _View:
     def _rebuilt(self, found: Rebuilt, stem: str, picture: str) -> dict[str, Any]:
         if found.image is None or found.label_map is None:
             return {"failed": found.failed or "there is none"}
-        self._stored.size(found.image)  # it is there
+        self._images.size(found.image)  # it is there
         return {
             "image": found.image,
             **self._overlays(found.label_map, stem, picture),
@@ -284,12 +257,12 @@ class _View:
         }
 
     def _overlays(self, label_map: str, stem: str, picture: str) -> dict[str, Any]:
-        found = self._stored.label_map(label_map)
+        found = self._images.label_map(label_map)
         labels = sorted(self._wanted[picture])
         return {
-            "tiles": self._stored.draw_tiles(found, labels, stem),
+            "tiles": self._images.draw_tiles(found, labels, stem),
             "tile": {str(label): i + 1 for i, label in enumerate(labels)},  # 0: all labels
-            "legend": self._stored.legend(found),
+            "legend": self._images.legend(found),
         }
 
     def _photograph(self, one: Picture, lost: Mapping[str, Sequence[str]]) -> dict[str, Any]:

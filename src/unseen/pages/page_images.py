@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Int64
 from PIL import Image
 
-from unseen.core.errors import RecordError
 from unseen.core.files import write_aside
 from unseen.core.wording import percent
 from unseen.distribution.areas import class_name
+from unseen.images.record_pictures import picture_size, read_label_map
 from unseen.pages.overlays import (
     class_colour,
     class_overlay,
@@ -30,45 +30,25 @@ _ENLARGED = 128  # pixels; smaller pictures are shown enlarged, with their pixel
 Legend = list[tuple[str, str, str]]  # name, percent, colour of the largest classes
 
 
-class Stored:
+class PageImages:
     """The pictures of one record.
 
     Args:
         folder: of the record.
         columns: of the record, channel/class: what the values of its label maps mean.
-        again: the command that writes such a record, for messages.
     """
 
-    def __init__(self, folder: Path, columns: Sequence[str], again: str) -> None:
-        self._folder, self._again = folder, again
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        self._folder = folder
         self.names = [class_name(column) for column in columns]
 
     def size(self, relative: str) -> tuple[int, int]:
-        """Width and height of a picture.
-
-        Raises:
-            RecordError: it is missing, no picture, or outside of the folder.
-        """
-        with self._open(relative) as image:
-            return image.size
+        """Width and height of a picture (RecordError, as in `picture_size`)."""
+        return picture_size(self._folder, relative)
 
     def label_map(self, relative: str) -> Int64[np.ndarray, "h w"]:
-        """A label map, whose values are indices into the columns.
-
-        Raises:
-            RecordError: it is missing, no label map of these columns, or outside of the folder.
-        """
-        with self._open(relative) as image:
-            try:
-                label_map = np.asarray(image).astype(np.int64)
-            except OSError as error:
-                raise self._broken(relative) from error
-        if label_map.ndim != 2 or label_map.min() < 0 or label_map.max() >= len(self.names):
-            raise RecordError(
-                f"{self._folder / relative} is no label map of the record's "
-                f"{len(self.names)} classes; {self._again}"
-            )
-        return label_map
+        """A label map, whose values are indices into the columns (as in `read_label_map`)."""
+        return read_label_map(self._folder, relative, len(self.names))
 
     def draw_labels(self, label_map: Int64[np.ndarray, "h w"], stem: str) -> str:
         """Draw the overlay of all classes; its path."""
@@ -88,21 +68,6 @@ class Stored:
             (name, percent(fraction), class_colour(name))
             for name, fraction in largest_classes(label_map, self.names)
         ]
-
-    def _open(self, relative: str) -> Image.Image:
-        path = self._folder / relative
-        if not path.resolve().is_relative_to(self._folder.resolve()):
-            raise RecordError(f"the record names a picture outside of its folder: {relative}")
-        try:
-            return Image.open(path)
-        except OSError as error:
-            raise self._broken(relative) from error
-
-    def _broken(self, relative: str) -> RecordError:
-        return RecordError(
-            f"{self._folder / relative} is missing or no picture, but the record names it; copy "
-            f"the whole folder, or {self._again}"
-        )
 
     def _write(self, stem: str, image: Image.Image) -> str:
         relative = f"{_OVERLAYS}/{stem}.png"

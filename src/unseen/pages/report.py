@@ -3,6 +3,8 @@
 It needs the folder that it lies in and nothing else: no network, no model, no torch.
 """
 
+import base64
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +32,7 @@ from unseen.core.wording import (
 )
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import FILE as COMPARISON_FILE
+from unseen.distribution.comparison import RECORD_FILE as COMPARISON_RECORD
 from unseen.distribution.comparison import VERDICTS, Comparison, read_comparison
 from unseen.distribution.comparison_figures import draw_histogram, draw_intervals
 from unseen.distribution.comparison_wording import (
@@ -48,6 +51,7 @@ from unseen.instance_evidence.evidence_wording import (
     mean_share,
 )
 from unseen.instance_evidence.record import FILE as EVIDENCE_FILE
+from unseen.instance_evidence.record import RECORD_FILE as EVIDENCE_RECORD
 from unseen.instance_evidence.record import VERDICTS as EVIDENCE_VERDICTS
 from unseen.instance_evidence.record import Evidence, read_evidence
 from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
@@ -100,6 +104,10 @@ def report(
     """
     if comparison is None and evidence is None:
         raise RecordError("there is nothing to report: give a comparison, evidence, or both")
+    if comparison is not None:
+        COMPARISON_RECORD.check_whole(comparison)
+    if evidence is not None:
+        EVIDENCE_RECORD.check_whole(evidence)
     folder = Path(out)
     clear_overlays(folder)
     if comparison is not None:
@@ -152,11 +160,14 @@ def _render(folder: Path, comparison: Comparison | None, evidence: Evidence | No
         links = _links(evidence) if evidence is not None else {}
         shown |= _comparison(comparison, list(comparison_side.table(folder, comparison, links)))
     scripts = ["report.js"] if evidence is None else ["evidence.js", "report.js"]
+    css = _colours() + _asset(environment, "report.css", *(["evidence.css"] if evidence else []))
+    script = _asset(environment, *scripts)
     return environment.get_template("report.html.j2").render(
         comparison=comparison,
         evidence=evidence,
-        css=_colours() + _asset(environment, "report.css", *(["evidence.css"] if evidence else [])),
-        script=_asset(environment, *scripts),
+        css=css,
+        script=script,
+        policy=_policy(css, script),
         **shown,
     )
 
@@ -246,6 +257,21 @@ def _asset(environment: jinja2.Environment, *names: str) -> markupsafe.Markup:
     assert environment.loader is not None
     sources = [environment.loader.get_source(environment, name)[0] for name in names]
     return markupsafe.Markup("\n".join(sources))
+
+
+def _policy(css: str, script: str) -> str:
+    """The page's Content-Security-Policy: this style, this script, pictures beside it, no network.
+
+    `file:` is named for browsers in which a page from the disk is not of its own origin.
+    """
+    style_hash, script_hash = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script)
+    )
+    return (
+        "default-src 'none'; img-src 'self' file: data:; "
+        f"style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def _unbroken(write: Callable[..., str]) -> Callable[..., str]:

@@ -1,0 +1,121 @@
+"""Pictures and label maps that a record names: read inside its folder, by fixed formats alone.
+
+A record may come from anyone. Its paths are relative and stay in its folder; only regular files
+are opened; only PNG, JPEG and WebP are decoded, whose decoders start no program; and the size in
+pixels is checked before anything is decoded.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from PIL import Image
+
+from unseen.core.errors import ImageError, RecordError
+from unseen.images.decode import check_size, rgb_array
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_NOT_IN_PATHS = frozenset('\\:%?#"<>|*')  # a drive, an address, an escape of one, or a pattern
+
+
+def picture_path(folder: Path, relative: str) -> Path:
+    """Where a picture lies that a record names.
+
+    Args:
+        folder: of the record.
+        relative: the path in the record: relative, with forward slashes.
+
+    Raises:
+        RecordError: the path is absolute, an address, or leads out of the folder, also by a link.
+    """
+    parts = relative.split("/")
+    plain = all(part not in ("", ".", "..") for part in parts)
+    if not plain or not relative.isprintable() or _NOT_IN_PATHS & set(relative):
+        raise RecordError(
+            f"the record names the picture {relative[:100]!r}; needed is a path inside the folder "
+            "of the record, such as 'pictures/00000.png'"
+        )
+    path = folder / relative
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # links that lead to one another
+        raise _broken(path) from error
+    if not inside:
+        raise RecordError(
+            f"{path} is a link that leads out of the record's folder; copy the picture itself there"
+        )
+    return path
+
+
+def picture_size(folder: Path, relative: str) -> tuple[int, int]:
+    """Width and height of a picture, of which nothing is decoded.
+
+    Raises:
+        RecordError: as in `picture_path`; or it is missing, no PNG, JPEG or WebP, or too large.
+    """
+    with _opened(folder, relative) as image:
+        return image.size
+
+
+def read_picture(folder: Path, relative: str) -> UInt8[np.ndarray, "3 h w"]:
+    """A picture as 8-bit RGB.
+
+    Raises:
+        RecordError: as in `picture_size`, or it is damaged.
+    """
+    with _opened(folder, relative) as image:
+        return np.ascontiguousarray(rgb_array(image, relative))
+
+
+def read_label_map(
+    folder: Path, relative: str, classes: int | None = None
+) -> Int64[np.ndarray, "h w"]:
+    """A label map: an 8-bit or 16-bit grey PNG, whose values are labels.
+
+    Args:
+        folder: of the record.
+        relative: the path in the record.
+        classes: how many the record has; None: any label is taken.
+
+    Raises:
+        RecordError: as in `read_picture`, or it is no label map of so many classes.
+    """
+    with _opened(folder, relative) as image:
+        grey = image.mode in ("1", "L", "P", "I", "I;16", "I;16B")
+        labels = np.asarray(image).astype(np.int64) if grey else None
+    if labels is None or labels.min() < 0 or (classes is not None and labels.max() >= classes):
+        of = "" if classes is None else f" of the record's {classes:,} classes"
+        raise RecordError(
+            f"{folder / relative} is no label map{of}; copy the whole folder again, or write the "
+            "record again"
+        )
+    return labels
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, relative: str) -> Iterator[Image.Image]:
+    path = picture_path(folder, relative)
+    try:
+        if not path.is_file():  # a FIFO would be waited for
+            raise _broken(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # sizes are checked here, notes are not needed
+            with Image.open(path, formats=_FORMATS) as image:
+                check_size(*image.size, str(path))
+                yield image
+    except (RecordError, MemoryError):
+        raise
+    except ImageError as error:
+        raise RecordError(f"a picture of the record cannot be read: {error}") from error
+    except Exception as error:  # decoders raise nearly anything on broken bytes
+        raise _broken(path) from error
+
+
+def _broken(path: Path) -> RecordError:
+    return RecordError(
+        f"{path} is missing or no PNG, JPEG or WebP file, but the record names it; copy the whole "
+        "folder, or write the record again"
+    )
