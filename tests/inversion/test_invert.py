@@ -225,7 +225,7 @@ def test_broken_photographs_stop_the_run_or_are_listed(generator, inverter, phot
 
 
 def test_settings_that_make_no_run_are_refused():
-    with pytest.raises(SpecError, match="batch_size is 0"):
+    with pytest.raises(SpecError, match="batch_size"):
         task(batch_size=0)
     with pytest.raises(SpecError, match="methods are none; name some of a, b"):
         task(methods=())

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -18,11 +18,12 @@ from PIL import Image
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
 from unseen.core.files import canonical_json, package_version, remove_asides, write_json
+from unseen.core.options import Device, Option, Overwrite, check_options
 from unseen.core.progress import Progress, silent
 from unseen.core.records import build
 from unseen.distribution.areas_file import difference
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
-from unseen.distribution.segment import default_segmenter
+from unseen.distribution.segment import BatchSize, Channel, default_segmenter
 from unseen.images import ImageSource, Preparation, open_images
 from unseen.images.record_pictures import read_label_map
 from unseen.instance_evidence.judging import Instrument, MeasuredImage, MeasuredInstance, compose
@@ -30,12 +31,12 @@ from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_ru
 from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
 from unseen.inversion.inversions import Inversions, Selection, curve_runs, read_inversions
 from unseen.segmenters import (
-    Precision,
     Segmenter,
     checked_label_maps,
     class_names,
     load_segmenter,
 )
+from unseen.segmenters.protocol import SegmenterPrecision
 from unseen.statistics.instances import (
     LEAST_AREA,
     Region,
@@ -60,26 +61,38 @@ _FOLDER = re.compile(r"(photograph|control)(-[\w.-]+)?")
 class EvidenceTask:
     """How images and their reconstructions become evidence."""
 
-    channel: str = "object"
-    label_maps: LabelMaps = "segmenter"  # "true": instances of photographs by exact label maps
-    least_area: float = LEAST_AREA  # fraction of the image that an instance covers at least
-    classes: Sequence[str] | None = None  # the only ones that are judged; None: all
-    judged_by: str | None = None  # the method that verdicts are about; None: f, or else nearest
+    channel: Channel = "object"
+    label_maps: Annotated[
+        LabelMaps,
+        Option(
+            "Where the instances of photographs come from: segmenter, or true for a source with "
+            "exact label maps (the churchyard). Reconstructions are always segmented."
+        ),
+    ] = "segmenter"
+    least_area: Annotated[
+        float,
+        Option("Fraction of the image that an instance covers at least.", min=1e-6, max=0.99),
+    ] = LEAST_AREA
+    classes: Annotated[
+        Sequence[str] | None,
+        Option("Take this class alone. It may be repeated.", name="--class", repeated=True),
+    ] = None
+    judged_by: Annotated[
+        str | None,
+        Option("Method that the verdicts are about. Default: f, or else nearest."),
+    ] = None
     judging: Judging = dataclasses.field(default_factory=Judging)
-    device: str = "auto"
-    precision: Precision = "fp32"
-    batch_size: int = 16  # images a call of the segmenter
-    overwrite: bool = False  # pictures that other evidence left in the folder
+    device: Device = "auto"
+    precision: SegmenterPrecision = "fp32"
+    batch_size: BatchSize = 16
+    overwrite: Overwrite = False
     selection: Selection | None = None  # how the photographs were chosen
-    cut_rule: str | None = None  # how the cut was chosen, a sentence
+    cut_rule: Annotated[
+        str | None, Option("How the cut was chosen: a sentence for the record and the page.")
+    ] = None
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ImageError(f"batch_size is {self.batch_size}; at least 1 is needed")
-        if not 0 < self.least_area < 1:
-            raise ImageError(
-                f"least_area is {self.least_area:g}; it is a fraction of the image, e.g. 0.005"
-            )
+        check_options(self, ImageError)
 
 
 def evidence(

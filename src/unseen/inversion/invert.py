@@ -10,13 +10,14 @@ import functools
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, SpecError, StorageError
+from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, silent
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import Generator, load_generator
@@ -53,35 +54,72 @@ _COMPARED_AT_ONCE = 256  # images with the samples: these are described anew for
 _LABELLED_AT_ONCE = 64  # samples
 
 
+def _methods(text: str) -> tuple[Method, ...]:
+    asked = [part.strip() for part in text.split(",")]
+    if unknown := [name for name in asked if name not in METHODS]:
+        raise SpecError(f"no method is called {unknown[0]!r}; known: {', '.join(METHODS)}")
+    return tuple(method for method in METHODS if method in asked)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InversionRun:
     """Which images are inverted by which methods, and where the results go."""
 
-    methods: Sequence[Method] = ("f",)
+    methods: Annotated[
+        Sequence[Method],
+        Option(
+            "Methods: a (optimise z from a random start), b (encoder), c (optimise z from b), d "
+            "(layer-wise inverter), e (optimise z from d), f (perturb layers from d), nearest (a "
+            "mosaic of samples, without an inverter). Several are d,f,nearest.",
+            name="--method",
+            metavar="METHOD,…",
+            parse=_methods,
+            shown="f",
+        ),
+    ] = ("f",)
     settings: Inversion | str = "default"  # of every method; or a preset's name
-    count: int | None = None  # photographs, a seeded subset; None for all
-    seed: int = 0  # of the subset
-    by_class: int | None = None  # photographs a class, of those that hold most of it; None: all
-    pool: int = 500  # photographs, and images of the generator, that these are chosen from
+    count: Annotated[
+        int | None, Option("Photographs to take, a seeded subset. Default: all.", short="-n", min=1)
+    ] = None
+    seed: Annotated[
+        int, Option("Seed of the subset and of the starts of method a.", max=SEED_MOST)
+    ] = 0
+    by_class: Annotated[
+        int | None,
+        Option(
+            "Photographs of each class, drawn from those that hold most of it. Controls are chosen "
+            "in the same way. Default: all photographs.",
+            min=1,
+        ),
+    ] = None
+    pool: Annotated[
+        int,
+        Option("Photographs, and images of the generator, that --by-class chooses from.", min=1),
+    ] = 500
     classes: Sequence[str] | None = None  # the only ones photographs are chosen for; None: all
-    controls: int | None = None  # own images, inverted in the same way: in all (None: none), or by
-    # class (None: as many as photographs)
-    controls_seed: int = CONTROLS_SEED  # of their latents: the first are taken, or chosen from
+    controls: Annotated[
+        int | None,
+        Option(
+            "Images of the generator that are inverted in the same way; with --by-class, of each "
+            "class. Default: none; with --by-class, as many as photographs."
+        ),
+    ] = None
+    controls_seed: Annotated[int, Option("Seed of the controls' latents.", max=SEED_MOST)] = (
+        CONTROLS_SEED
+    )
     # Layers up to which method f perturbs in further runs; "auto": the first, half as deep as the
     # run's last perturbed layer, and twice as deep.
     curve: Sequence[str] | Literal["auto"] = ()
-    batch_size: int = 16  # images that are optimised at once; decides memory, not results
-    workers: int | None = None  # decoding processes, for the pool; None for one a core
-    skip_broken: bool = False  # list images that cannot be decoded instead of stopping
-    overwrite: bool = False  # replace what another run left in the folder
+    batch_size: Annotated[
+        int, Option("Images optimised at once. It decides memory, not results.", min=1)
+    ] = 16
+    workers: Workers = None
+    skip_broken: SkipBroken = False
+    overwrite: Overwrite = False
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or (self.controls or 0) < 0:
-            raise SpecError(
-                f"batch_size is {self.batch_size} and controls is {self.controls}; at least 1 and "
-                "at least 0 are needed"
-            )
-        if self.by_class is not None and (self.by_class < 1 or self.pool < self.by_class):
+        check_options(self)
+        if self.by_class is not None and self.pool < self.by_class:
             raise SpecError(
                 f"{self.by_class} photographs a class were asked for, of {self.pool}; at least 1, "
                 "and a pool that is not smaller, are needed"

@@ -12,7 +12,7 @@ import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from unseen.core.errors import SpecError
 from unseen.core.files import package_version
-from unseen.generators import Generator
+from unseen.core.options import SEED_MOST, Option, check_options
+from unseen.generators import Generator, Precision
 from unseen.inversion.inverter import Inverter, invert_layers
 from unseen.inversion.inverter_file import round_to_half, write_inverter
 from unseen.inversion.inverter_networks import layer_inverter, tail_inverter
@@ -41,12 +42,19 @@ class InverterTraining:
     """Train an inverter of a generator; with the same folder it goes on where it stopped."""
 
     folder: Path | None = None  # checkpoints, logs, `inverter.safetensors`; None: nothing is kept
-    cut: str | None = None  # a layer's name; None: the last whose features are at most 8×8
+    cut: Annotated[
+        str | None,
+        Option("Last layer to invert. Default: the last layer whose features are at most 8×8."),
+    ] = None
     recipe: Recipe = PRESETS["default"]
-    seed: int = 0  # of weights and latents
-    precision: str = "fp32"  # or bf16: autocast; weights stay in fp32
-    half: bool = False  # keep convolutions' weights as float16: a file of half the size
-    held_out: int = 256  # images that validation inverts
+    seed: Annotated[int, Option("Seed of the first weights and of the latents.", max=SEED_MOST)] = 0
+    precision: Annotated[
+        Precision, Option("Number format of the training: fp32, or bf16 by autocast.")
+    ] = "fp32"
+    half: Annotated[
+        bool, Option("Keep the weights of convolutions as float16, in a file of half the size.")
+    ] = False
+    held_out: Annotated[int, Option("Images that validation inverts.", min=2)] = 256
     checkpoint_every: int = 500  # steps
     validate_every: int = 1_000  # steps; also after the last of a stage
 
@@ -121,8 +129,9 @@ def train_inverter(
 
 
 def _check(task: InverterTraining, split: SplitGenerator) -> None:
-    if task.precision not in ("fp32", "bf16"):
+    if task.precision not in get_args(Precision):
         raise SpecError(f"precision is {task.precision!r}; write fp32 or bf16")
+    check_options(task)
     if task.held_out < 2 or task.recipe.batch_size < 2:
         raise SpecError(
             f"{task.held_out} held-out images and batches of {task.recipe.batch_size}: a "

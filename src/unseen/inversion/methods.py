@@ -11,7 +11,7 @@ Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, section 3.2 an
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unseen.core.errors import ImageError, SpecError
+from unseen.core.options import Option
 from unseen.generators import Generator
 from unseen.inversion.inversions import METHODS, Method
 from unseen.inversion.inverter import Inverter
@@ -34,6 +35,17 @@ Distance = Literal["l1", "mse"]
 DEFAULT_OPTIMISER = Adam(steps=780, learning_rate=0.03, momentum=0.98, falling=True)
 
 
+def _layers(text: str) -> int | tuple[str, ...]:
+    if text.isdecimal():
+        return int(text)
+    return tuple(part.strip() for part in text.split(","))
+
+
+Steps = Annotated[
+    int | None, Option("Steps of the optimiser, at most. Default: the preset's.", min=1)
+]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inversion:
     """How an image is reconstructed: which method, what is searched, and what is minimised.
@@ -44,17 +56,45 @@ class Inversion:
     """
 
     method: Method = "f"
-    cut: str | None = None  # the layer whose output is r; None: the inverter's last
-    perturbed: int | tuple[str, ...] | None = None  # f: layers; 3: the first three; None: to cut
+    cut: Annotated[
+        str | None, Option("Layer whose features are r. Default: the inverter's last layer.")
+    ] = None
+    perturbed: Annotated[
+        int | tuple[str, ...] | None,
+        Option(
+            "Layers that method f perturbs: layer1,layer3, or 3 for the first three. Default: the "
+            "preset's, which is all layers up to the cut.",
+            metavar="LAYERS",
+            parse=_layers,
+        ),
+    ] = None
     optimiser: Optimiser = DEFAULT_OPTIMISER
-    perceptual: PerceptualName = "vgg16"
+    perceptual: Annotated[
+        PerceptualName,
+        Option(
+            "Features that are compared beside pixels. Default: the preset's; for the churchyard "
+            "its segmenter's instead of vgg16."
+        ),
+    ] = "vgg16"
     normalised: bool = True  # VGG-16's input by ImageNet's mean and deviation
     perceptual_weight: float = 1.0
     perceptual_distance: Distance = "l1"  # mean of |difference|, or of its square
-    regularisation: float = 1.0  # λ_reg
+    regularisation: Annotated[
+        float,
+        Option("Weight of the squared perturbations (λ_reg). Default: the preset's.", max=1e9),
+    ] = 1.0
     seed: int = 0  # of method a's random latents
-    samples: int = 1000  # of method nearest
-    window: float = 0.02  # method nearest's: a share of the image's side
+    samples: Annotated[
+        int, Option("Samples that method nearest looks among. Default: 1000.", min=2)
+    ] = 1000
+    window: Annotated[
+        float,
+        Option(
+            "How far around a spot method nearest compares, as a share of the image's side. "
+            "Default: 0.02.",
+            max=1,
+        ),
+    ] = 0.02
 
     def to_json(self) -> dict[str, Any]:
         """All that decides the result, as JSON."""

@@ -7,9 +7,10 @@ section 3.2, and the budgets of its released code.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from unseen.core.errors import SpecError
+from unseen.core.options import Option
 from unseen.inversion.inverter_networks import Architecture
 
 LossName = Literal["cosine", "l1", "mse", "explained"]
@@ -54,6 +55,11 @@ class Budget:
         )
 
 
+def _losses(text: str) -> tuple[str, ...]:
+    """What commas separate; `none` is nothing."""
+    return () if text == "none" else tuple(name.strip() for name in text.split(","))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What is trained, on which losses, for how long; a stage without budget is left out.
@@ -67,13 +73,40 @@ class Recipe:
     tail: Budget | None = None  # of e_f alone
     bottom: Budget | None = None  # of e_b … e_1 together, for every b in turn
     architecture: Architecture = dataclasses.field(default_factory=Architecture)
-    batch_size: int = 32
-    layer_loss: LossName = "cosine"  # of features and latents
-    tail_loss: LossName = "mse"  # of e_f alone
-    image_loss: LossName = "mse"  # of recovered x
+    batch_size: Annotated[int, Option("Images in a step. Default: the preset's.", min=2)] = 32
+    layer_loss: Annotated[
+        LossName,
+        Option(
+            "Loss of features and latents: cosine (the release's), l1 (the paper's), mse, or "
+            "explained (squared error in units of each dimension's variance). Default: the "
+            "preset's."
+        ),
+    ] = "cosine"
+    tail_loss: Annotated[
+        LossName, Option("Loss of the tail's inverter alone. Default: the preset's.")
+    ] = "mse"
+    image_loss: Annotated[LossName, Option("Loss of recovered images. Default: the preset's.")] = (
+        "mse"
+    )
     recovered_weight: float = 0.01  # λ_R: of the recovered right side, where e_i is trained alone
-    estimated: tuple[str, ...] = ("cut",)  # losses of E's estimates on the way down, added up
-    recovered: tuple[str, ...] = ("z", "cut", "x")  # losses of what the generator makes of E(x)
+    estimated: Annotated[
+        tuple[str, ...],
+        Option(
+            "Losses of E's estimates in the joint training: cut, layers, names of layers, z; or "
+            "none. Default: the preset's.",
+            metavar="LOSS,…",
+            parse=_losses,
+        ),
+    ] = ("cut",)
+    recovered: Annotated[
+        tuple[str, ...],
+        Option(
+            "Losses of what the generator makes of E(x): cut, layers, names of layers, z, x; or "
+            "none. Default: the preset's.",
+            metavar="LOSS,…",
+            parse=_losses,
+        ),
+    ] = ("z", "cut", "x")
 
     def samples(self, layers: int) -> int:
         """Images that a training with so many layers draws, all stages together."""
