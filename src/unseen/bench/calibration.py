@@ -11,6 +11,7 @@ Source: section "Planted omissions" of docs/statistics.md.
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt32
@@ -21,10 +22,12 @@ from unseen.churchyard.classes import CLASS_NAMES
 from unseen.churchyard.source import ChurchyardSource
 from unseen.core.errors import SampleError, SpecError
 from unseen.core.files import sha256_of_parts, write_text
+from unseen.core.options import SEED_MOST, Option, Place, check_options
 from unseen.distribution.areas import class_name
 from unseen.distribution.segment import default_segmenter, segment
 from unseen.images import ImageSource, open_images, subset
 from unseen.segmenters import Segmenter, load_segmenter
+from unseen.segmenters.protocol import SegmenterName
 from unseen.statistics import compare_classes
 
 CALLED = ("omitted", "under", "over")  # verdicts that say the sides differ
@@ -35,20 +38,46 @@ MISSING = ("omitted", "under")  # verdicts that find a planted omission
 class Calibration:
     """Which omissions to plant, at which sample sizes, how often."""
 
-    out: Path = Path("calibration")  # folder of areas (kept, to go on from) and tables
-    images: str = "churchyard?seed=90210"  # spec of the pool that both sides are drawn from
-    segmenter: str | None = None  # None: the churchyard's for the churchyard, else upp
-    classes: tuple[str, ...] = ("person", "fence", "car", "palm")
-    presences: tuple[float, ...] = (0.005, 0.01, 0.02, 0.05)  # of the class on the real side
-    removals: tuple[float, ...] = (1.0, 0.5, 0.2)  # share of its images that lose it
-    counts: tuple[int, ...] = (500, 1000, 2000, 5000)  # images a side
-    pool: int = 20_000  # images segmented once; every repetition draws two disjoint sides from it
-    repetitions: int = 100  # a cell
-    null_repetitions: int = 400  # a sample size
+    out: Annotated[
+        Path, Place("Folder for the areas and the tables. A run goes on there.", short="-o")
+    ] = Path("calibration")
+    images: Annotated[
+        str,
+        Option(
+            "Pool of images. Only the churchyard is rendered without a class; other images are "
+            "filtered, which measures detection alone."
+        ),
+    ] = "churchyard?seed=90210"
+    segmenter: SegmenterName = None
+    classes: Annotated[
+        tuple[str, ...], Option("Classes to leave out, one at a time.", name="--classes")
+    ] = ("person", "fence", "car", "palm")
+    presences: Annotated[
+        tuple[float, ...],
+        Option("Shares of the real images that hold the class.", min=1e-6, max=1),
+    ] = (0.005, 0.01, 0.02, 0.05)
+    removals: Annotated[
+        tuple[float, ...],
+        Option("Shares of its images that lose the class on the other side.", min=1e-6, max=1),
+    ] = (1.0, 0.5, 0.2)
+    counts: Annotated[tuple[int, ...], Option("Images on each side.", name="--sizes", min=2)] = (
+        500,
+        1000,
+        2000,
+        5000,
+    )
+    pool: Annotated[
+        int, Option("Images that are segmented once, and that sides are drawn from.", min=4)
+    ] = 20_000
+    repetitions: Annotated[int, Option("Draws of every omission and size.", min=1)] = 100
+    null_repetitions: Annotated[int, Option("Draws of every size without an omission.", min=1)] = (
+        400
+    )
     presence_threshold: float = 0.005  # share of the image that makes a class present
-    seed: int = 0
+    seed: Annotated[int, Option("Seed of the pool's subset and of every draw.", max=SEED_MOST)] = 0
 
     def __post_init__(self) -> None:
+        check_options(self)
         largest = max(self.counts)
         if self.pool < 2 * largest:
             raise SampleError(

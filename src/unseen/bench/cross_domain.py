@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from unseen.bench.cross_domain_report import (
 from unseen.bench.layer_bench import LayerBench, rebuilt
 from unseen.core.errors import SpecError
 from unseen.core.files import package_version, write_json, write_text
+from unseen.core.options import SEED_MOST, Option
 from unseen.core.progress import Progress, part_of, silent
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import load_generator
@@ -49,17 +51,37 @@ OWN_SEED = 70_007  # of the latents of the generator's own images
 class CrossDomain(LayerBench):
     """Invert groups of images by a generator, and the unrelated ones by further generators too."""
 
-    training: str | None = None  # images that the generator was trained on, or like them
-    held_out: str | None = None  # the same kind, never trained on
-    other: Sequence[str] = ()  # images of neighbouring kinds, each as NAME=IMAGES
-    unrelated: str | None = None  # images of nothing like it
-    also: Sequence[str] = ()  # further generators, for the unrelated images
-    also_inverter: Sequence[str] = ()  # their inverters
-    count: int = 100  # images of every group, and of the generator's own
-    shown: int = 8  # images of every group in the figures: the first ones
-    seed: int = 0  # of the subsets
-    method: Method = "f"  # a, d, e or f
-    segmenter: str | None = None  # whose features are compared, where they are a segmenter's
+    training: Annotated[
+        str | None, Option("Images that the generator was trained on, or images like them.")
+    ] = None
+    held_out: Annotated[
+        str | None, Option("Images of the same kind that it was never trained on.")
+    ] = None
+    other: Annotated[
+        Sequence[str],
+        Option(
+            "Images of a neighbouring kind, as NAME=IMAGES. It may be repeated.",
+            metavar="NAME=IMAGES",
+            repeated=True,
+        ),
+    ] = ()
+    unrelated: Annotated[str | None, Option("Images of another kind altogether.")] = None
+    also: Annotated[
+        Sequence[str],
+        Option("A further generator for the unrelated images. It may be repeated.", repeated=True),
+    ] = ()
+    also_inverter: Annotated[
+        Sequence[str],
+        Option("The inverter of a further generator: one for every --also.", repeated=True),
+    ] = ()
+    count: Annotated[int, Option("Images of every group.", short="-n", min=2)] = 100
+    shown: Annotated[int, Option("Images of every group that the figures show.", min=1)] = 8
+    seed: Annotated[int, Option("Seed of the random subsets of images.", max=SEED_MOST)] = 0
+    method: Annotated[Method, Option("Method of inversion: a, d, e or f.")] = "f"
+    segmenter: Annotated[
+        str | None,
+        Option("Segmenter whose features are compared, where the features are a segmenter's."),
+    ] = None
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -77,10 +99,7 @@ class CrossDomain(LayerBench):
             )
         if self.method not in METHODS or self.method in "bc":
             raise SpecError(f"method is {self.method!r}; take a, d, e or f")
-        if self.count < 2 or self.shown < 1:
-            raise SpecError(
-                f"count is {self.count} and shown is {self.shown}; at least 2 and 1 are needed"
-            )
+        super().__post_init__()
 
     @property
     def groups(self) -> dict[str, str]:

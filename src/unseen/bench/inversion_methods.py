@@ -8,7 +8,7 @@ Source: Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019, figure 6.
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -26,8 +26,9 @@ from unseen.bench.inversion_methods_report import (
     methods_markdown,
 )
 from unseen.bench.layer_bench import LayerBench, rebuilt
-from unseen.core.errors import SampleError, SpecError
+from unseen.core.errors import SpecError
 from unseen.core.files import package_version, write_json, write_text
+from unseen.core.options import SEED_MOST, Option
 from unseen.core.progress import Progress, part_of, silent
 from unseen.generators import Generator, load_generator
 from unseen.images.pixels import to_unit
@@ -49,11 +50,21 @@ _POINTS = 200_000  # values of a scatter plot, at most
 class MethodComparison(LayerBench):
     """Invert generated images of known z, and some photographs, by every method."""
 
-    encoder: str | None = None  # trained end to end; without it methods b and c are left out
-    count: int = 100  # generated images
-    seed: int = GENERATED_SEED  # of their latents
-    photographs: str = "churchyard?seed=20003"  # for the example rows
-    examples: int = 3  # generated images, and photographs, that are shown: the first ones
+    encoder: Annotated[
+        str | None,
+        Option("An inverter trained end to end. Without it methods b and c are left out."),
+    ] = None
+    count: Annotated[int, Option("Generated images to invert.", short="-n", min=2)] = 100
+    seed: Annotated[
+        int,
+        Option("Seed of the generated images' latents.", name="--sample-seed", max=SEED_MOST),
+    ] = GENERATED_SEED
+    photographs: Annotated[
+        str, Option("Photographs for the rows of examples: a folder, an archive or a spec.")
+    ] = "churchyard?seed=20003"
+    examples: Annotated[
+        int, Option("Generated images, and photographs, in the rows of examples.", min=1)
+    ] = 3
     preset: str = "default"  # or iccv2019: methods a to e then take iccv2019-z
     draws: int = 2000  # resamples of the images, for intervals
 
@@ -61,11 +72,7 @@ class MethodComparison(LayerBench):
         if self.preset not in PRESETS:
             known = ", ".join(PRESETS)
             raise SpecError(f"no preset of all methods is called {self.preset!r}; known: {known}")
-        if self.count < 2 or self.examples < 1:
-            raise SampleError(
-                f"{self.count} generated images and {self.examples} examples were asked for; at "
-                "least 2 and at least 1 are needed"
-            )
+        super().__post_init__()
 
     @property
     def methods(self) -> tuple[Method, ...]:

@@ -2,15 +2,16 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from unseen.bench.grids import Rebuilt
+from unseen.core.options import Argument, Device, Option, Overwrite, check_options
 from unseen.core.progress import Progress
 from unseen.generators import Generator
 from unseen.inversion.inversions import Inversions, InvertedImage, Method
 from unseen.inversion.invert import InversionRun, invert
 from unseen.inversion.inverter import Inverter
-from unseen.inversion.methods import Inversion
+from unseen.inversion.methods import Inversion, Steps
 from unseen.segmenters import Segmenter
 
 _CHANGES = ("steps", "cut", "perturbed", "regularisation", "perceptual")
@@ -20,18 +21,36 @@ _CHANGES = ("steps", "cut", "perturbed", "regularisation", "perceptual")
 class LayerBench:
     """Options of both benches; a run goes on in the folder where it stopped."""
 
-    out: Path  # folder of the inversions, figures and tables
-    generator: str  # a spec
-    inverter: str  # its layer-wise inverter: a file or a spec
-    preset: str = "default"  # of the optimiser
-    steps: int | None = None  # of the optimiser; None: the preset's
-    cut: str | None = None  # layer whose features are r; None: the inverter's
-    perturbed: int | None = None  # first layers that f perturbs; None: the preset's
-    regularisation: float | None = None  # f's weight of the perturbations' squares
-    perceptual: str | None = None  # features compared; None: what suits the photographs
-    batch_size: int = 16  # images optimised at once
-    device: str = "cpu"  # cpu, cuda, cuda:N or auto
-    overwrite: bool = False  # replace inversions by other settings in the folder
+    out: Annotated[
+        Path, Option("Folder for the inversions, the figures and the tables.", short="-o")
+    ]
+    generator: Annotated[str, Argument("Spec of the generator.")]
+    inverter: Annotated[str, Option("Its layer-wise inverter: a file or a spec.")]
+    preset: Annotated[
+        str, Option("Settings of the optimiser: default, quick, or the paper's iccv2019.")
+    ] = "default"
+    steps: Steps = None
+    cut: Annotated[
+        str | None, Option("Layer whose features are r. Default: the inverter's last layer.")
+    ] = None
+    perturbed: Annotated[
+        int | None,
+        Option("First layers that method f perturbs. Default: the preset's.", min=1),
+    ] = None
+    regularisation: Annotated[
+        float | None,
+        Option("Weight of the squared perturbations (λ_reg). Default: the preset's.", max=1e9),
+    ] = None
+    perceptual: Annotated[
+        str | None,
+        Option("Features that are compared. Default: what suits the photographs."),
+    ] = None
+    batch_size: Annotated[int, Option("Images optimised at once.", min=1)] = 16
+    device: Device = "auto"
+    overwrite: Overwrite = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     @property
     def changes(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import nn
 
 from unseen.bench.timing import Compared, take_turns, timing_record, timing_table
 from unseen.core.errors import SpecError
+from unseen.core.options import SEED_MOST, Argument, Device, Option, check_options
 from unseen.generators import Precision, load_generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.layered import LayeredGenerator
@@ -33,13 +34,20 @@ _COLUMNS = (
 class SamplingSpeed:
     """Measure one generator."""
 
-    generator: str  # a spec of one that is a network of layers
-    count: int = 8  # images a turn
-    rounds: int = 3  # turns of each way; one more before them warms up and is not counted
-    batch_size: int = 8  # images a call of the generator, either way
-    seed: int = 1  # of latents
-    device: str = "cpu"  # cpu, cuda, cuda:N or auto
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")  # of the package's way
+    generator: Annotated[str, Argument("Spec of a generator that is a network of layers.")]
+    count: Annotated[int, Option("Images in a turn.", short="-n", min=1)] = 8
+    rounds: Annotated[
+        int, Option("Turns of each way. One more turn before them warms up.", min=1)
+    ] = 3
+    batch_size: Annotated[int, Option("Images in one call of the generator.", min=1)] = 8
+    seed: Annotated[int, Option("Seed of the latents.", name="--sample-seed", max=SEED_MOST)] = 1
+    device: Device = "auto"
+    precisions: Annotated[
+        tuple[Precision, ...], Option("Number formats to measure: fp32,bf16.")
+    ] = ("fp32", "bf16")
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 def measure(task: SamplingSpeed, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:

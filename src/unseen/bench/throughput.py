@@ -9,7 +9,7 @@ the same images, turn by turn, so that what else the machine does meets both.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that everyone read
 
 from unseen.bench.timing import Compared, take_turns, timing_record, timing_table
 from unseen.core.devices import resolve_device
+from unseen.core.options import Argument, Device, Option, Seed, check_options
 from unseen.distribution.segment import segment
 from unseen.images import ImageSource, Preparation, open_images, subset
 from unseen.segmenters import Precision, Segmenter, load_segmenter, segmenter_spec
@@ -45,14 +46,23 @@ Plain = Callable[[np.ndarray], tuple[np.ndarray, torch.Tensor | None]]
 class Throughput:
     """Measure one segmenter on one set of images."""
 
-    segmenter: str  # a spec
-    images: str = "churchyard?seed=1&resolution=256"  # a folder, an archive or a spec
-    count: int = 20  # images a turn
-    rounds: int = 3  # turns of each way; one more before them warms up and is not counted
-    seed: int = 0  # of the subset
-    device: str = "cpu"  # cpu, cuda, cuda:N or auto
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")  # of the whole path
-    workers: int = 1  # decoding processes
+    segmenter: Annotated[str, Argument("Spec of the segmenter.")]
+    images: Annotated[str, Option("Images: a folder, an archive or a spec.")] = (
+        "churchyard?seed=1&resolution=256"
+    )
+    count: Annotated[int, Option("Images in a turn.", short="-n", min=1)] = 20
+    rounds: Annotated[
+        int, Option("Turns of each way. One more turn before them warms up.", min=1)
+    ] = 3
+    seed: Seed = 0
+    device: Device = "auto"
+    precisions: Annotated[
+        tuple[Precision, ...], Option("Number formats to measure: fp32,bf16.")
+    ] = ("fp32", "bf16")
+    workers: Annotated[int, Option("Processes that decode images.", max=1024)] = 1
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
