@@ -15,7 +15,7 @@ from unseen.bench.grids import PictureRow, draw_pictures
 from unseen.bench.inversion_methods import MethodComparison, compare_methods
 from unseen.bench.inversion_methods_report import MethodsResult, order_markdown
 from unseen.cli.main import run
-from unseen.core.errors import RecordError, SampleError, SpecError
+from unseen.core.errors import RecordError, SpecError
 from unseen.inversion.inversions import read_inversions
 from unseen.inversion.inverter_file import write_inverter
 from unseen.statistics.agreement import Step
@@ -158,7 +158,7 @@ def test_the_papers_presets_go_to_their_methods(world: dict[str, str], tmp_path:
 def test_a_task_that_cannot_be_measured_is_refused(world: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="'iccv2019-z'; known: default, iccv2019"):
         task(world, tmp_path, preset="iccv2019-z")
-    with pytest.raises(SampleError, match="1 generated images"):
+    with pytest.raises(SpecError, match="count"):
         task(world, tmp_path, count=1)
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from unseen.core.errors import SpecError
 
@@ -91,13 +91,17 @@ def declaration(annotation: Any) -> tuple[Any, Option | None]:
 
 
 def check_options(task: Any, error: type[Exception] = SpecError) -> None:
-    """Hold the numbers of a task to the bounds that its fields declare.
+    """Hold the values of a task to the bounds and the choices that its fields declare.
 
     Raises:
-        SpecError: a number is not finite, or out of bounds; or the `error` given.
+        SpecError: a number is not finite or out of bounds, or a text is none of the choices; or the
+            `error` given.
     """
-    for name, (_, option) in declared(type(task)).items():
-        fault = option.fault(getattr(task, name))
+    for name, (kind, option) in declared(type(task)).items():
+        value = getattr(task, name)
+        fault = option.fault(value)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            fault = f"{value!r} was given; known: {', '.join(get_args(kind))}"
         if fault is not None:
             raise error(f"{name}: {fault}")
 
