@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from lab.adversarial import AdversarialLearner, AdversarialStage
 from unseen.churchyard.source import ChurchyardSource, open_churchyard
 from unseen.core.errors import CheckpointError, SpecError
 from unseen.core.files import package_version, write_aside, write_json
+from unseen.core.options import SEED_MOST, Device, Option
 from unseen.core.registry import parse_spec
+from unseen.generators import Precision
 from unseen.generators.latents import LatentStream
 from unseen.images import Preparation, batches
 from unseen.images.pixels import to_uint8
@@ -40,21 +42,35 @@ class GeneratorTraining:
     `start`; so does one of another world.
     """
 
-    folder: Path
-    start: Path | None = None  # folder of a finished training to go on from
-    without: str = ""  # as in the source's spec: `car,fence`
-    images: int = 400_000  # scenes shown, none of them twice; those of the start count
-    seed: int = 0  # of weights and latents
+    folder: Annotated[
+        Path, Option("Folder of the training. A run goes on there.", name="--out", short="-o")
+    ]
+    start: Annotated[
+        Path | None,
+        Option("Folder of a finished training to go on from. Its scenes count."),
+    ] = None
+    without: Annotated[str, Option("Classes that the world is without, e.g. car,fence.")] = ""
+    images: Annotated[int, Option("Scenes to show. More scenes go on.", min=1)] = 400_000
+    seed: Annotated[int, Option("Seed of the first weights and of the latents.", max=SEED_MOST)] = 0
     widths: tuple[int, ...] = (128, 128, 128, 64, 32, 16)  # latent, 4×4, 8×8, …, 64×64
     discriminator_widths: tuple[int, ...] = (128, 128, 64, 32, 16)  # 4×4, 8×8, …, 64×64
-    batch_size: int = 32
-    learning_rate: float = 1.5e-3
-    r1_gamma: float = 0.2
-    instance_noise: float = 0.0  # deviation, of −1 to 1, added to all that the discriminator sees
-    average_decay: float = 0.998
-    precision: str = "bf16"  # or fp32
-    device: str = "cpu"
-    workers: int = 1  # processes that render
+    batch_size: Annotated[int, Option("Scenes in a step.", min=2)] = 32
+    learning_rate: Annotated[float, Option("Learning rate of Adam, for both networks.", max=1)] = (
+        1.5e-3
+    )
+    r1_gamma: Annotated[float, Option("Weight of the R1 penalty.")] = 0.2
+    instance_noise: Annotated[
+        float,
+        Option("Deviation of the noise on all that the discriminator sees. 1 is grey.", max=10),
+    ] = 0.0
+    average_decay: Annotated[float, Option("Decay of the moving average that is kept.", max=1)] = (
+        0.998
+    )
+    precision: Annotated[
+        Precision, Option("Number format of the training: fp32, or bf16 by autocast.")
+    ] = "bf16"
+    device: Device = "cpu"
+    workers: Annotated[int, Option("Processes that render scenes.", max=1024)] = 1
     checkpoint_images: int = 3_200  # between checkpoints, from which a stopped training goes on
     snapshot_images: int = 20_000  # between sample grids, each with the weights that drew it
 

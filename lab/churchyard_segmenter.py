@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from unseen.churchyard.segmenter import (
 )
 from unseen.core.errors import UnseenError
 from unseen.core.files import sha256_of_file, write_aside, write_text
+from unseen.core.options import SEED_MOST, Device, Option
 from unseen.inversion.network_learner import Arithmetic, NetworkLearner
 from unseen.inversion.training_loop import Learner, Training, TrainingProgress, train
 from unseen.segmenters.protocol import Segmenter
@@ -325,17 +326,22 @@ def _chunks(count: int, size: int) -> Iterator[range]:
 class SegmenterStage:
     """Cross-entropy over pixels, rare classes weighted up, on scenes that are all altered."""
 
-    steps: int = 2000
-    batch_size: int = 16
-    scenes: int = 10_000  # different scenes in all
-    learning_rate: float = 3e-3  # AdamW, peak of one cycle
+    steps: Annotated[int, Option("Batches of the training.", min=1)] = 2000
+    batch_size: Annotated[int, Option("Scenes in a batch.", min=1)] = 16
+    scenes: Annotated[int, Option("Different scenes in all.", min=1)] = 10_000
+    learning_rate: Annotated[
+        float, Option("Highest learning rate of AdamW in one cycle.", max=1)
+    ] = 3e-3
     weight_decay: float = 0.02
     least_frequency: float = 0.12  # of rare classes in the training world
     average_decay: float = 0.995
     precision: str = "bf16"
     weight_scenes: int = 200  # that decide the classes' weights
-    largest_weight: float = 3.0  # of a rare class in the loss; more finds more, and more wrongly
-    start: Path | None = None  # weights to begin with; None: fresh ones
+    largest_weight: Annotated[
+        float,
+        Option("Largest weight of a rare class in the loss. More finds more, and more wrongly."),
+    ] = 3.0
+    start: Annotated[Path | None, Option("Weights to begin with. Default: fresh weights.")] = None
     validation_scenes: int = 100
 
     @property
@@ -442,12 +448,14 @@ def class_weights(world: World, scenes: int, largest: float) -> Float[torch.Tens
 class SegmenterTraining:
     """Train the segmenter, measure it and write weights and model card."""
 
-    folder: Path  # checkpoints and log; run again to go on
+    folder: Annotated[
+        Path, Option("Folder of the training. A run goes on there.", name="--out", short="-o")
+    ]
     out: Path = WEIGHTS
     stage: SegmenterStage = SegmenterStage()
-    seed: int = 1
-    device: str = "cpu"
-    test_scenes: int = 2000
+    seed: Annotated[int, Option("Seed of the first weights and of the batches.", max=SEED_MOST)] = 1
+    device: Device = "cpu"
+    test_scenes: Annotated[int, Option("Scenes that the model card measures.", min=1)] = 2000
     checkpoint_every: int = 250
     validate_every: int | None = 1000
 

@@ -9,7 +9,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from PIL import Image
 from unseen.bench.timing import machine
 from unseen.core.errors import SpecError
 from unseen.core.files import package_version, write_aside
+from unseen.core.options import Argument, Device, Option, Seed
 from unseen.core.records import to_json
 from unseen.core.tables import markdown_table
 from unseen.distribution.segment import default_segmenter
@@ -44,17 +45,29 @@ PAPER = "iccv2019"
 class InversionSpeed:
     """Invert the same images by method f in both ways."""
 
-    generator: str  # a spec
-    inverter: str  # a file or a spec
-    images: str  # a folder, an archive or a spec
-    count: int = 8  # images
-    seed: int = 0  # of the subset
-    batch_size: int = 8  # of the default; the paper's way takes one image at a time
-    preset: str = "default"  # what is compared with the paper's schedule
-    perceptual: str | None = None  # features of both; None: the default's for these images
-    perturbed: int | None = None  # of both; None: all layers up to the cut
-    device: str = "cpu"  # cpu, cuda, cuda:N or auto
-    picture: Path | None = None  # a file for targets and both rows of reconstructions
+    generator: Annotated[str, Argument("Spec of the generator.")]
+    inverter: Annotated[str, Option("Its inverter: a file or a spec.")]
+    images: Annotated[str, Option("Photographs: a folder, an archive or a spec.")]
+    count: Annotated[int, Option("Photographs to invert.", short="-n", min=1)] = 8
+    seed: Seed = 0
+    batch_size: Annotated[
+        int,
+        Option("Images optimised at once. The paper's way takes one image at a time.", min=1),
+    ] = 8
+    preset: Annotated[str, Option("Settings that are compared with the paper's schedule.")] = (
+        "default"
+    )
+    perceptual: Annotated[
+        str | None, Option("Features of both ways. Default: what suits the photographs.")
+    ] = None
+    perturbed: Annotated[
+        int | None,
+        Option("First layers that are perturbed. Default: all layers up to the cut.", min=1),
+    ] = None
+    device: Device = "cpu"
+    picture: Annotated[
+        Path | None, Option("File (.png) for targets and both rows of reconstructions.")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.preset == PAPER:

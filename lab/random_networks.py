@@ -6,7 +6,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from unseen.bench.throughput import Throughput, measure, prepared_batches, upp_ways
 from unseen.core.devices import resolve_device
+from unseen.core.options import SEED_MOST, Option
 from unseen.generators import Precision
 from unseen.generators.layered import LayeredGenerator
 from unseen.generators.progan import ProGAN
@@ -54,7 +55,7 @@ class RandomThroughput(Throughput):
     """Time Unified Perceptual Parsing with random weights."""
 
     segmenter: str = "upp"  # the only one of which this is known
-    seed: int = 0  # of the subset and of the weights
+    seed: Annotated[int, Option("Seed of the random subset and of the weights.", max=SEED_MOST)] = 0
 
 
 def measure_random(

@@ -11,11 +11,13 @@ import csv
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from unseen.core.files import write_aside
+from unseen.core.options import SEED_MOST, Option, Place
 from unseen.statistics.retention import Instances, Judging, judge_classes, mean_retention
 
 _CLASSES = 6  # in every photograph; of the runs that look for a class, one is not drawn
@@ -66,11 +68,11 @@ HARDER = (0.0, 1.2, 2.5)  # what is retained, from the most of a thing to less t
 class RetentionSimulation:
     """Measure false alarms and power of the verdicts, and coverage of the intervals."""
 
-    out: Path  # folder of the tables
-    draws: int = 400  # of every design
+    out: Annotated[Path, Place("Folder for the tables.", short="-o")]
+    draws: Annotated[int, Option("Draws of every design.", min=1)] = 400
     designs: Sequence[Design] = DESIGNS
     permutations: int = 499  # the default of the package is 9,999
-    seed: int = 0
+    seed: Annotated[int, Option("Seed of the draws.", max=SEED_MOST)] = 0
 
 
 def draw_instances(

@@ -13,7 +13,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.linalg
@@ -21,6 +21,7 @@ import scipy.special
 from jaxtyping import Float64
 
 from unseen.core.files import write_aside
+from unseen.core.options import SEED_MOST, Option, Place
 from unseen.statistics import compare_classes, frechet_inference
 from unseen.statistics.frechet import fidelity
 
@@ -36,32 +37,20 @@ _FLOORS = {1000: 22.5, 2000: 12.0, 5000: 5.2, 10_000: 2.65}
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """Measure bias, coverage, false alarms, power and speed.
+    """Measure bias, coverage, false alarms, power and speed."""
 
-    Attributes:
-        out: folder of the draws, one JSON line each, and of the tables; a run that was stopped
-            continues there.
-        draws: of every size and shift.
-        class_draws: null draws, and draws with planted drops, of every design.
-        sizes: images on either side.
-        shifts: names out of SHIFTS.
-        class_designs: images real, images generated, of the class tables.
-        permutations: of each inference; the default of the package is larger, and less noisy.
-        splits: the same.
-        rows: images in a population.
-        seed: of everything.
-    """
-
-    out: Path
-    draws: int = 60
-    class_draws: int = 400
-    sizes: Sequence[int] = SIZES
-    shifts: Sequence[str] = SHIFTS
-    class_designs: Sequence[tuple[int, int]] = ((1000, 1000), (5000, 5000), (5000, 1000))
-    permutations: int = 19
-    splits: int = 6
-    rows: int = 100_000
-    seed: int = 0
+    out: Annotated[Path, Place("Folder for draws and tables. A run goes on there.", short="-o")]
+    draws: Annotated[int, Option("Draws of every size and shift.", min=1)] = 60
+    class_draws: Annotated[
+        int, Option("Draws of every design of classes, with and without planted drops.", min=1)
+    ] = 400
+    sizes: Annotated[Sequence[int], Option("Images on each side.", min=2)] = SIZES
+    shifts: Sequence[str] = SHIFTS  # some of these
+    class_designs: Sequence[tuple[int, int]] = ((1000, 1000), (5000, 5000), (5000, 1000))  # images
+    permutations: int = 19  # of each inference; the default of the package is larger
+    splits: int = 6  # likewise
+    rows: int = 100_000  # images in a population
+    seed: Annotated[int, Option("Seed of populations and draws.", max=SEED_MOST)] = 0
 
 
 class Population:

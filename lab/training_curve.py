@@ -9,6 +9,7 @@ reaches that draws one average image for ever.
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from lab.model_card import generator_card
 from lab.training_curve_table import Checkpoint, checkpoints_csv, draw_checkpoints
 from unseen.core.errors import RecordError
 from unseen.core.files import write_text
+from unseen.core.options import Argument, Device, Option
 from unseen.distribution.areas import Areas
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import Comparison
@@ -30,12 +32,14 @@ REAL_WORLD = 1  # seed of the real scenes
 class Checkpoints:
     """Measure the snapshots of a training."""
 
-    folder: Path  # of the training
-    count: int = 10_000  # images a side
-    every: int = 1  # of the snapshots, counted from the last one back
-    without: str = ""  # classes that the training's world is without
+    folder: Annotated[Path, Argument("Folder of `lab train generator`.")]
+    count: Annotated[int, Option("Images on each side.", short="-n", min=2)] = 10_000
+    every: Annotated[int, Option("Measure every k-th snapshot, counting from the last.", min=1)] = 1
+    without: Annotated[
+        str, Option("Classes that the world of the training is without, e.g. car,fence.")
+    ] = ""
     segmenter: str = "churchyard"
-    device: str = "cpu"
+    device: Device = "cpu"
     precision: Precision = "bf16"  # of generator and segmenter
 
     @property

@@ -13,7 +13,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from lab.verdict_counts_report import (
 )
 from unseen.core.errors import SpecError
 from unseen.core.files import sha256_of_file, write_json, write_text
+from unseen.core.options import SEED_MOST, Device, Option, Workers
 from unseen.distribution.areas import class_name
 from unseen.distribution.segment import segment
 from unseen.generators import Generator, load_generator
@@ -42,7 +43,9 @@ from unseen.inversion.inversions import POOL, RECORD, Inversions, Method
 from unseen.inversion.invert import InversionRun, invert, preset_for
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import load_inverter
-from unseen.segmenters import Precision, Segmenter, load_segmenter
+from unseen.inversion.methods import Steps
+from unseen.segmenters import Segmenter, load_segmenter
+from unseen.segmenters.protocol import SegmenterPrecision
 from unseen.statistics.instances import LEAST_AREA
 from unseen.statistics.retention import Judging
 
@@ -65,29 +68,52 @@ class Subject:
 class EvidenceBench:
     """Choose on development seeds; count verdicts on others."""
 
-    out: Path
+    out: Annotated[Path, Option("Folder for the results. A run goes on there.", short="-o")]
     subjects: Sequence[Subject]  # the first one chooses, the others play no part
     images: str = "churchyard"  # a spec that takes a seed and has exact label maps
     segmenter: str = "churchyard"
-    cuts: Sequence[str] = ("layer1", "layer2", "layer4", "layer6")
-    perturbed: Sequence[Perturbed] = ("all", "last")  # all layers up to the cut, or it alone
-    regularisations: Sequence[float] = (1.0, 10.0, 100.0)  # λ_reg
-    seeds: int = 20  # that are reported
-    first_seed: int = REPORTING  # of these
-    by_class: int = 6  # photographs a class, and controls
-    development_by_class: int = 2
-    pool: int = 500  # that these are chosen from
-    presence_count: int = 2_000  # scenes, and images of each generator
-    samples: Sequence[int] = (500, 1_000, 2_000)  # of method nearest
-    windows: Sequence[float] = (0.02, 0.03, 0.045)  # of method nearest
-    methods: Sequence[Method] = ("d", "e", "f")  # or nearest alone
-    preset: str = "default"  # of the optimiser
-    steps: int | None = None  # None: the preset's
-    batch_size: int = 16
+    cuts: Annotated[Sequence[str], Option("Last perturbed layers to choose from.")] = (
+        "layer1",
+        "layer2",
+        "layer4",
+        "layer6",
+    )
+    perturbed: Annotated[
+        Sequence[Perturbed],
+        Option("Layers to perturb: all (up to the cut), last (the cut alone), or both."),
+    ] = ("all", "last")
+    regularisations: Annotated[Sequence[float], Option("Values of λ_reg to choose from.")] = (
+        1.0,
+        10.0,
+        100.0,
+    )
+    seeds: Annotated[int, Option("Seeds over which verdicts are counted.", min=1)] = 20
+    first_seed: Annotated[int, Option("First of these seeds.", max=SEED_MOST)] = REPORTING
+    by_class: Annotated[int, Option("Scenes, and controls, of each class.", min=1)] = 6
+    development_by_class: Annotated[
+        int, Option("Scenes, and controls, of each class for the choice.", min=1)
+    ] = 2
+    pool: Annotated[int, Option("Images that the scenes are chosen from.", min=1)] = 500
+    presence_count: Annotated[
+        int, Option("Images on each side for the presences.", name="--presence", min=1)
+    ] = 2_000
+    samples: Annotated[
+        Sequence[int], Option("Numbers of samples of method nearest to choose from.", min=1)
+    ] = (500, 1_000, 2_000)
+    windows: Annotated[
+        Sequence[float], Option("Windows of method nearest to choose from.", max=1)
+    ] = (0.02, 0.03, 0.045)
+    methods: Annotated[
+        Sequence[Method],
+        Option("Methods: f, with d and e for what can be drawn; or nearest.", name="--method"),
+    ] = ("d", "e", "f")
+    preset: Annotated[str, Option("Settings of the optimiser: default or quick.")] = "default"
+    steps: Steps = None
+    batch_size: Annotated[int, Option("Images optimised at once.", min=1)] = 16
     permutations: int = 9_999
-    workers: int | None = None
-    device: str = "cpu"
-    precision: Precision = "fp32"  # of the segmenter
+    workers: Workers = None
+    device: Device = "cpu"
+    precision: SegmenterPrecision = "fp32"
 
     def __post_init__(self) -> None:
         wanted = "f" in self.methods or tuple(self.methods) == ("nearest",)
