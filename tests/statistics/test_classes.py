@@ -167,5 +167,5 @@ def test_overshooting_by_more_than_before_is_a_regression() -> None:
 
 
 def test_percent_is_refused_where_fractions_are_meant() -> None:
-    with pytest.raises(SampleError, match="give fractions, not percent"):
+    with pytest.raises(SampleError, match="from 0 to 100"):
         compare_classes(100.0 * with_counts(20, 10), with_counts(20, 10))

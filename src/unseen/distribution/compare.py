@@ -14,11 +14,10 @@ import numpy as np
 
 from unseen.core.errors import SampleError
 from unseen.core.files import package_version
+from unseen.core.verdicts import CHANGES, CLASS_VERDICTS, ClassVerdict
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_file import check_comparable
 from unseen.distribution.comparison import (
-    VERDICTS,
-    Change,
     ClassChange,
     ClassRow,
     Comparison,
@@ -30,7 +29,6 @@ from unseen.distribution.comparison import (
     Power,
     SecondSegmenter,
     Side,
-    Verdict,
 )
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
@@ -194,7 +192,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _gravest_first(row: ClassRow) -> tuple[int, float, float]:
-    return VERDICTS.index(row.verdict), -row.real_area, -row.generated_area
+    return CLASS_VERDICTS.index(row.verdict), -row.real_area, -row.generated_area
 
 
 def _second_opinion(
@@ -224,7 +222,7 @@ def _judge_by_both(rows: Sequence[ClassRow], second: Sequence[ClassRow]) -> list
     ]
 
 
-def _agreed(first: Verdict, second: Verdict) -> Verdict:
+def _agreed(first: ClassVerdict, second: ClassVerdict) -> ClassVerdict:
     """The verdict that both support: omitted and under are both under; else undecided."""
     if first == second:
         return first
@@ -346,8 +344,7 @@ def _changes(columns: Sequence[str], found: Sequence[GeneratorChange]) -> list[C
         )
         for column, one in zip(columns, found, strict=True)
     ]
-    order: tuple[Change, ...] = ("regressed", "improved", "undecided", "untested")
-    return sorted(changes, key=lambda row: (order.index(row.verdict), -abs(row.difference)))
+    return sorted(changes, key=lambda row: (CHANGES.index(row.verdict), -abs(row.difference)))
 
 
 def _caveats(

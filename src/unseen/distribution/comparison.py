@@ -6,7 +6,6 @@ names. A number that is not defined, or not bounded, is null.
 """
 
 import dataclasses
-import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -18,14 +17,12 @@ from unseen.core.records import (
     Share,
     complaint_about_columns,
 )
+from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict
 from unseen.distribution.areas import class_name
 
 SCHEMA_VERSION = 1
 FILE = "comparison.json"
 
-Verdict = Literal["omitted", "under", "over", "undecided", "matched", "untested"]
-VERDICTS: tuple[Verdict, ...] = typing.get_args(Verdict)  # the gravest first
-Change = Literal["regressed", "improved", "undecided", "untested"]
 Interval = tuple[float | None, float | None]  # 95 %; None: not bounded, or not defined
 
 
@@ -75,9 +72,9 @@ class ClassRow:
     """One class on one generated side against the real one. Presences and areas are 0 to 1."""
 
     column: str  # channel/class, e.g. "object/person"
-    verdict: Verdict  # of the comparison: both segmenters', where there are two
-    own_verdict: Verdict  # of the first segmenter alone
-    second_verdict: Verdict | None  # None: no second segmenter, or it does not know the class
+    verdict: ClassVerdict  # of the comparison: both segmenters', where there are two
+    own_verdict: ClassVerdict  # of the first segmenter alone
+    second_verdict: ClassVerdict | None  # None: no second segmenter, or it does not know the class
     tested: bool
     statistic: Literal["presence", "area"]  # what ratio, interval and p-values are about
     real_presence: Share  # share of images that hold the class
@@ -137,11 +134,11 @@ class GeneratedSide(Side):
     counterparts: Mapping[str, tuple[Exhibit, ...]] = dataclasses.field(default_factory=dict)
     second_segmenter: SecondSegmenter | None = None
 
-    def counts(self) -> dict[Verdict, int]:
+    def counts(self) -> dict[ClassVerdict, int]:
         """How many classes got each verdict, gravest first."""
-        return {verdict: len(self.named(verdict)) for verdict in VERDICTS}
+        return {verdict: len(self.named(verdict)) for verdict in CLASS_VERDICTS}
 
-    def named(self, *verdicts: Verdict) -> list[ClassRow]:
+    def named(self, *verdicts: ClassVerdict) -> list[ClassRow]:
         """The rows with one of these verdicts, in the order of the record."""
         return [row for row in self.classes if row.verdict in verdicts]
 

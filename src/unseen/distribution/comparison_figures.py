@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from unseen.core.figure_style import LIGHT, Theme, figure_of_panels, plain, save_figure, short
+from unseen.core.verdicts import CLASS_VERDICTS
 from unseen.core.wording import number, value_interval
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import VERDICTS, ClassRow, Comparison, GeneratedSide
+from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide
 from unseen.distribution.comparison_wording import corrected, is_nothing
 
 _CLIP = 1.15  # relative change; longer bars end here and carry their value, as in the paper
@@ -212,7 +213,7 @@ def _draw_changes(
 
     handles = [
         matplotlib.patches.Patch(color=theme.verdicts[verdict], label=verdict)
-        for verdict in VERDICTS
+        for verdict in CLASS_VERDICTS
         if verdict in shown
     ]
     axis.legend(

@@ -1,10 +1,11 @@
 """A comparison in words: what verdicts mean, changes, distances; the same wherever it is shown."""
 
+from unseen.core.verdicts import ClassVerdict
 from unseen.core.wording import digits, number, p_value
 from unseen.distribution.areas import nothing
-from unseen.distribution.comparison import ClassRow, Comparison, Fsd, GeneratedSide, Verdict
+from unseen.distribution.comparison import ClassRow, Comparison, Fsd, GeneratedSide
 
-VERDICT_MEANINGS: dict[Verdict, str] = {
+VERDICT_MEANINGS: dict[ClassVerdict, str] = {
     "omitted": "with 95 % confidence, drawn less than a tenth as often as in the real images",
     "under": "with 95 % confidence, drawn less than in the real images",
     "over": "with 95 % confidence, drawn more than in the real images",

@@ -3,10 +3,11 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import capitalised, count, percent, printable, sentence, share
 from unseen.distribution.areas import class_name
 from unseen.instance_evidence.evidence_wording import mean_share
-from unseen.instance_evidence.record import VERDICTS, ClassEvidence, Evidence, Instance, Picture
+from unseen.instance_evidence.record import ClassEvidence, Evidence, Instance, Picture
 
 _MOST_ROWS = 12  # classes, and photographs; the rest is on the page
 _MOST_THINGS = 3  # that vanished, a photograph
@@ -34,7 +35,7 @@ def _lines(evidence: Evidence) -> Iterator[str]:
         f"{share(evidence.rules.vanished_below)} of their pixels"
     )
     if controls is not None:
-        counts = ((verdict, len(evidence.named(verdict))) for verdict in VERDICTS)
+        counts = ((verdict, len(evidence.named(verdict))) for verdict in INSTANCE_VERDICTS)
         yield f"  Verdicts     {', '.join(f'{n} {verdict}' for verdict, n in counts if n)}"
     if evidence.cut_rule is not None:
         text = f"{primary.cut or 'unknown'}: {sentence(evidence.cut_rule)}"

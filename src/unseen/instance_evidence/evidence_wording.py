@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+from unseen.core.verdicts import InstanceVerdict
 from unseen.core.wording import capitalised, count, p_value, sentence, share, share_interval
 from unseen.distribution.areas import class_name
-from unseen.instance_evidence.record import ClassEvidence, Mean, Method, Rules, Typicality, Verdict
+from unseen.instance_evidence.record import ClassEvidence, Mean, Method, Rules, Typicality
 
 
-def evidence_meanings(rules: Rules, *, mosaic: bool = False) -> dict[Verdict, str]:
+def evidence_meanings(rules: Rules, *, mosaic: bool = False) -> dict[InstanceVerdict, str]:
     """What the verdicts of instance evidence mean under these rules, the gravest first.
 
     Args:

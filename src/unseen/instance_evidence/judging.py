@@ -13,13 +13,13 @@ import numpy as np
 
 from unseen.core.errors import ImageError
 from unseen.core.files import package_version
+from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import listed
 from unseen.distribution.areas import class_name, nothing
 from unseen.instance_evidence.caveats import caveats
 from unseen.instance_evidence.pairs import Collection
 from unseen.instance_evidence.record import (
     REFERENCE,
-    VERDICTS,
     ClassEvidence,
     ClassRetention,
     Evidence,
@@ -316,7 +316,7 @@ class _Judge:
             sorted(
                 rows,
                 key=lambda row: (
-                    0 if row.verdict is None else VERDICTS.index(row.verdict),
+                    0 if row.verdict is None else INSTANCE_VERDICTS.index(row.verdict),
                     row.rank,
                 ),
             )

@@ -8,7 +8,6 @@ relative to the folder of the record, with forward slashes.
 
 import dataclasses
 import reprlib
-import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from unseen.core.records import (
     Share,
     complaint_about_columns,
 )
+from unseen.core.verdicts import InstanceVerdict
 from unseen.core.wording import Interval
 from unseen.distribution.areas import class_name
 from unseen.inversion.inversions import Role, Selection
@@ -30,9 +30,6 @@ FILE = "evidence.json"
 CONTROL_PASSES = 0.8  # mean retention of all controls, below which the search itself is in doubt
 
 REFERENCE = "reference"  # the key of the mosaic of photographs: what one of samples could keep
-
-Verdict = Literal["cannot draw", "undecided", "can draw", "untested"]
-VERDICTS: tuple[Verdict, ...] = typing.get_args(Verdict)  # the gravest first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,7 +175,7 @@ class ClassEvidence:
     """One class of the photographs."""
 
     column: str  # channel/class
-    verdict: Verdict | None  # None: without controls no verdict is possible
+    verdict: InstanceVerdict | None  # None: without controls no verdict is possible
     reason: str  # one sentence: what the verdict rests on, or what is missing for one
     instances: Count  # in the photographs
     images: Count  # photographs that hold them
@@ -226,7 +223,7 @@ class Evidence:
     caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
     provenance: Mapping[str, Any]  # generator, inverter, settings; what the run says of itself
 
-    def named(self, *verdicts: Verdict | None) -> list[ClassEvidence]:
+    def named(self, *verdicts: InstanceVerdict | None) -> list[ClassEvidence]:
         """The classes with one of these verdicts, in the order of the record."""
         return [row for row in self.classes if row.verdict in verdicts]
 

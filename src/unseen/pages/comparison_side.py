@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from unseen.core.verdicts import CLASS_VERDICTS, InstanceVerdict
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import VERDICTS, ClassRow, Comparison, Exhibit, Side
+from unseen.distribution.comparison import ClassRow, Comparison, Exhibit, Side
 from unseen.distribution.comparison_wording import occurs
-from unseen.instance_evidence.record import Verdict as EvidenceVerdict
 from unseen.pages.overlays import class_colour
 from unseen.pages.page_images import Legend, PageImages, is_small
 
@@ -17,7 +17,7 @@ class Link:
     """Where a class has its gallery of instances on the same page."""
 
     key: str  # the HTML id
-    verdict: EvidenceVerdict | None
+    verdict: InstanceVerdict | None
     said: str
     gallery: str
 
@@ -77,7 +77,7 @@ def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> It
 
     def order(column: str) -> tuple[int, float]:
         rows = [rows[column] for rows in by_side]
-        return min(VERDICTS.index(row.verdict) for row in rows), -rows[0].real_area
+        return min(CLASS_VERDICTS.index(row.verdict) for row in rows), -rows[0].real_area
 
     for column in sorted(by_side[0], key=order):
         cells = [rows[column] for rows in by_side]

@@ -16,6 +16,7 @@ import markupsafe
 from unseen.core.errors import RecordError
 from unseen.core.figure_style import DARK, LIGHT, Theme
 from unseen.core.files import canonical_json, write_text
+from unseen.core.verdicts import CLASS_VERDICTS, INSTANCE_VERDICTS
 from unseen.core.wording import (
     capitalised,
     count,
@@ -33,7 +34,7 @@ from unseen.core.wording import (
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import FILE as COMPARISON_FILE
 from unseen.distribution.comparison import RECORD_FILE as COMPARISON_RECORD
-from unseen.distribution.comparison import VERDICTS, Comparison, read_comparison
+from unseen.distribution.comparison import Comparison, read_comparison
 from unseen.distribution.comparison_figures import draw_histogram, draw_intervals
 from unseen.distribution.comparison_wording import (
     VERDICT_MEANINGS,
@@ -52,7 +53,6 @@ from unseen.instance_evidence.evidence_wording import (
 )
 from unseen.instance_evidence.record import FILE as EVIDENCE_FILE
 from unseen.instance_evidence.record import RECORD_FILE as EVIDENCE_RECORD
-from unseen.instance_evidence.record import VERDICTS as EVIDENCE_VERDICTS
 from unseen.instance_evidence.record import Evidence, read_evidence
 from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
 from unseen.pages import comparison_side, evidence_side
@@ -80,7 +80,7 @@ _NUMBERS = (
 )
 _WORDS = (capitalised, class_name, count, sentence, slug)
 
-_EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*EVIDENCE_VERDICTS, None))}
+_EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*INSTANCE_VERDICTS, None))}
 
 
 def report(
@@ -178,7 +178,7 @@ def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) ->
         "keys": {row.cells[0].column: row.key for row in rows},
         "counted": {
             verdict: sum(any(cell.verdict == verdict for cell in row.cells) for row in rows)
-            for verdict in VERDICTS
+            for verdict in CLASS_VERDICTS
         },
         "single": len(comparison.generated) == 1,
         "has_pictures": any(p.image for row in rows for s in row.strips for p in s.pictures),
@@ -196,7 +196,7 @@ def _evidence(evidence: Evidence, view: evidence_side.EvidenceView) -> dict[str,
         "view": view,
         "primary": next(one for one in evidence.methods if one.key == evidence.primary),
         "evidence_counted": {
-            verdict: len(evidence.named(verdict)) for verdict in EVIDENCE_VERDICTS
+            verdict: len(evidence.named(verdict)) for verdict in INSTANCE_VERDICTS
         },
         "evidence_ranks": _EVIDENCE_RANKS,
         "evidence_meanings": evidence_meanings(

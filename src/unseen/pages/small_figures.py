@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import markupsafe
 
+from unseen.core.verdicts import InstanceVerdict
 from unseen.core.wording import share
 from unseen.instance_evidence.evidence_wording import mean_share
-from unseen.instance_evidence.record import ClassRetention, Curve, Mean, Verdict
+from unseen.instance_evidence.record import ClassRetention, Curve, Mean
 
 _WIDTH = 200.0  # of the means, in pixels
 _EDGE = 6.0  # room for half a mark at 0 and 100 %
@@ -21,7 +22,7 @@ def slug(verdict: str | None) -> str:
     return "unjudged" if verdict is None else verdict.replace(" ", "-")
 
 
-def means_figure(retention: ClassRetention, verdict: Verdict | None) -> markupsafe.Markup:
+def means_figure(retention: ClassRetention, verdict: InstanceVerdict | None) -> markupsafe.Markup:
     """Mean retention from 0 to 100 %: photographs above, their matched controls below."""
     controlled = retention.controls.mean is not None
     above = retention.matched if controlled else retention.photographs
@@ -34,7 +35,7 @@ def means_figure(retention: ClassRetention, verdict: Verdict | None) -> markupsa
     return _svg(parts, _WIDTH, 25.0 if controlled else 15.0, label, "means")
 
 
-def curve_figure(curve: Curve, verdict: Verdict | None) -> markupsafe.Markup:
+def curve_figure(curve: Curve, verdict: InstanceVerdict | None) -> markupsafe.Markup:
     """Retention against the last perturbed layer, photographs and their controls."""
     left, _, right, bottom = _PLOT
     step = (right - left) / len(curve.methods)

@@ -12,12 +12,10 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float64
 
+from unseen.core.verdicts import Change, ClassVerdict
 from unseen.statistics import ratios
 from unseen.statistics.multiplicity import holm
 from unseen.statistics.samples import check_areas, check_level, check_number, check_samples
-
-ClassVerdict = Literal["omitted", "under", "over", "matched", "undecided", "untested"]
-Change = Literal["regressed", "improved", "undecided", "untested"]
 
 PRESENCE_THRESHOLD = 0.005  # share of the image; specks of fewer pixels are mislabelled ones
 # Present in fewer of the pooled images, a class is not tested. Ten against none have a mid-p of

@@ -15,7 +15,6 @@ Source of the studentised permutation test: Chung and Romano, Annals of Statisti
 import dataclasses
 import math
 from collections.abc import Container, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import scipy.optimize
@@ -23,10 +22,9 @@ import scipy.stats
 from jaxtyping import Float64, Int64
 
 from unseen.core.errors import SampleError
+from unseen.core.verdicts import InstanceVerdict
 from unseen.core.wording import count, share
 from unseen.statistics.multiplicity import holm
-
-InstanceVerdict = Literal["cannot draw", "can draw", "undecided", "untested"]
 
 _LEVEL = 0.95  # of intervals
 _FORBIDDEN = 1e6  # cost of a pair outside of the calipers; a pair inside costs √3 at most
