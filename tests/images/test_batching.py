@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unseen.core.errors import ImageError
+from unseen.core.errors import ImageError, OutOfMemoryError
 from unseen.images import Preparation, batches, open_images, subset
 from unseen.images.batching import default_workers
 
@@ -124,7 +124,7 @@ def test_a_killed_worker_is_noticed(source):
     next(found)
     (worker,) = _children(os.getpid()) - before
     os.kill(worker, signal.SIGKILL)
-    with pytest.raises(ImageError, match=r"ended by signal 9.*use fewer workers"):
+    with pytest.raises(OutOfMemoryError, match=r"ended by signal 9"):
         list(found)
 
 
@@ -199,21 +199,36 @@ def test_a_source_that_cannot_travel_is_said_so():
     assert len(list(batches(_Unpicklable(), [0], Preparation(4), batch_size=1, workers=0))) == 1
 
 
-def test_a_bug_in_a_source_is_not_taken_for_a_broken_image(tmp_path, monkeypatch):
-    (tmp_path / "buggy_source.py").write_text(
-        "class Buggy:\n"
-        "    spec, names, endless = 'buggy', ('a',), False\n"
+@pytest.mark.parametrize("workers", [0, 1])
+def test_whatever_a_source_raises_or_returns_is_a_broken_image(tmp_path, monkeypatch, workers):
+    (tmp_path / "foreign_source.py").write_text(
+        "import numpy as np\n"
+        "class Stop(KeyboardInterrupt): pass\n"
+        "class Foreign:\n"
+        "    spec, names, endless = 'foreign', tuple('abcdef'), False\n"
         "    def read(self, index):\n"
         "        print('this must not garble the answers')\n"
-        "        raise ZeroDivisionError('a bug of this source')\n"
+        "        if index == 0: raise ZeroDivisionError('a fault of this source')\n"
+        "        if index == 1: raise SystemExit(0)\n"
+        "        if index == 2: raise Stop\n"
+        "        if index == 3: return np.zeros((4, 4, 3), np.uint8)\n"
+        "        if index == 4: return None\n"
+        "        return np.full((3, 4, 4), 9, np.uint8)\n"
         "    def fingerprint(self):\n"
         "        return '0'\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    from buggy_source import Buggy
+    from foreign_source import Foreign
 
-    with pytest.raises(ImageError, match="ZeroDivisionError: a bug of this source"):
-        list(batches(Buggy(), [0], Preparation(4), batch_size=1, workers=1, skip_broken=True))
+    found = {"batch_size": 6, "workers": workers}
+    (batch,) = batches(Foreign(), range(6), Preparation(4), skip_broken=True, **found)
+    assert _reds([batch]) == [9]
+    reasons = ["ZeroDivisionError: a fault", "SystemExit", "Stop", "(4, 4, 3)", "NoneType"]
+    for entry, reason, name in zip(batch.broken, reasons, "abcde", strict=True):
+        assert reason in entry.reason
+        assert f"foreign: {name}" in entry.reason
+    with pytest.raises(ImageError, match="foreign: a"):
+        list(batches(Foreign(), range(6), Preparation(4), **found))
 
 
 def test_an_abandoned_run_leaves_no_pool_behind(source):

@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from unseen.cli.interruption import Interruptible
 from unseen.core.errors import UnseenError
+from unseen.core.temporary import remove_temporaries
 
 # name → (module, one line of help), in the order of the help page. The module defines either
 # `command`, a function whose parameters are the command's, or `app`, a typer.Typer of several.
@@ -123,6 +124,7 @@ def main() -> None:
     """Run the command line and leave with its status."""
     status = run(sys.argv[1:])
     if status > 128:  # ended by a signal: taking torch and its threads down would cost a second
+        remove_temporaries()
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -43,7 +43,7 @@ from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sample_folder import contents
 from unseen.generators.sources import open_source, read_batches
-from unseen.images import Batch, ImageSource, Preparation, default_workers, subset
+from unseen.images import Batch, ImageSource, Preparation, default_workers, left_out, subset
 from unseen.images.writing import write_label_map
 from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
 
@@ -120,6 +120,7 @@ class Segmentation:
             "part": list(self.part),
             "resolution": segmenter.resolution,
             "match_resolution": self.match_resolution,
+            "left_out": left_out(source),
         }
         if isinstance(source, DrawnImages):
             described["drawn"] = source.header
@@ -221,11 +222,14 @@ def _of_the_churchyard(spec: str) -> bool:
     return name == "churchyard" or (name.startswith("churchyard-") and name in known)
 
 
+_OUTSIDE = ("spec", "count", "broken", "left_out")  # of a set of images: no part of its identity
+
+
 def _identity(header: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be equal for areas to be reused: contents, not the places they were read from."""
     kept = dict(header)
     kept["images"] = [
-        {key: value for key, value in source.items() if key not in ("spec", "count", "broken")}
+        {key: value for key, value in source.items() if key not in _OUTSIDE}
         for source in header.get("images", [])
     ]
     for source in kept["images"]:

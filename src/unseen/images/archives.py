@@ -1,31 +1,41 @@
-"""Images in one file: zip (plain, StyleGAN's), LSUN's LMDB, and `.npz` arrays.
+"""Images in one file: zip (plain, StyleGAN's) and `.npz` arrays.
 
 Each source travels to a worker process as its path and index alone and opens the file again there.
+What a file claims of itself is checked before memory or disk is taken for it.
 """
 
 import collections
 import io
+import math
 import os
 import shutil
-import tempfile
-import weakref
+import stat
 import zipfile
 from collections.abc import Sequence
-from io import BufferedIOBase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import ImageError, MissingExtraError, StorageError
-from unseen.core.files import sha256_of_file
+from unseen.core.errors import ImageError, StorageError, UnseenError, first_line
+from unseen.core.files import open_regular, sha256_of_file
 from unseen.core.registry import Spec, takes
-from unseen.images.decode import check_size, decode
-from unseen.images.keys import list_keys
-from unseen.images.naming import check_text, index_order, is_image_name, no_images
+from unseen.core.temporary import temporary_file
+from unseen.images.arrays import array_axes, rgb_of_array
+from unseen.images.decode import (
+    SIGNATURE_BYTES,
+    check_size,
+    decode,
+    image_format,
+    out_of_memory,
+)
+from unseen.images.inventory import COMPANION, LeftOut, no_images, take_images, tell_left_out
+from unseen.images.lmdb_source import LmdbSource
+from unseen.images.naming import row_names
 
 _LARGEST_ENTRY = 1 << 30  # bytes; a zip entry that claims more is no picture
+_LARGEST_HEADER = 10_000  # bytes; NumPy's own limit, which it checks after reading
 
 
 class ZipSource:
@@ -37,30 +47,45 @@ class ZipSource:
         self.spec = spec
         self._path = path
         self._open: tuple[int, zipfile.ZipFile] | None = None
-        entries = [entry.filename for entry in self._zip().infolist() if not entry.is_dir()]
-        for name in entries:
-            _refuse_outside(name, path)
-        repeated = [name for name, n in collections.Counter(entries).items() if n > 1]
+        others = LeftOut()
+        entries = [entry for entry in self._zip().infolist() if not entry.is_dir()]
+        for entry in entries:
+            _refuse_outside(entry.filename, path)
+        names = [entry.filename for entry in entries]
+        repeated = [name for name, count in collections.Counter(names).items() if count > 1]
         if repeated:
             raise ImageError(f"{path} holds {repeated[0]!r} twice; pack it again")
-        names = [name for name in entries if is_image_name(name)]
-        if not names:
-            raise no_images(str(path), entries)
-        self.names: Sequence[str] = index_order(check_text(name, str(path)) for name in names)
+        regular = []
+        for entry in entries:
+            if stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG):
+                regular.append(entry.filename)
+            else:
+                others.add("no regular file", entry.filename)
+        self.names: Sequence[str] = take_images(regular, str(path), self._peek, others)
+        self.left_out = others.record()
 
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
         """Image `index` in its own resolution (ImageError: it cannot be read or decoded)."""
         name = self.names[index]
-        archive = self._zip()
-        if archive.getinfo(name).file_size > _LARGEST_ENTRY:
-            raise ImageError(f"{self._path}: {name} claims to hold more than 1 GiB; remove it")
+        shown = f"{self._path}: {name}"
         try:
-            content = archive.read(name)
+            archive = self._zip()
+            size = archive.getinfo(name).file_size
+            if size > _LARGEST_ENTRY:
+                raise ImageError(f"{shown} claims to hold more than 1 GiB; remove it")
+            with archive.open(name) as entry:
+                start = entry.read(SIGNATURE_BYTES)
+                # What is no image is not unpacked: a gigabyte of zeros is a megabyte of zip.
+                content = start if image_format(start) is None else start + entry.read()
+        except UnseenError:
+            raise
+        except MemoryError as error:
+            raise out_of_memory(shown) from error
         except Exception as error:  # zlib's, lzma's, zipfile's own, RuntimeError for a password
             raise ImageError(
-                f"{self._path}: {name} cannot be unpacked ({error}); restore it or remove it"
+                f"{shown} cannot be unpacked ({first_line(error)}); restore it or remove it"
             ) from error
-        return decode(io.BytesIO(content), f"{self._path}: {name}")
+        return decode(io.BytesIO(content), shown)
 
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes."""
@@ -72,13 +97,27 @@ class ZipSource:
     def _zip(self) -> zipfile.ZipFile:
         """The file, opened in this process: one that a parent opened shares its position."""
         if self._open is None or self._open[0] != os.getpid():
-            try:
-                self._open = (os.getpid(), zipfile.ZipFile(self._path))
-            except (OSError, zipfile.BadZipFile) as error:
-                raise ImageError(
-                    f"{self._path} cannot be opened as a zip file ({error}); restore it"
-                ) from error
+            self._open = (os.getpid(), _open_zip(self._path, "a zip"))
         return self._open[1]
+
+    def _peek(self, name: str, count: int) -> bytes:
+        try:
+            with self._zip().open(name) as entry:
+                return entry.read(count)
+        except Exception as error:  # as in `read`: whatever it is, it is not looked into
+            raise OSError(str(error)) from error
+
+
+def _open_zip(path: Path, kind: str) -> zipfile.ZipFile:
+    try:
+        with open_regular(path):
+            return zipfile.ZipFile(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile lets struct's and codecs' errors on broken bytes through
+        raise ImageError(
+            f"{path} cannot be opened as {kind} file ({first_line(error)}); restore it"
+        ) from error
 
 
 def _refuse_outside(name: str, path: Path) -> None:
@@ -90,76 +129,10 @@ def _refuse_outside(name: str, path: Path) -> None:
         )
 
 
-class LmdbSource:
-    """Images of one LSUN category: values are encoded images, in the order of their keys."""
-
-    endless = False
-
-    def __init__(self, folder: Path, spec: str) -> None:
-        self.spec = spec
-        self._folder = folder
-        self._keys = list_keys(self._environment(), folder)
-        if not self._keys:
-            raise no_images(str(folder), [])
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The keys as text."""
-        return self._keys
-
-    def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
-        """Image `index` in its own resolution (ImageError: it cannot be read or decoded)."""
-        name = self._keys[index]
-        with self._environment().begin(buffers=True) as transaction:
-            value = transaction.get(self._keys.raw(index))
-            if value is None:
-                raise ImageError(f"{self._folder}: the key {name} has gone; open it again")
-            return decode(io.BytesIO(value), f"{self._folder}: {name}")
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the bytes of `data.mdb`."""
-        return sha256_of_file(self._folder / "data.mdb")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (LmdbSource, (self._folder, self.spec))  # the keys are listed there, or mapped
-
-    def _environment(self) -> Any:
-        """The database, opened once a process: LMDB forbids a second time, and forks."""
-        try:
-            import lmdb
-        except ImportError as error:
-            raise MissingExtraError(
-                f'{self.spec} needs the package lmdb; run: pip install "unseen[lmdb]"'
-            ) from error
-        status = (self._folder / "data.mdb").stat()
-        key = (os.getpid(), status.st_dev, status.st_ino)
-        environment = _ENVIRONMENTS.get(key)
-        if environment is None:
-            try:
-                environment = lmdb.open(
-                    str(self._folder), readonly=True, lock=False, readahead=False, create=False
-                )
-            except lmdb.Error as error:
-                raise ImageError(
-                    f"{self._folder} cannot be opened as an LMDB database ({error}); restore it"
-                ) from error
-            needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-            if status.st_size < needed:  # reading beyond the end of a map kills the process
-                environment.close()
-                raise ImageError(
-                    f"{self._folder} is truncated: data.mdb has {status.st_size:,} bytes of "
-                    f"{needed:,}; restore it"
-                )
-            _ENVIRONMENTS[key] = environment
-        return environment
-
-
-_ENVIRONMENTS: dict[tuple[int, int, int], Any] = {}  # (process, device, inode) → database
-
-
 class NpzSource:
-    """A uint8 array of images (n, h, w, 3) or (n, 3, h, w) in an `.npz` file; row numbers name.
+    """An array of images in an `.npz` file, (n, h, w, 3) or (n, 3, h, w); rows name the images.
 
+    Grey arrays (n, h, w), arrays with alpha, 16-bit and boolean ones count too, as `arrays` says.
     The array is mapped, not loaded. A compressed one is unpacked once into a temporary file, which
     goes when the source goes.
     """
@@ -169,37 +142,45 @@ class NpzSource:
     def __init__(self, path: Path, spec: str, key: str | None = None) -> None:
         self.spec = spec
         self._path = path
-        with _open_npz(path) as archive:
-            info, header = _choose_array(archive, path, key)
-            self._shape, self._order = header.shape, header.order
-            self._channels_last = self._shape[-1] == 3
+        others = LeftOut()
+        with _open_zip(path, "an .npz") as archive:
+            info, self._header = _choose_array(archive, path, key, others)
+            if info.file_size != self._header.bytes:
+                raise ImageError(
+                    f"{path} is truncated or damaged: {info.filename} holds {info.file_size:,} "
+                    f"bytes of {self._header.bytes:,}; restore it"
+                )
+            shape = self._header.shape
+            if shape[0] == 0:
+                raise no_images(f"{path}, array {info.filename}", {})
+            rows, columns, _ = array_axes(shape[1:])
+            check_size(shape[1 + columns], shape[1 + rows], f"each image of {path}")
             if info.compress_type == zipfile.ZIP_STORED:
                 self._data_path, self._offset = path, _data_offset(info, path)
             else:
                 self._data_path, self._offset = self._unpack(archive, info), 0
-            self._offset += header.size
-        count = self._shape[0]
-        height, width = self._shape[1:3] if self._channels_last else self._shape[2:4]
-        if count == 0:
-            raise no_images(f"{path}, array {info.filename}", [])
-        check_size(width, height, f"each image of {path}")
-        digits = max(6, len(str(count - 1)))
-        self.names: Sequence[str] = [f"{index:0{digits}d}" for index in range(count)]
+        self.left_out = others.record()
+        self.names: Sequence[str] = row_names(shape[0])
         self._images: np.ndarray | None = None
 
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
-        """Row `index`."""
+        """Row `index` (ImageError: the file has become shorter)."""
         if self._images is None:
             try:
                 self._images = np.memmap(
-                    self._data_path, np.uint8, "r", self._offset, self._shape, self._order
+                    self._data_path,
+                    self._header.dtype,
+                    "r",
+                    self._offset + self._header.size,
+                    self._header.shape,
+                    self._header.order,
                 )
             except (OSError, ValueError) as error:
                 raise ImageError(
                     f"{self._path} is truncated or damaged ({error}); restore it"
                 ) from error
-        image = np.array(self._images[index])
-        return np.moveaxis(image, -1, 0) if self._channels_last else image
+        name = f"{self._path}: {self.names[index]}"
+        return rgb_of_array(np.array(self._images[index]), name)
 
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes."""
@@ -209,76 +190,91 @@ class NpzSource:
         return {**self.__dict__, "_images": None}
 
     def _unpack(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Path:
-        handle, name = tempfile.mkstemp(prefix="unseen-", suffix=".npy")
-        weakref.finalize(self, _remove, name, os.getpid())
+        path = temporary_file(self, ".npy", info.file_size)
         try:
-            with os.fdopen(handle, "wb") as target, archive.open(info) as content:
+            with path.open("wb") as target, archive.open(info) as content:
                 shutil.copyfileobj(content, target, 1 << 20)
         except OSError as error:
             raise StorageError(
-                f"{self._path} is compressed and could not be unpacked into "
-                f"{tempfile.gettempdir()} ({error.strerror or error}); free some space, or name "
-                "another place in TMPDIR"
+                f"{self._path} is compressed and could not be unpacked into {path.parent} "
+                f"({error.strerror or error}); free some space, or name another place in TMPDIR"
             ) from error
+        except MemoryError:
+            raise
         except Exception as error:
             raise ImageError(
-                f"{self._path} is truncated or damaged ({error}); restore it"
+                f"{self._path} is truncated or damaged ({first_line(error)}); restore it"
             ) from error
-        return Path(name)
+        return path
 
 
 class _Header:
-    """The header of one `.npy` member."""
+    """The header of one `.npy` member (NEP 1): its length is checked before it is read."""
 
-    def __init__(self, file: BufferedIOBase) -> None:
-        version = np.lib.format.read_magic(file)
+    def __init__(self, file: Any) -> None:
+        start = file.read(8)
+        width = 2 if start[6:7] == b"\1" else 4
+        length = file.read(width)
+        count = int.from_bytes(length, "little")
+        if count > _LARGEST_HEADER:
+            raise ValueError(f"its header claims {count:,} bytes")
+        header = io.BytesIO(start + length + file.read(count))
+        version = np.lib.format.read_magic(header)
         read = (
             np.lib.format.read_array_header_1_0
             if version == (1, 0)
             else np.lib.format.read_array_header_2_0
         )
-        self.shape, fortran, self.dtype = read(file)
+        self.shape, fortran, self.dtype = read(header)
+        if any(side < 0 for side in self.shape):
+            raise ValueError(f"its shape is {self.shape}")
         self.order: Any = "F" if fortran else "C"
-        self.size = file.tell()
+        self.size = header.tell()
 
     @property
-    def is_images(self) -> bool:
-        return (
-            self.dtype == np.uint8
-            and len(self.shape) == 4
-            and (self.shape[3] == 3 or self.shape[1] == 3)
-        )
+    def bytes(self) -> int:
+        """Of the whole member, as the header says."""
+        return self.size + math.prod(self.shape) * self.dtype.itemsize
 
-
-def _open_npz(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ImageError(
-            f"{path} cannot be opened as an .npz file ({error}); restore it"
-        ) from error
+    @property
+    def channels(self) -> int:
+        """Of the images that the array holds; 0 where it holds none."""
+        if len(self.shape) < 2 or self.dtype.kind not in "bu" or self.dtype.itemsize > 2:
+            return 0
+        try:
+            return array_axes(self.shape[1:])[2]
+        except ValueError:
+            return 0
 
 
 def _choose_array(
-    archive: zipfile.ZipFile, path: Path, key: str | None
+    archive: zipfile.ZipFile, path: Path, key: str | None, others: LeftOut
 ) -> tuple[zipfile.ZipInfo, _Header]:
-    found: dict[str, tuple[zipfile.ZipInfo, _Header]] = {}
+    """The array of images: that of the key, or the only one; colour goes before grey."""
+    arrays: dict[str, tuple[zipfile.ZipInfo, _Header]] = {}
+    unreadable: dict[str, str] = {}
     for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
         try:
             with archive.open(info) as file:
-                found[info.filename.removesuffix(".npy")] = (info, _Header(file))  # type: ignore[arg-type]
-        except Exception as error:  # numpy's and zipfile's errors on broken bytes
-            raise ImageError(
-                f"{path}: {info.filename} is not a readable array ({error}); restore it"
-            ) from error
+                arrays[name] = (info, _Header(file))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 numpy's and zipfile's errors on broken bytes
+            unreadable[name] = f"{info.filename} is not a readable array ({first_line(error)})"
     listed = ", ".join(
-        f"{name} {header.dtype} {header.shape}" for name, (_, header) in found.items()
+        f"{name} {header.dtype} {header.shape}" for name, (_, header) in arrays.items()
     )
-    if key is not None and key not in found:
+    fitting = {name: header.channels for name, (_, header) in arrays.items() if header.channels}
+    if key is not None and key not in arrays and key not in unreadable:
         raise ImageError(f"{path} has no array {key!r}; it holds {listed or 'nothing'}")
-    fitting = [
-        name for name, (_, header) in found.items() if header.is_images and key in (None, name)
-    ]
+    if key in unreadable or (not fitting and unreadable):
+        fault = unreadable[key] if key in unreadable else next(iter(unreadable.values()))
+        raise ImageError(f"{path}: {fault}; restore it")
+    if key is not None:
+        fitting = {name: channels for name, channels in fitting.items() if name == key}
+    elif any(channels >= 3 for channels in fitting.values()):
+        fitting = {name: channels for name, channels in fitting.items() if channels >= 3}
     if not fitting:
         raise ImageError(
             f"{path} holds {listed or 'nothing'}; needed is a uint8 array (n, h, w, 3) or "
@@ -287,9 +283,13 @@ def _choose_array(
     if len(fitting) > 1:
         raise ImageError(
             f"{path} holds {len(fitting)} arrays of images ({', '.join(fitting)}); choose one: "
-            f"npz:{path}?key={fitting[0]}"
+            f"npz:{path}?key={next(iter(fitting))}"
         )
-    return found[fitting[0]]
+    (chosen,) = fitting
+    for name in [*arrays, *unreadable]:
+        if name != chosen:
+            others.add("array" if key is None else COMPANION, name)
+    return arrays[chosen]
 
 
 def _data_offset(info: zipfile.ZipInfo, path: Path) -> int:
@@ -307,21 +307,20 @@ def _data_offset(info: zipfile.ZipInfo, path: Path) -> int:
     )
 
 
-def _remove(name: str, process: int) -> None:
-    if os.getpid() == process:
-        Path(name).unlink(missing_ok=True)
-
-
 @takes()
 def open_zip(spec: Spec) -> ZipSource:
     """The entry point `zip:FILE`."""
-    return ZipSource(_existing_file(spec), spec.text)
+    source = ZipSource(_existing_file(spec), spec.text)
+    tell_left_out(source)
+    return source
 
 
 @takes("key")
 def open_npz(spec: Spec) -> NpzSource:
     """The entry point `npz:FILE[?key=NAME]`."""
-    return NpzSource(_existing_file(spec), spec.text, spec.options.get("key"))
+    source = NpzSource(_existing_file(spec), spec.text, spec.options.get("key"))
+    tell_left_out(source)
+    return source
 
 
 @takes()
@@ -331,7 +330,9 @@ def open_lmdb(spec: Spec) -> LmdbSource:
     if not (folder / "data.mdb").is_file():
         what = "holds no data.mdb" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give the folder of one LSUN category")
-    return LmdbSource(folder, spec.text)
+    source = LmdbSource(folder, spec.text)
+    tell_left_out(source)
+    return source
 
 
 def _existing_file(spec: Spec) -> Path:

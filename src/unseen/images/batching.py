@@ -1,39 +1,29 @@
 """Batches of prepared images, decoded in worker processes while the caller computes.
 
 Order is kept, memory does not grow with the number of images, and workers end with the iterator.
-The workers are plain processes (see `worker`): one thread each talks to them here, and the pixels
-go from the pipe straight into the batch.
+The workers are plain processes (see `child`): one thread each talks to them here, and the pixels go
+from the pipe straight into the batch.
 """
 
 import collections
-import contextlib
 import dataclasses
-import fcntl
-import json
 import os
 import pickle
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Generator, Sequence
-from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import ImageError
-from unseen.images import worker
+from unseen.core.errors import ImageError, OutOfMemoryError
+from unseen.images.child import KILLED, Child, ChildEndedError
 from unseen.images.preparation import Preparation
 from unseen.images.protocol import ImageSource
+from unseen.images.reading import read_image
+from unseen.images.worker import REQUEST
 
 _IN_FLIGHT = 3  # requests a worker has at once: it never waits for this process
-_PIPE_BYTES = 1 << 20  # Linux's limit for a pipe of an ordinary user
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
-    "from unseen.images.worker import main; main()"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +71,9 @@ def batches(
         skip_broken: list broken images in the batch instead of stopping at the first.
 
     Raises:
-        ImageError: sizes below these; while iterating: a broken image (unless skipped), a worker
-            that was killed, a source that cannot be sent to a worker.
+        ImageError: sizes below these; while iterating: a broken image (unless skipped), a
+            source that cannot be sent to a worker.
+        OutOfMemoryError: memory ran out, or a worker was killed.
     """
     if batch_size < 1 or workers < 0:
         raise ImageError(
@@ -90,7 +81,7 @@ def batches(
             "at least 1 and at least 0 are needed"
         )
     workers = min(workers, len(indices))
-    if workers == 0:
+    if workers == 0 or getattr(source, "in_memory", False):
         return _in_process(source, indices, preparation, batch_size, skip_broken)
     return _in_workers(source, indices, preparation, batch_size, skip_broken, workers)
 
@@ -132,7 +123,7 @@ def _in_process(
         pending = _Pending(start, stop, preparation.resolution)
         for row in range(stop - start):
             try:
-                pending.images[row] = preparation.apply(source.read(indices[start + row]))
+                pending.images[row] = preparation.apply(read_image(source, indices[start + row]))
             except ImageError as error:
                 if not skip_broken:
                     raise
@@ -183,7 +174,7 @@ class _Pool:
         self._changed = threading.Condition()
         self._failure: Exception | None = None
         self._closed = False
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._children: list[Child] = []
         self._threads: list[threading.Thread] = []
         try:
             cargo = pickle.dumps((source, preparation), pickle.HIGHEST_PROTOCOL)
@@ -191,13 +182,11 @@ class _Pool:
             raise ImageError(
                 f"{source.spec} cannot be sent to a worker process ({error}); use workers=0"
             ) from error
-        paths = json.dumps([str(path) or str(Path.cwd()) for path in sys.path]).encode() + b"\n"
-        start = paths + worker.START.pack(len(cargo)) + cargo
         try:
             for _ in range(workers):
-                self._processes.append(_start_worker())
-            for process in self._processes:
-                thread = threading.Thread(target=self._talk, args=(process, start), daemon=True)
+                self._children.append(Child("unseen.images.worker"))
+            for child in self._children:
+                thread = threading.Thread(target=self._talk, args=(child, cargo), daemon=True)
                 self._threads.append(thread)
                 thread.start()
         except BaseException:
@@ -218,23 +207,19 @@ class _Pool:
     def close(self) -> None:
         """End the workers now; they hold nothing that could be lost."""
         self._closed = True
-        for process in self._processes:
-            process.kill()
+        for child in self._children:
+            child.kill()
         for _ in self._threads:
             self._tasks.put((_END, 0))
         for thread in self._threads:
             thread.join()
-        for process in self._processes:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
+        for child in self._children:
+            child.close()
 
-    def _talk(self, process: subprocess.Popen[bytes], start: bytes) -> None:
+    def _talk(self, child: Child, cargo: bytes) -> None:
         under_way: collections.deque[tuple[_Pending, int]] = collections.deque()
         try:
-            _send(process, start)
+            child.begin(cargo)
             while True:
                 while len(under_way) < _IN_FLIGHT:
                     try:
@@ -244,9 +229,9 @@ class _Pool:
                     if task[0] is _END:
                         return
                     under_way.append(task)
-                    _send(process, worker.REQUEST.pack(self._index(task)))
+                    child.send(REQUEST.pack(self._index(task)))
                 pending, row = under_way[0]
-                broken = _receive(process, pending.images[row])
+                broken = _receive(child, pending.images[row])
                 under_way.popleft()
                 with self._changed:
                     if broken is not None:
@@ -254,16 +239,18 @@ class _Pool:
                     pending.remaining -= 1
                     if pending.remaining == 0:
                         self._changed.notify_all()
-        except _WorkerEndedError:
+        except ChildEndedError:
             if not self._closed:
-                status = process.wait()
-                how = f"by signal {-status}" if status < 0 else f"with status {status}"
                 near = f" near {self._source.names[self._index(under_way[0])]}" if under_way else ""
+                how = child.how_it_ended()
+                what = f"{self._source.spec}: a decoding process was ended {how}{near}"
                 self._fail(
-                    ImageError(
-                        f"a decoding process was ended {how}{near}, perhaps because memory ran "
-                        "out; use fewer workers"
+                    OutOfMemoryError(
+                        f"{what}, perhaps because memory ran out; use fewer workers (--workers, "
+                        "workers)"
                     )
+                    if how == KILLED
+                    else ImageError(f"{what}; remove that image, or read it with workers=0")
                 )
         except Exception as error:  # noqa: BLE001 raised in the caller's thread
             self._fail(error)
@@ -282,61 +269,15 @@ class _Pool:
 _END = _Pending(0, 0, 0)
 
 
-class _WorkerEndedError(Exception):
-    """The pipe to a worker closed."""
-
-
-def _start_worker() -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _START],  # -P: no json.py of the working directory
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-        process_group=0,  # Ctrl-C in a terminal reaches the caller alone, who ends the workers
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(_pipe(process.stdout), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    return process
-
-
-def _pipe(pipe: IO[bytes] | None) -> Any:
-    assert pipe is not None
-    return pipe
-
-
-def _send(process: subprocess.Popen[bytes], data: bytes) -> None:
-    rest = memoryview(data)
-    try:
-        while rest:
-            rest = rest[_pipe(process.stdin).write(rest) :]
-    except OSError as error:
-        raise _WorkerEndedError from error
-
-
-def _receive(process: subprocess.Popen[bytes], image: UInt8[np.ndarray, "3 s s"]) -> str | None:
+def _receive(child: Child, image: UInt8[np.ndarray, "3 s s"]) -> str | None:
     """Fill `image` from the worker's answer, or return why the image is broken."""
-    kind = _read(process, 1)
+    kind = child.receive(1)
     if kind == b"I":
-        _read_into(process, image.data.cast("B"))
+        child.receive_into(image.data.cast("B"))
         return None
-    (length,) = worker.LENGTH.unpack(_read(process, worker.LENGTH.size))
-    text = bytes(_read(process, length)).decode()
+    text = child.receive_message().decode()
     if kind == b"B":
         return text
+    if kind == b"M":
+        raise OutOfMemoryError(text)
     raise ImageError(f"a decoding process failed; use workers=0 to find out where\n{text}")
-
-
-def _read(process: subprocess.Popen[bytes], length: int) -> bytearray:
-    data = bytearray(length)
-    _read_into(process, memoryview(data))
-    return data
-
-
-def _read_into(process: subprocess.Popen[bytes], rest: memoryview) -> None:
-    while rest:
-        count = _pipe(process.stdout).readinto(rest)
-        if not count:
-            raise _WorkerEndedError
-        rest = rest[count:]

@@ -16,7 +16,7 @@ from PIL import Image
 from unseen.core.errors import ImageError
 from unseen.core.registry import Spec, call_user_factory
 from unseen.images.decode import check_size, rgb_array
-from unseen.images.naming import check_text
+from unseen.images.naming import in_unicode, row_names
 
 
 class PythonSource:
@@ -38,11 +38,10 @@ class PythonSource:
         if count == 0:
             raise ImageError(f"{spec.text} returned no images; return at least one")
         names = getattr(self._items, "names", None)
-        if names is None:
-            digits = max(6, len(str(count - 1)))
-            names = [f"{index:0{digits}d}" for index in range(count)]
-        self.names: Sequence[str] = [check_text(str(name), spec.text) for name in names]
-        if len(self.names) != count or len(set(self.names)) != count:
+        self.names: Sequence[str] = (
+            row_names(count) if names is None else [in_unicode(str(name)) for name in names]
+        )
+        if (names is not None and len(self.names) != count) or len(set(self.names)) != count:
             raise ImageError(
                 f"{spec.text} has {count} images and {len(set(self.names))} different names; "
                 "give every image its own"

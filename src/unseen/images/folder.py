@@ -1,6 +1,7 @@
 """A folder of images, searched recursively."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,10 +10,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError
-from unseen.core.files import sha256_of_file, sha256_of_parts
+from unseen.core.files import open_regular, sha256_of_file
 from unseen.core.registry import Spec, takes
-from unseen.images.decode import decode
-from unseen.images.naming import check_text, index_order, is_image_name, no_images
+from unseen.images.decode import decode_file
+from unseen.images.fingerprint import fingerprint_of
+from unseen.images.inventory import HIDDEN, LeftOut, is_hidden, take_images, tell_left_out
+from unseen.images.naming import in_unicode
 
 _HASHING_THREADS = 4  # hashing and reading both let go of Python's lock
 
@@ -25,37 +28,40 @@ class FolderSource:
     def __init__(self, folder: Path, spec: str) -> None:
         self.spec = spec
         self._folder = folder
-        others: list[str] = []
-        names: list[str] = []
-        for name in _walk(folder):
-            (names if is_image_name(name) else others).append(name)
-        if not names:
-            raise no_images(str(folder), others)
-        self.names: Sequence[str] = index_order(check_text(name, str(folder)) for name in names)
+        others = LeftOut()
+        self._on_disk: dict[str, str] = {}  # names that are not UTF-8 there: name → as on disk
+        names = []
+        for raw in _walk(folder, others):
+            name = in_unicode(raw)
+            if name != raw:
+                self._on_disk[name] = raw
+            names.append(name)
+        if self._on_disk and len(set(names)) < len(names):
+            raise ImageError(f"{folder} holds two files that are both called {name!r}; rename one")
+        self.names: Sequence[str] = take_images(names, str(folder), self._peek, others)
+        self.left_out = others.record()
 
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
         """Image `index` in its own resolution (ImageError: it cannot be read or decoded)."""
-        path = self._folder / self.names[index]
-        try:
-            with path.open("rb") as file:
-                return decode(file, str(path))
-        except OSError as error:
-            raise ImageError(f"{path} cannot be read ({error.strerror or error})") from error
+        return decode_file(self._path(self.names[index]))
 
     def fingerprint(self) -> str:
         """SHA-256 over every name and the SHA-256 of every file's bytes."""
         with ThreadPoolExecutor(_HASHING_THREADS) as threads:
-            digests = threads.map(self._digest, self.names)
-            return sha256_of_parts(
-                part for pair in zip(self.names, digests, strict=True) for part in pair
-            )
+            return fingerprint_of(self.names, threads.map(self._digest, self.names))
 
-    def _digest(self, name: str) -> str:
-        path = self._folder / name
+    def _digest(self, name: str) -> str | None:
         try:
-            return sha256_of_file(path)
-        except OSError as error:
-            raise ImageError(f"{path} cannot be read ({error.strerror or error})") from error
+            return sha256_of_file(self._path(name))
+        except OSError:
+            return None
+
+    def _path(self, name: str) -> Path:
+        return self._folder / self._on_disk.get(name, name)
+
+    def _peek(self, name: str, count: int) -> bytes:
+        with open_regular(self._path(name)) as file:
+            return file.read(count)
 
 
 @takes()
@@ -65,25 +71,61 @@ def open_folder(spec: Spec) -> FolderSource:
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give a folder of images")
-    return FolderSource(folder, spec.text)
+    source = FolderSource(folder, spec.text)
+    tell_left_out(source)
+    return source
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Relative names of all regular files; links are followed, but never in a circle."""
-    root = folder.stat()
-    waiting = [("", frozenset({(root.st_dev, root.st_ino)}))]
-    while waiting:
-        prefix, above = waiting.pop()
+def _walk(folder: Path, others: LeftOut) -> Iterator[str]:
+    """Relative names of all files; every folder is walked once, whatever links lead to it.
+
+    Folders come before links to folders, and links in the order of their names, so that the names
+    do not depend on the file system's order. A link that leads nowhere counts as a file: its name
+    says whether it is an image that was lost.
+    """
+    seen = set()
+    waiting, links = [""], list[str]()
+    while waiting or links:
+        if waiting:
+            prefix = waiting.pop()
+        else:
+            links.sort(reverse=True)
+            prefix = links.pop()
         place = folder / prefix
         try:
+            status = place.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in seen:
+                others.add("reached twice", in_unicode(prefix))
+                continue
+            seen.add(identity)
             with os.scandir(place) as entries:
                 for entry in entries:
-                    if entry.is_dir():
-                        status = entry.stat()
-                        identity = (status.st_dev, status.st_ino)
-                        if identity not in above:
-                            waiting.append((f"{prefix}{entry.name}/", above | {identity}))
-                    elif entry.is_file() or entry.is_symlink():
-                        yield prefix + entry.name
+                    name, kind = prefix + entry.name, _kind(entry)
+                    if is_hidden(entry.name):
+                        others.add(HIDDEN, in_unicode(name))
+                    elif kind == "file":
+                        yield name
+                    elif kind == "special":  # a FIFO, a socket or a device: it may never end
+                        others.add("no regular file", in_unicode(name))
+                    else:
+                        (links if kind == "link to a folder" else waiting).append(f"{name}/")
         except OSError as error:
             raise ImageError(f"{place} cannot be read ({error.strerror or error})") from error
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What an entry is: a link to a file is a file, and so is a link that leads nowhere."""
+    if entry.is_file(follow_symlinks=False):
+        return "file"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    if not entry.is_symlink():
+        return "special"
+    try:
+        mode = entry.stat().st_mode
+    except OSError:  # the target is missing, may not be seen, or is the link itself
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "link to a folder"
+    return "file" if stat.S_ISREG(mode) else "special"

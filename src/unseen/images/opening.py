@@ -61,6 +61,8 @@ def _kind_of(path: Path) -> str:
 
 
 def _missing(text: str) -> ImageError | SpecError:
+    if "://" in text:
+        return SpecError(f"{text} is a web address; download the images and name their folder")
     name, colon, _ = text.partition(":")
     known = ", ".join(plugin_names("images"))
     if colon and "/" not in name:
