@@ -14,7 +14,8 @@ from unseen.core.files import sha256_of_file
 from unseen.core.wording import percent, ratio_interval, times, value_interval
 from unseen.distribution.comparison import ClassRow, Comparison
 from unseen.distribution.comparison_wording import corrected
-from unseen.generators.progan import network_from_state_dict, read_progan
+from unseen.generators.progan import network_from_state_dict, progan_names
+from unseen.weights import open_checkpoint
 
 
 def generator_card(
@@ -39,7 +40,7 @@ def generator_card(
             f"{path} was shown {made['images']:,} scenes and the last snapshot measured "
             f"{last.images:,}; finish the training, then measure again"
         )
-    network = network_from_state_dict(read_progan(path), path.name)
+    network = network_from_state_dict(progan_names(open_checkpoint(path)), path.name)
     parameters = sum(weight.numel() for weight in network.parameters())
     (side,) = comparison.generated
     size = f"{network.resolution}×{network.resolution}"

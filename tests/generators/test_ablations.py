@@ -153,10 +153,10 @@ def test_the_published_sizes_give_128_pixels_from_twelve_blocks(name: str, layou
         ("wgan-gp:{batch-norm}?batch_norm=none", "known: running, batch"),
         ("ablation:nothing", "neither a file nor a published name; published: wgangp"),
         ("ablation", "names no file"),
-        ("ablation:{missing}", r"features.3.conv.bias of shape \(10,\) was needed, found nothing"),
+        ("ablation:{missing}", "lacks features.3.conv.bias"),
         ("ablation:{other}", "holds no ablation of ProGAN: found x, needed"),
         ("ablation:{nan}", "not finite"),
-        ("ablation:{more}", "also holds extra, which the layout bias has not"),
+        ("ablation:{more}", "also holds extra"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from unseen.core.errors import CheckpointError, SpecError
 from unseen.generators import Generator, load_generator
 from unseen.generators.progan import ProGAN, network_from_state_dict, state_dict_from_tensorflow
+from unseen.weights import Checkpoint
 
 WIDTHS = (9, 12, 10, 8)  # latent, 4×4, 8×8, 16×16: all different, and wide enough that no pixel's
 # features are all near zero, where pixel norm would multiply float32's rounding
@@ -262,8 +263,9 @@ def test_tensorflow_variables_draw_what_their_own_network_draws(
 def test_a_tensorflow_file_without_a_layer_says_which() -> None:
     variables = tensorflow_variables(fused=True)
     del variables["8x8/Conv0_up/bias"]
-    with pytest.raises(CheckpointError, match="needs 8x8/Conv0_up/bias with 1 axes"):
-        state_dict_from_tensorflow(variables, "nvidia.npz")
+    tensors = {name: torch.from_numpy(array) for name, array in variables.items()}
+    with pytest.raises(CheckpointError, match="8x8/Conv0_up/bias"):
+        state_dict_from_tensorflow(Checkpoint(Path("nvidia.npz"), tensors))
 
 
 def broken(change: str) -> dict[str, torch.Tensor]:
@@ -289,9 +291,9 @@ def broken(change: str) -> dict[str, torch.Tensor]:
         ("other family", "holds no ProGAN: found fc.weight"),
         ("missing bias", "lacks layer3.wscale.b"),
         ("missing layer", r"no usable layer3.conv.weight"),
-        ("shape", r"layer4.conv.weight of shape \(10, 7, 3, 3\); \(10, 10, 3, 3\) was needed"),
+        ("shape", r"layer4.conv.weight of shape \(10, 7, 3, 3\).*\(10, 10, 3, 3\)"),
         ("left over", "also holds mapping.weight"),
-        ("nan", "not finite in layer2.wscale.b"),
+        ("nan", "not finite.*layer2.wscale.b"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(change: str, message: str) -> None:
@@ -301,7 +303,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(change: str, message: str) ->
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.npz").write_bytes(b"no archive")
-    with pytest.raises(CheckpointError, match=r"no readable \.npz"):
+    with pytest.raises(CheckpointError, match=r"broken\.npz"):
         load_generator(f"progan:{tmp_path / 'broken.npz'}")
 
 

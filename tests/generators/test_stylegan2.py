@@ -379,7 +379,7 @@ def _without(state: dict[str, torch.Tensor], key: str) -> dict[str, torch.Tensor
         (lambda s: s | {"synthesis.b8.extra": torch.zeros(1)}, r"also holds b8\.extra"),
         (lambda s: s | {"synthesis.b8.conv1.bias": torch.zeros(9)}, "shape"),
         (lambda s: s | {"mapping.w_avg": torch.full((8,), math.nan)}, "not finite"),
-        (lambda s: s | {"synthesis.b16.torgb.weight": torch.zeros(1, 3, 1, 1)}, "1 channels"),
+        (lambda s: s | {"synthesis.b16.torgb.weight": torch.zeros(2, 3, 1, 1)}, "2 channels"),
         (lambda s: {"synthesis.input.freqs": torch.zeros(3, 2)}, "stylegan3:FILE"),
         (lambda s: {"layer1.conv.weight": torch.zeros(3, 2)}, "needed synthesis.b4.const"),
         (lambda s: _without(s, "mapping.fc0.weight"), "mapping.fc0.weight"),

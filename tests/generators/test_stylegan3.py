@@ -19,7 +19,8 @@ from unseen.generators.stylegan3 import (
     load_stylegan3,
     network_from_saved,
 )
-from unseen.generators.styles import MappingNetwork, SavedStyleGAN
+from unseen.generators.styles import MappingNetwork
+from unseen.weights import Checkpoint
 
 # A 16-pixel network with a margin of 2: rates 8, 8, 16, 16; the last two layers have no margin.
 # (number, channels, size, up, down): the second doubles the rate, the third drops the margin.
@@ -286,7 +287,7 @@ def test_nvidias_layer_sizes_give_its_paddings() -> None:
 )
 def test_a_file_that_does_not_fit_is_refused(change: Any, says: str) -> None:
     with pytest.raises(CheckpointError, match=says):
-        network_from_saved(SavedStyleGAN("toy.pkl", change(nvidia_state(toy())), {}))
+        network_from_saved(Checkpoint(Path("toy.pkl"), change(nvidia_state(toy()))))
 
 
 def test_noise_is_refused_where_there_is_none(write_network: Any) -> None:

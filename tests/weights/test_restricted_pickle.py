@@ -24,7 +24,7 @@ from unseen.weights import restricted_pickle
 from unseen.weights.restricted_pickle import (
     SavedModule,
     SavedTensorFlowNetwork,
-    read_pickled_networks,
+    read_pickle,
 )
 
 WEIGHT = torch.arange(6.0).reshape(2, 3)
@@ -44,7 +44,7 @@ def test_a_network_is_read_with_each_binary_protocol_of_pickle(
 ) -> None:
     settings = {"mapping.fc0": {"bias_gain": np.float64(0.01), "in_size": np.array([4, 4])}}
     path = write_network(TENSORS, settings, protocol=protocol)
-    snapshot = read_pickled_networks(path)
+    snapshot = read_pickle(path)
     network = snapshot["G_ema"]
     assert isinstance(network, SavedModule)
     state = network.state_dict()
@@ -63,7 +63,7 @@ def test_the_source_code_in_the_file_is_neither_run_nor_imported(
 ) -> None:
     canary = tmp_path / "ran"
     path = write_network(TENSORS, source=f"open({str(canary)!r}, 'w')")
-    read_pickled_networks(path)["G_ema"].state_dict()
+    read_pickle(path)["G_ema"].state_dict()
     assert not canary.exists()
     assert "torch_utils" not in sys.modules
     assert "dnnlib" not in sys.modules
@@ -83,7 +83,7 @@ def test_the_source_code_in_the_file_is_neither_run_nor_imported(
 )
 def test_every_type_of_tensor_keeps_its_values(write_network: Any, dtype: torch.dtype) -> None:
     tensor = torch.tensor([[0, 1], [1, 1]]).to(dtype)
-    read = read_pickled_networks(write_network({"noise_const": tensor}))["G_ema"].state_dict()
+    read = read_pickle(write_network({"noise_const": tensor}))["G_ema"].state_dict()
     assert read["noise_const"].dtype == dtype
     assert torch.equal(read["noise_const"], tensor)
 
@@ -91,7 +91,7 @@ def test_every_type_of_tensor_keeps_its_values(write_network: Any, dtype: torch.
 def test_a_strided_view_and_an_empty_tensor_are_read_as_they_were(write_network: Any) -> None:
     base = torch.arange(12.0).reshape(3, 4)
     tensors = {"up_filter": base.T[1:], "down_filter": torch.empty(0, 3)}
-    read = read_pickled_networks(write_network(tensors))["G_ema"].state_dict()
+    read = read_pickle(write_network(tensors))["G_ema"].state_dict()
     assert torch.equal(read["up_filter"], base.T[1:])
     assert read["up_filter"].is_contiguous()
     assert read["down_filter"].shape == (0, 3)
@@ -100,7 +100,7 @@ def test_a_strided_view_and_an_empty_tensor_are_read_as_they_were(write_network:
 def test_an_object_saved_with_torch_save_is_read_too(write_network: Any) -> None:
     path = write_network(TENSORS, name="network.pt", dump=torch.save)
     assert zipfile.is_zipfile(path)
-    state = read_pickled_networks(path)["G_ema"].state_dict()
+    state = read_pickle(path)["G_ema"].state_dict()
     for key, tensor in TENSORS.items():
         assert torch.equal(state[key], tensor)
 
@@ -109,7 +109,7 @@ def test_the_tensorflow_layout_gives_variables_and_components(write_tensorflow: 
     path = write_tensorflow(
         {"lod": np.float32(0), "mapping/Dense0/weight": WEIGHT.numpy()}, {"resolution": 8}
     )
-    network = read_pickled_networks(path)["G_ema"]
+    network = read_pickle(path)["G_ema"]
     assert isinstance(network, SavedTensorFlowNetwork)
     assert network.settings == {"resolution": 8}
     assert network.variables["lod"].item() == 0.0
@@ -423,7 +423,7 @@ def test_an_attack_is_refused_and_does_not_run(
     monkeypatch.setattr(restricted_pickle, "MOST_OPCODES", 60_000)
     watch_imports()
     with pytest.raises(CheckpointError, match=re.escape(str(path))) as refusal:
-        read_pickled_networks(path)
+        read_pickle(path)
     assert "\n" not in str(refusal.value)  # one line, which says what to do next
     assert re.search("export its state dict|download it again", str(refusal.value))
 
@@ -448,14 +448,14 @@ def test_what_is_refused_is_named(tmp_path: Path) -> None:
     path = tmp_path / "attack.pkl"
     path.write_bytes(pickle.dumps(Reduces(os.system, ("true",))))
     with pytest.raises(CheckpointError, match=r"asks to run code while loading \(posix\.system\)"):
-        read_pickled_networks(path)
+        read_pickle(path)
 
 
 def test_a_name_from_the_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "attack.pkl"
     path.write_bytes(b"\x80\x04" + text("os\n\x1b[2J") + text("system") + b"\x93.")
     with pytest.raises(CheckpointError, match=r"\(os\?\?\[2J\.system\)") as refusal:
-        read_pickled_networks(path)
+        read_pickle(path)
     assert str(refusal.value).isprintable()
 
 
@@ -473,7 +473,7 @@ def test_a_zip_whose_storage_is_compressed_or_missing_is_refused(
                 if keep or "/data/" not in entry:
                     new.writestr(entry, old.read(entry))
         with pytest.raises(CheckpointError, match=name):
-            read_pickled_networks(path)
+            read_pickle(path)
 
 
 def test_tensors_that_overlap_are_not_multiplied_in_memory(
@@ -481,14 +481,14 @@ def test_tensors_that_overlap_are_not_multiplied_in_memory(
 ) -> None:
     base = torch.zeros(1000)
     path = write_network({f"layer{i}.w_avg": base[i:] for i in range(100)})
-    network = read_pickled_networks(path)["G_ema"]
+    network = read_pickle(path)["G_ema"]
     # Plain pickling gives each its own copy of the storage, so nothing overlaps here.
     assert len(network.state_dict()) == 100
     shared = write_network(
         {f"layer{i}.w_avg": base[i:] for i in range(100)}, name="shared.pt", dump=torch.save
     )
     with pytest.raises(CheckpointError, match="overlap"):
-        read_pickled_networks(shared)["G_ema"].state_dict()
+        read_pickle(shared)["G_ema"].state_dict()
 
 
 def test_modules_that_hold_themselves_end(tmp_path: Path) -> None:
@@ -504,7 +504,7 @@ def test_modules_that_hold_themselves_end(tmp_path: Path) -> None:
     path = tmp_path / "cycle.pkl"
     path.write_bytes(cycle)
     with pytest.raises(CheckpointError, match="nest deeper"):
-        read_pickled_networks(path)["G_ema"].state_dict()
+        read_pickle(path)["G_ema"].state_dict()
 
 
 @pytest.mark.parametrize(
@@ -514,12 +514,12 @@ def test_what_is_no_pickle_of_networks_is_refused(tmp_path: Path, content: bytes
     path = tmp_path / "nothing.pkl"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"nothing\.pkl"):
-        read_pickled_networks(path)
+        read_pickle(path)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
-        read_pickled_networks(tmp_path / "absent.pkl")
+        read_pickle(tmp_path / "absent.pkl")
 
 
 @settings(
@@ -538,7 +538,7 @@ def test_any_damage_gives_a_network_or_one_clear_error(
     path = tmp_path / "damaged.pkl"
     path.write_bytes(content[:cut] if data.draw(st.booleans()) else content)
     try:
-        found = read_pickled_networks(path).get("G_ema")
+        found = read_pickle(path).get("G_ema")
         if isinstance(found, SavedModule):
             found.state_dict()
     except CheckpointError:

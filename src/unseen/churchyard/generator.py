@@ -32,4 +32,4 @@ def load_churchyard_generator(
     Raises:
         SpecError: an argument or an option; there are none.
     """
-    return open_progan(WEIGHTS[spec.name], spec.text, device=device, precision=precision)
+    return open_progan(WEIGHTS[spec.name], spec, device=device, precision=precision)

@@ -19,9 +19,8 @@ from torch.nn import functional
 from unseen import weights
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError, SpecError
-from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import LayeredGenerator, as_rgb, check_drawing, provenance_of
 from unseen.generators.progan import PixelNorm
 from unseen.generators.protocol import Precision
 
@@ -112,12 +111,12 @@ class Block(nn.Module):
 class Output(nn.Module):
     """1×1 convolution, with pixel norm and scale where the blocks have a scale; clamped."""
 
-    def __init__(self, inputs: int, *, layout: Layout) -> None:
+    def __init__(self, inputs: int, *, layout: Layout, channels: int) -> None:
         super().__init__()
         self.scaled = layout.startswith("scale")
-        self.conv = nn.Conv2d(inputs, 3, 1, bias=not self.scaled)
+        self.conv = nn.Conv2d(inputs, channels, 1, bias=not self.scaled)
         if self.scaled:
-            self.norm, self.wscale = PixelNorm(), LearnedScale(3)
+            self.norm, self.wscale = PixelNorm(), LearnedScale(channels)
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """RGB in [−1, 1]."""
@@ -125,7 +124,7 @@ class Output(nn.Module):
             features = self.wscale(self.conv(self.norm(features)))
         else:
             features = self.conv(features)
-        return features.clamp(-1, 1)
+        return as_rgb(features).clamp(-1, 1)
 
 
 class Ablation(nn.Sequential):
@@ -135,10 +134,16 @@ class Ablation(nn.Sequential):
         layout: what the blocks have.
         batch_norm: for the batch-norm layout: "running" statistics, or those of the "batch".
         widths: size of the latent, then the channels at 4×4, 8×8, …; as published by default.
+        channels: 3 for RGB, 1 for grey.
     """
 
     def __init__(
-        self, layout: Layout, *, batch_norm: BatchNorm = "running", widths: Sequence[int] = ()
+        self,
+        layout: Layout,
+        *,
+        batch_norm: BatchNorm = "running",
+        widths: Sequence[int] = (),
+        channels: int = 3,
     ) -> None:
         widths = widths or (WGAN_GP_WIDTHS if layout == "batch-norm" else WIDTHS)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -148,7 +153,7 @@ class Ablation(nn.Sequential):
             layers[f"layer{number + 1}"] = Block(
                 inputs, widths[level + 1], number=number, layout=layout, batch_norm=batch_norm
             )
-        layers["output"] = Output(widths[-1], layout=layout)
+        layers["output"] = Output(widths[-1], layout=layout, channels=channels)
         super().__init__(layers)
         self.widths = tuple(widths)
         self.resolution = 4 * 2 ** (len(widths) - 2)
@@ -190,7 +195,8 @@ def _load(
 ) -> LayeredGenerator:
     path = weights.locate(argument, PUBLISHED, "ablation-", spec=spec.text)
     layout = layout or PUBLISHED.get(argument)
-    state = weights.read_checkpoint(path)
+    checkpoint = weights.open_checkpoint(path)
+    state = checkpoint.tensors
     pixel_norm = spec.choice("pixel_norm", "first", "first", "all")
     found = _layout(state, path.name, pixel_norm)
     if layout is None:
@@ -210,13 +216,7 @@ def _load(
         else "running"
     )
     network = ablation_from_state_dict(state, path.name, layout, batch_norm)
-    provenance = {
-        "spec": spec.text,
-        "family": "ablation",
-        "layout": layout,
-        "weights_sha256": sha256_of_file(path),
-        "precision": precision,
-    }
+    provenance = provenance_of(spec, checkpoint, precision, family="ablation", layout=layout)
     return LayeredGenerator(
         network=network,
         latent_size=network.widths[0],
@@ -263,29 +263,22 @@ def ablation_from_state_dict(
     widths = [renamed["layer1.conv.weight"].shape[1]]
     number = 1
     while (weight := renamed.get(f"layer{number}.conv.weight")) is not None:
+        if weight.ndim != 4 or not weight.numel():
+            raise CheckpointError(f"{source} has {_published_key(f'layer{number}')} of no channels")
         widths += [weight.shape[0]] if number % 2 == 1 else []
         number += 1
-    network = Ablation(layout, batch_norm=batch_norm, widths=widths)
-    expected = network.state_dict()
-    optional = {key for key in expected if key.endswith("num_batches_tracked")}
-    for key, tensor in expected.items():
-        value = renamed.get(key)
-        if value is None and key in optional:
-            continue
-        if value is None or value.shape != tensor.shape:
-            found = "nothing" if value is None else tuple(value.shape)
-            raise CheckpointError(
-                f"{source}: {_published_key(key)} of shape {tuple(tensor.shape)} was needed, found "
-                f"{found}; is the file whole, and of the layout {layout}?"
-            )
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{source} has values that are not finite in {key}; refusing it")
-    if left_over := sorted(set(renamed) - set(expected)):
-        raise CheckpointError(
-            f"{source} also holds {_published_key(left_over[0])}, which the layout {layout} has not"
-        )
-    network.load_state_dict(renamed, strict=False)
-    return network
+    drawn = renamed.get("output.conv.weight")
+    channels = 3 if drawn is None or not drawn.ndim else drawn.shape[0]
+    check_drawing(source, 4 << (len(widths) - 2), channels)
+    counters = [f"layer{level}.norm.num_batches_tracked" for level in range(1, number)]
+    return weights.build_and_fill(
+        lambda: Ablation(layout, batch_norm=batch_norm, widths=widths, channels=channels),
+        renamed,
+        source,
+        kind=f"ablation of the layout {layout}",
+        optional=counters,
+        named=_published_key,
+    )
 
 
 def _published_key(key: str) -> str:

@@ -9,10 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unseen.core.errors import SpecError
+from unseen.core.errors import CheckpointError, SpecError
+from unseen.core.files import sha256_of_file
+from unseen.core.registry import Spec
 from unseen.generators.latents import LatentStream
 from unseen.generators.output import checked_images
 from unseen.generators.protocol import Precision
+from unseen.weights import Checkpoint
+
+_MOST_PIXELS = 4096  # a side; published generators draw 1024 at most
 
 
 @dataclasses.dataclass(eq=False)
@@ -69,3 +74,33 @@ class LayeredGenerator:
         head = nn.Sequential(collections.OrderedDict(layers[:cut]))
         tail = nn.Sequential(collections.OrderedDict(layers[cut:]))
         return head.eval(), tail.eval()
+
+
+def provenance_of(
+    spec: Spec, checkpoint: Checkpoint, precision: Precision, **more: str
+) -> dict[str, Any]:
+    """What decides the images of a network that was read from a file."""
+    place = {"weights_at": checkpoint.place} if checkpoint.place else {}
+    return {
+        "spec": spec.text,
+        "family": spec.name,
+        **more,
+        "weights_sha256": sha256_of_file(checkpoint.path),
+        **place,
+        "precision": precision,
+    }
+
+
+def check_drawing(source: str, resolution: int, channels: int) -> None:
+    """Refuse a network by the size of its images, before it is built (CheckpointError)."""
+    if resolution > _MOST_PIXELS:
+        raise CheckpointError(
+            f"{source} draws {resolution}×{resolution} pixels; {_MOST_PIXELS} a side are the most"
+        )
+    if channels not in (1, 3):
+        raise CheckpointError(f"{source} draws {channels} channels; 3 (RGB) or 1 (grey) are needed")
+
+
+def as_rgb(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+    """Grey images with three equal channels; others as they are."""
+    return images.expand(-1, 3, -1, -1)

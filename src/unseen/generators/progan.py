@@ -5,6 +5,7 @@ network's own resolution. Fading between resolutions while training is left out.
 Source: Karras et al., Progressive Growing of GANs, ICLR 2018 (table 2, section 4).
 """
 
+import dataclasses
 import itertools
 import math
 import re
@@ -12,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,9 +21,8 @@ from torch.nn import functional
 from unseen import weights
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError
-from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import LayeredGenerator, as_rgb, check_drawing, provenance_of
 from unseen.generators.protocol import Precision
 
 PUBLISHED = (  # `progan:NAME` is the entry `progan-NAME` of unseen.weights
@@ -102,16 +101,16 @@ class LatentLayer(Layer):
 class OutputLayer(nn.Module):
     """Pixel norm → 1×1 convolution without bias → scale and bias → clamp to [−1, 1]."""
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, channels: int = 3) -> None:
         super().__init__()
         self.norm = PixelNorm()
-        self.conv = nn.Conv2d(inputs, 3, 1, bias=False)
-        self.wscale = WeightScale(3, gain=1.0, fan_in=inputs)
+        self.conv = nn.Conv2d(inputs, channels, 1, bias=False)
+        self.wscale = WeightScale(channels, gain=1.0, fan_in=inputs)
         nn.init.normal_(self.conv.weight)
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """RGB; clamped outside of training only, where a clamp would stop gradients."""
-        images: Tensor = self.wscale(self.norm(features), self.conv)
+        images = as_rgb(self.wscale(self.norm(features), self.conv))
         return images if self.training else images.clamp(-1, 1)
 
 
@@ -121,9 +120,10 @@ class ProGAN(nn.Sequential):
     Args:
         widths: size of the latent, then the channels at 4×4, 8×8, …; the number of widths decides
             the resolution. The paper's at 256×256: 512, 512, 512, 512, 256, 128, 64, 32.
+        channels: 3 for RGB, 1 for grey.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], channels: int = 3) -> None:
         if len(widths) < 2:
             raise ValueError(f"{len(widths)} widths; a generator needs the latent's and one more")
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -135,7 +135,7 @@ class ProGAN(nn.Sequential):
             )
             layers[f"layer{2 * level + 2}"] = Layer(outputs, outputs, upsample=False)
         resolution = 4 * 2 ** (len(widths) - 2)
-        layers[f"output_{resolution}x{resolution}"] = OutputLayer(widths[-1])
+        layers[f"output_{resolution}x{resolution}"] = OutputLayer(widths[-1], channels)
         super().__init__(layers)
         self.widths = tuple(widths)
         self.resolution = resolution
@@ -147,8 +147,8 @@ def load_progan(
 ) -> LayeredGenerator:
     """`progan:FILE`, or `progan:NAME` for a published one, e.g. `progan:church`.
 
-    FILE is a state dict (`.pth`, `.safetensors`; today's or the older key names) or NVIDIA's
-    original TensorFlow variables as an `.npz`. Resolution and widths follow from the shapes.
+    FILE holds a state dict under today's or the older key names, or NVIDIA's original TensorFlow
+    variables. Resolution and widths follow from the shapes.
 
     Raises:
         SpecError: no argument, or neither a file nor a published name.
@@ -157,10 +157,10 @@ def load_progan(
     """
     argument = spec.require_argument("file")
     path = weights.locate(argument, PUBLISHED, "progan-", spec=spec.text)
-    return open_progan(path, spec.text, device=device, precision=precision)
+    return open_progan(path, spec, device=device, precision=precision)
 
 
-def open_progan(path: Path, spec: str, *, device: str, precision: Precision) -> LayeredGenerator:
+def open_progan(path: Path, spec: Spec, *, device: str, precision: Precision) -> LayeredGenerator:
     """The generator in a file of one of the three formats.
 
     Args:
@@ -172,34 +172,29 @@ def open_progan(path: Path, spec: str, *, device: str, precision: Precision) -> 
     Raises:
         CheckpointError: the file is unreadable or holds no ProGAN.
     """
-    network = network_from_state_dict(read_progan(path), path.name)
+    checkpoint = weights.open_checkpoint(path)
+    network = network_from_state_dict(progan_names(checkpoint), checkpoint.source)
     return LayeredGenerator(
         network=network,
         latent_size=network.widths[0],
         resolution=network.resolution,
-        provenance={
-            "spec": spec,
-            "family": "progan",
-            "weights_sha256": sha256_of_file(path),
-            "precision": precision,
-        },
+        provenance=provenance_of(spec, checkpoint, precision, family="progan"),
         device=torch.device(resolve_device(device)),
         precision=precision,
     )
 
 
-def read_progan(path: Path) -> dict[str, Tensor]:
-    """A ProGAN's weights from any of its three formats, under today's key names.
+def progan_names(checkpoint: weights.Checkpoint) -> Mapping[str, Tensor]:
+    """A ProGAN's weights in any of its three formats, under today's names.
 
     Raises:
-        CheckpointError: the file is unreadable, asks to run code or holds no ProGAN.
+        CheckpointError: the file holds no ProGAN.
     """
-    if path.suffix == ".npz":
-        return state_dict_from_tensorflow(_read_npz(path), path.name)
-    state = weights.read_checkpoint(path)
-    if "features.0.conv.weight" in state:
-        return _from_older_names(state, path.name)
-    return state
+    if checkpoint.is_tensorflow:
+        return state_dict_from_tensorflow(checkpoint)
+    if "features.0.conv.weight" in checkpoint.tensors:
+        return _from_older_names(checkpoint.tensors, checkpoint.source)
+    return checkpoint.tensors
 
 
 def network_from_state_dict(state: Mapping[str, Tensor], source: str) -> ProGAN:
@@ -223,38 +218,23 @@ def network_from_state_dict(state: Mapping[str, Tensor], source: str) -> ProGAN:
     widths = []
     for level in range((max(layers) + 1) // 2):
         weight = state.get(f"layer{2 * level + 1}.conv.weight")
-        if weight is None or weight.ndim != 4:
+        if weight is None or weight.ndim != 4 or not weight.numel():
             raise CheckpointError(
                 f"{source} has layer{max(layers)} and no usable layer{2 * level + 1}.conv.weight; "
                 "is the file whole?"
             )
         widths += [weight.shape[1]] if level == 0 else []
         widths.append(weight.shape[0])
-    network = ProGAN(widths)
-    expected = network.state_dict()
-    for key, tensor in expected.items():
-        if key not in state:
-            raise CheckpointError(
-                f"{source} lacks {key}, which a {network.resolution}×{network.resolution} "
-                "ProGAN has; is the file whole?"
-            )
-        if state[key].shape != tensor.shape:
-            raise CheckpointError(
-                f"{source} has {key} of shape {tuple(state[key].shape)}; "
-                f"{tuple(tensor.shape)} was needed to follow the layer before it"
-            )
-        if not torch.isfinite(state[key]).all():
-            raise CheckpointError(f"{source} has values that are not finite in {key}; refusing it")
-    if left_over := sorted(set(state) - set(expected)):
-        raise CheckpointError(
-            f"{source} also holds {', '.join(left_over[:3])}, which a "
-            f"{network.resolution}×{network.resolution} ProGAN has not; is it another family's?"
-        )
-    network.load_state_dict({key: tensor.float() for key, tensor in state.items()})
-    return network
+    resolution = 4 << (len(widths) - 2)
+    drawn = state.get(f"output_{resolution}x{resolution}.conv.weight")
+    channels = 3 if drawn is None or not drawn.ndim else drawn.shape[0]
+    check_drawing(source, resolution, channels)
+    return weights.build_and_fill(
+        lambda: ProGAN(widths, channels), state, source, kind=f"{resolution}×{resolution} ProGAN"
+    )
 
 
-_LAYER_KEY = re.compile(r"layer(\d+)\.conv\.weight")
+_LAYER_KEY = re.compile(r"layer([0-9]{1,3})\.conv\.weight")
 
 
 def _from_older_names(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -269,7 +249,7 @@ def _from_older_names(state: Mapping[str, Tensor], source: str) -> dict[str, Ten
     for key, tensor in state.items():
         layer, _, rest = key.rpartition(".wscale.")
         weight = state.get(f"{layer}.conv.weight")
-        if rest == "scale" and weight is not None:
+        if rest == "scale" and weight is not None and tensor.numel() and len(weight):
             gain = 1.0 if layer == "output" else math.sqrt(2)
             constant = gain / math.sqrt(weight[0].numel())
             if not torch.allclose(tensor.float(), torch.tensor(constant), rtol=1e-3):
@@ -284,47 +264,26 @@ def _from_older_names(state: Mapping[str, Tensor], source: str) -> dict[str, Ten
     return renamed
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(
-            f"{path} is no readable .npz of plain arrays ({error}); "
-            "write it with numpy.savez and no object arrays"
-        ) from error
-
-
-def state_dict_from_tensorflow(
-    variables: Mapping[str, np.ndarray], source: str
-) -> dict[str, Tensor]:
+def state_dict_from_tensorflow(checkpoint: weights.Checkpoint) -> dict[str, Tensor]:
     """NVIDIA's original variables (`4x4/Dense/weight`, `8x8/Conv0_up/weight`, …) translated.
 
     A dense layer of 4·4 outputs a channel is a 4×4 convolution of a padded pixel, mirrored;
     `Conv0_up` is a transposed convolution with stride 2, so its kernel is mirrored too and lies as
     (h, w, out, in); the others lie as (h, w, in, out). Output layers of lower resolutions
-    (`ToRGB_lod1`, …) and `lod` are left out. A scope before the names and `:0` behind are dropped.
+    (`ToRGB_lod1`, …) and `lod` are left out. A scope before the names is dropped.
 
     Raises:
         CheckpointError: a variable is missing or has a shape that does not fit.
     """
-    plain = {_TENSORFLOW_SCOPE.sub("", name): array for name, array in variables.items()}
-
-    def take(name: str, ndim: int) -> Tensor:
-        array = plain.get(name)
-        if array is None or array.ndim != ndim:
-            state = "lacks it" if array is None else f"has shape {array.shape}"
-            raise CheckpointError(
-                f"{source}: a TensorFlow ProGAN needs {name} with {ndim} axes and this file {state}"
-            )
-        return torch.from_numpy(np.array(array, dtype=np.float32))
-
+    plain = {_TENSORFLOW_SCOPE.sub("", name): array for name, array in checkpoint.tensors.items()}
+    checkpoint = dataclasses.replace(checkpoint, tensors=plain)
+    source, take = checkpoint.source, checkpoint.take
     dense = take("4x4/Dense/weight", 2)
     if dense.shape[1] % 16:
         raise CheckpointError(
             f"{source}: 4x4/Dense/weight has {dense.shape[1]} columns; 16 a channel are needed"
         )
-    weights = [dense.reshape(dense.shape[0], -1, 4, 4).permute(1, 0, 2, 3).flip(2, 3)]
+    kernels = [dense.reshape(dense.shape[0], -1, 4, 4).permute(1, 0, 2, 3).flip(2, 3)]
     biases = [take("4x4/Dense/bias", 1)]
     resolution = 4
     while True:
@@ -332,20 +291,20 @@ def state_dict_from_tensorflow(
         if resolution > 4:
             if f"{scope}/Conv0_up/weight" in plain:
                 kernel = take(f"{scope}/Conv0_up/weight", 4).permute(2, 3, 0, 1).flip(2, 3)
-                weights.append(kernel)
+                kernels.append(kernel)
                 biases.append(take(f"{scope}/Conv0_up/bias", 1))
             else:  # trained with fused_scale=False
-                weights.append(take(f"{scope}/Conv0/weight", 4).permute(3, 2, 0, 1))
+                kernels.append(take(f"{scope}/Conv0/weight", 4).permute(3, 2, 0, 1))
                 biases.append(take(f"{scope}/Conv0/bias", 1))
         second = "Conv" if resolution == 4 else "Conv1"
-        weights.append(take(f"{scope}/{second}/weight", 4).permute(3, 2, 0, 1))
+        kernels.append(take(f"{scope}/{second}/weight", 4).permute(3, 2, 0, 1))
         biases.append(take(f"{scope}/{second}/bias", 1))
         following = f"{2 * resolution}x{2 * resolution}/"
         if not any(name.startswith(following) for name in plain):
             break
         resolution *= 2
     state = {}
-    for number, (weight, bias) in enumerate(zip(weights, biases, strict=True), start=1):
+    for number, (weight, bias) in enumerate(zip(kernels, biases, strict=True), start=1):
         state[f"layer{number}.conv.weight"] = weight.contiguous()
         state[f"layer{number}.wscale.b"] = bias
     output = f"output_{resolution}x{resolution}"
@@ -354,4 +313,4 @@ def state_dict_from_tensorflow(
     return state
 
 
-_TENSORFLOW_SCOPE = re.compile(r"^.*?(?=\d+x\d+/|ToRGB_lod)|:0$")
+_TENSORFLOW_SCOPE = re.compile(r"^.*?(?=\d+x\d+/|ToRGB_lod)")

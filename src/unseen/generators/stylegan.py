@@ -1,13 +1,15 @@
 """StyleGAN (2019): NVIDIA's TensorFlow network, from its `.pkl` or its variables.
 
 Layers: `mapping`, then a block a resolution (`b4`, `b8`, …), the last of which draws the image.
-Read is the layout of NVIDIA's TensorFlow code alone: a pickled `Gs`, or an `.npz` or safetensors
-file of its variables under its names. Progressive growing (a `lod` above 0) is left out, and so are
+Read is the layout of NVIDIA's TensorFlow code alone: a pickled `Gs`, or a file of its variables
+under its names. Progressive growing (a `lod` above 0) is left out, and so are
 the variants of the ablation study.
 Source: Karras et al., A Style-Based Generator Architecture for Generative Adversarial Networks,
 CVPR 2019 (figure 1, appendix B and C); variable names of NVIDIA's files.
 """
 
+import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -18,6 +20,7 @@ from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
+from unseen.generators.layered import as_rgb
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -26,17 +29,16 @@ from unseen.generators.styles import (
     BlockNetwork,
     EqualizedLinear,
     MappingNetwork,
-    SavedStyleGAN,
-    SavedVariables,
     StyleBlock,
     StyleGenerator,
+    channels_drawn,
     drawn_noise,
     fill,
-    read_saved,
-    sampling_of,
-    style_generator,
+    load_style,
+    positive,
     unit_second_moment,
 )
+from unseen.weights import Checkpoint
 
 _FUSED_FROM = 128  # side from which NVIDIA's code fuses upsampling and convolution
 
@@ -139,31 +141,38 @@ class StyleLayer(nn.Module):
 class ToRGB(nn.Module):
     """1×1 convolution scaled by 1/√inputs, and bias."""
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(3))
+        self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """RGB in float32."""
         x = functional.conv2d(x, self.weight / math.sqrt(self.weight.shape[1]))
-        return x.float() + self.bias[:, None, None]
+        return as_rgb(x.float() + self.bias[:, None, None])
 
 
 class Block(StyleBlock):
     """One resolution: two layers, the first on a constant at 4×4; the last block draws."""
 
     def __init__(
-        self, inputs: int, outputs: int, *, resolution: int, width: int, last: bool, noise: bool
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        resolution: int,
+        width: int,
+        noise: bool,
+        channels: int | None,
     ) -> None:
         super().__init__()
-        self.last = last
+        self.last = channels is not None
         if not inputs:
             self.const = nn.Parameter(torch.ones(outputs, resolution, resolution))
         first = 2 * int(math.log2(resolution)) - 4
-        for number, channels in enumerate((inputs, outputs)):
+        for number, entering in enumerate((inputs, outputs)):
             layer = StyleLayer(
-                channels,
+                entering,
                 outputs,
                 width=width,
                 resolution=resolution,
@@ -172,8 +181,8 @@ class Block(StyleBlock):
                 noise=noise,
             )
             self.add_module(f"layer{number}", layer)
-        if last:
-            self.torgb = ToRGB(outputs)
+        if channels is not None:
+            self.torgb = ToRGB(outputs, channels)
 
     def forward(self, now: Activations) -> Activations | Tensor:
         """The activations behind this block; behind the last, the image (n 3 h w)."""
@@ -191,10 +200,16 @@ class StyleGAN(BlockNetwork):
         widths: channels at 4×4, 8×8, …; their number decides the resolution.
         mapping: the mapping network; it feeds 2 styles a resolution.
         noise: whether the layers have noise inputs.
+        channels: 3 for RGB, 1 for grey.
     """
 
     def __init__(
-        self, widths: Sequence[int], mapping: MappingNetwork, *, noise: bool = True
+        self,
+        widths: Sequence[int],
+        mapping: MappingNetwork,
+        *,
+        noise: bool = True,
+        channels: int = 3,
     ) -> None:
         blocks = [
             Block(
@@ -202,8 +217,8 @@ class StyleGAN(BlockNetwork):
                 outputs,
                 resolution=4 << level,
                 width=mapping.width,
-                last=level == len(widths) - 1,
                 noise=noise,
+                channels=channels if level == len(widths) - 1 else None,
             )
             for level, outputs in enumerate(widths)
         ]
@@ -223,27 +238,10 @@ def load_stylegan(
         SpecError: no such file, or an impossible option.
         CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN of 2019.
     """
-    sampling = sampling_of(spec)
-    path, saved = read_saved(spec)
-    if not isinstance(saved, SavedVariables):
-        raise CheckpointError(
-            f"{path} holds tensors under PyTorch's names, as StyleGAN2 and 3 do; write "
-            "stylegan2:FILE or stylegan3:FILE"
-        )
-    network = network_from_variables(saved)
-    network.set_noise(sampling.noise)
-    return style_generator(
-        network,
-        network.resolution,
-        sampling,
-        spec=spec,
-        path=path,
-        device=device,
-        precision=precision,
-    )
+    return load_style(spec, network_from_variables, device=device, precision=precision)
 
 
-def network_from_variables(saved: SavedVariables) -> StyleGAN:
+def network_from_variables(saved: Checkpoint) -> StyleGAN:
     """The network that fits the variables: widths and resolution from their shapes.
 
     From 128×128 on, NVIDIA's code fuses upsampling and convolution into a transposed convolution,
@@ -252,7 +250,12 @@ def network_from_variables(saved: SavedVariables) -> StyleGAN:
     Raises:
         CheckpointError: it is another family's, incomplete, still growing, or built otherwise.
     """
-    variables = saved.variables
+    variables = saved.tensors
+    if variables and not saved.is_tensorflow:
+        raise CheckpointError(
+            f"{saved.source} holds tensors under PyTorch's names, as StyleGAN2 and 3 do; write "
+            "stylegan2:FILE or stylegan3:FILE"
+        )
     if "synthesis/4x4/Conv/mod_weight" in variables:
         raise CheckpointError(f"{saved.source} holds a StyleGAN2; write stylegan2:FILE")
     if "synthesis/4x4/Const/const" not in variables:
@@ -272,36 +275,41 @@ def network_from_variables(saved: SavedVariables) -> StyleGAN:
         blur_filter=[1, 2, 1],
     )
     for name in ("lod", "synthesis/lod"):
-        if name in variables and variables[name].item() > 0:
+        if name in variables and (growing := float(saved.take(name, 0))) > 0:
             raise CheckpointError(
-                f"{saved.source} is still growing (lod {variables[name].item():g}); train it to "
+                f"{saved.source} is still growing (lod {growing:g}); train it to "
                 "its full resolution"
             )
     widths = [saved.take("synthesis/4x4/Const/const", 4).shape[1]]
     while f"synthesis/{4 << len(widths)}x{4 << len(widths)}/Conv1/weight" in variables:
         scope = f"synthesis/{4 << len(widths)}x{4 << len(widths)}"
         widths.append(saved.take(f"{scope}/Conv1/weight", 4).shape[3])
-    layers = 0
-    while f"mapping/Dense{layers}/weight" in variables:
-        layers += 1
     classes = 0
     if "mapping/LabelConcat/weight" in variables:
         classes = saved.take("mapping/LabelConcat/weight", 2).shape[0]
     rows = saved.take("mapping/Dense0/weight", 2).shape[0]
-    mapping = ConcatenatingMapping(
+    resolution = 4 << (len(widths) - 1)
+    channels = channels_drawn(saved, "synthesis/ToRGB_lod0/weight", resolution, axis=3)
+    layers = saved.count("mapping/Dense{}/weight")
+    mapping = functools.partial(
+        ConcatenatingMapping,
         latents=rows // 2 if classes else rows,
         classes=classes,
         width=saved.take("dlatent_avg", 1).shape[0],
         layers=layers,
         styles=2 * len(widths),
-        multiplier=float(saved.settings.get("mapping_lrmul", 0.01)),
+        multiplier=positive(saved, "", "mapping_lrmul"),
     )
-    network = StyleGAN(widths, mapping, noise="synthesis/noise0" in variables)
-    fill(network, SavedStyleGAN(saved.source, _state(saved, len(widths), layers, classes), {}))
-    return network
+    noise = "synthesis/noise0" in variables
+    translated = dataclasses.replace(saved, tensors=_state(saved, len(widths), layers, classes))
+    return fill(
+        lambda: StyleGAN(widths, mapping(), noise=noise, channels=channels),
+        translated,
+        kind=f"{resolution}×{resolution} StyleGAN",
+    )
 
 
-def _state(saved: SavedVariables, levels: int, layers: int, classes: int) -> dict[str, Tensor]:
+def _state(saved: Checkpoint, levels: int, layers: int, classes: int) -> dict[str, Tensor]:
     state = {"mapping.w_avg": saved.take("dlatent_avg", 1)}
     if classes:
         state["mapping.embed.weight"] = saved.take("mapping/LabelConcat/weight", 2).T
@@ -311,7 +319,7 @@ def _state(saved: SavedVariables, levels: int, layers: int, classes: int) -> dic
         bias = saved.take(f"mapping/Dense{number}/bias", 1) / math.sqrt(2)
         state[f"mapping.fc{number}.bias"] = bias
     state["b4.const"] = saved.take("synthesis/4x4/Const/const", 4)[0]
-    fused = saved.settings.get("fused_scale", "auto")
+    fused = saved.setting("", "fused_scale", "auto")
     for level in range(levels):
         side = 4 << level
         for number, theirs in enumerate(("Conv0_up", "Conv1") if level else ("Const", "Conv")):
@@ -324,7 +332,7 @@ def _state(saved: SavedVariables, levels: int, layers: int, classes: int) -> dic
             state[f"{layer}.bias"] = saved.take(f"{scope}/bias", 1)
             state[f"{layer}.style.weight"] = saved.take(f"{scope}/StyleMod/weight", 2).T
             state[f"{layer}.style.bias"] = saved.take(f"{scope}/StyleMod/bias", 1)
-            if "synthesis/noise0" in saved.variables:
+            if "synthesis/noise0" in saved.tensors:
                 noise = saved.take(f"synthesis/noise{2 * level + number}", 4)
                 state[f"{layer}.noise_const"] = noise[0, 0]
                 state[f"{layer}.noise_weight"] = saved.take(f"{scope}/Noise/weight", 1)

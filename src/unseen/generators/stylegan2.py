@@ -7,10 +7,11 @@ Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CV
 for modulation and demodulation, figure 7 for the architectures); tensor names of NVIDIA's files.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
+from unseen.generators.layered import as_rgb
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -27,18 +29,17 @@ from unseen.generators.styles import (
     BlockNetwork,
     EqualizedLinear,
     MappingNetwork,
-    SavedStyleGAN,
-    SavedVariables,
     StyleBlock,
     StyleGenerator,
+    channels_drawn,
+    clamp_of,
     drawn_noise,
     fill,
+    load_style,
     mapping_of,
-    read_saved,
-    sampling_of,
-    shaped,
-    style_generator,
+    positive,
 )
+from unseen.weights import Checkpoint
 
 Architecture = Literal["skip", "resnet", "orig"]
 
@@ -125,13 +126,13 @@ class StyledConvolution(nn.Module):
 class ToRGB(nn.Module):
     """Modulated 1×1 convolution without demodulation, and bias."""
 
-    def __init__(self, inputs: int, *, width: int, clamp: float | None) -> None:
+    def __init__(self, inputs: int, *, width: int, clamp: float | None, channels: int) -> None:
         super().__init__()
         self.clamp = clamp
         self.affine = EqualizedLinear(width, inputs)
         nn.init.ones_(self.affine.bias)
-        self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(3))
+        self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(
         self, x: Float[Tensor, "n c h w"], style: Float[Tensor, "n d"]
@@ -139,7 +140,7 @@ class ToRGB(nn.Module):
         """RGB in float32."""
         scales = self.affine(style) / math.sqrt(self.weight.shape[1])
         x = functional.conv2d(x * scales[:, :, None, None].to(x.dtype), self.weight)
-        return _clamped(x.float() + self.bias[:, None, None], self.clamp)
+        return as_rgb(_clamped(x.float() + self.bias[:, None, None], self.clamp))
 
 
 class SkipConvolution(nn.Module):
@@ -175,6 +176,7 @@ class Block(StyleBlock):
         architecture: skip adds each block's RGB, resnet each block's features, orig neither.
         noise: whether the convolutions have noise inputs.
         clamp: bound on magnitudes.
+        channels: 3 for RGB, 1 for grey.
     """
 
     resample_filter: Tensor
@@ -190,6 +192,7 @@ class Block(StyleBlock):
         architecture: Architecture,
         noise: bool,
         clamp: float | None,
+        channels: int,
     ) -> None:
         super().__init__()
         self.last = last
@@ -199,9 +202,9 @@ class Block(StyleBlock):
         self.register_buffer("resample_filter", _binomial())
         number = self.first_style
 
-        def convolution(channels: int, number: int, up: int) -> StyledConvolution:
+        def convolution(entering: int, number: int, up: int) -> StyledConvolution:
             return StyledConvolution(
-                channels,
+                entering,
                 outputs,
                 width=width,
                 resolution=resolution,
@@ -218,7 +221,7 @@ class Block(StyleBlock):
             self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
         self.conv1 = convolution(outputs, number, 1)
         if self.draws:
-            self.torgb = ToRGB(outputs, width=width, clamp=clamp)
+            self.torgb = ToRGB(outputs, width=width, clamp=clamp, channels=channels)
         if self.residual:
             self.skip = SkipConvolution(inputs, outputs)
 
@@ -255,6 +258,7 @@ class StyleGAN2(BlockNetwork):
         architecture: skip (NVIDIA's default), resnet or orig.
         noise: whether the convolutions have noise inputs.
         clamp: bound on magnitudes, None for none.
+        channels: 3 for RGB, 1 for grey.
     """
 
     def __init__(
@@ -265,6 +269,7 @@ class StyleGAN2(BlockNetwork):
         architecture: Architecture = "skip",
         noise: bool = True,
         clamp: float | None = None,
+        channels: int = 3,
     ) -> None:
         blocks = [
             Block(
@@ -276,6 +281,7 @@ class StyleGAN2(BlockNetwork):
                 architecture=architecture,
                 noise=noise,
                 clamp=clamp,
+                channels=channels,
             )
             for level, outputs in enumerate(widths)
         ]
@@ -295,44 +301,31 @@ def load_stylegan2(
         SpecError: no such file, or an impossible option.
         CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN2.
     """
-    sampling = sampling_of(spec)
-    path, saved = read_saved(spec)
-    if isinstance(saved, SavedVariables):
-        saved = saved_from_tensorflow(saved)
-    network = network_from_saved(saved)
-    network.set_noise(sampling.noise)
-    return style_generator(
-        network,
-        network.resolution,
-        sampling,
-        spec=spec,
-        path=path,
-        device=device,
-        precision=precision,
-    )
+    return load_style(spec, network_from_saved, device=device, precision=precision)
 
 
-def network_from_saved(saved: SavedStyleGAN) -> StyleGAN2:
+def network_from_saved(saved: Checkpoint) -> StyleGAN2:
     """The network that fits a file: widths and architecture from its tensors.
 
     Raises:
         CheckpointError: it holds another family, is incomplete, or uses what is not drawn here.
     """
-    state = saved.state
+    if saved.is_tensorflow:
+        saved = saved_from_tensorflow(saved)
+    state = saved.tensors
     if "synthesis.input.freqs" in state:
         raise CheckpointError(f"{saved.source} holds a StyleGAN3; write stylegan3:FILE")
     if "synthesis.b4.const" not in state:
-        found = ", ".join(sorted(state)[:3]) or "nothing"
+        names = ", ".join(sorted(state)[:3]) or "nothing"
         raise CheckpointError(
-            f"{saved.source} holds no StyleGAN2: found {found}, needed synthesis.b4.const"
+            f"{saved.source} holds no StyleGAN2: found {names}, needed synthesis.b4.const"
         )
-    widths = [shaped(saved, "synthesis.b4.const", 3).shape[0]]
+    widths = [saved.take("synthesis.b4.const", 3).shape[0]]
     while f"synthesis.b{4 << len(widths)}.conv1.weight" in state:
-        widths.append(shaped(saved, f"synthesis.b{4 << len(widths)}.conv1.weight", 4).shape[0])
-    last = f"synthesis.b{4 << (len(widths) - 1)}"
-    drawn = shaped(saved, f"{last}.torgb.weight", 4).shape[0]
-    if drawn != 3:
-        raise CheckpointError(f"{saved.source} draws {drawn} channels; 3 (RGB) are needed")
+        widths.append(saved.take(f"synthesis.b{4 << len(widths)}.conv1.weight", 4).shape[0])
+    resolution = 4 << (len(widths) - 1)
+    last = f"synthesis.b{resolution}"
+    channels = channels_drawn(saved, f"{last}.torgb.weight", resolution)
     architecture: Architecture = "orig"
     if "synthesis.b8.skip.weight" in state:
         architecture = "resnet"
@@ -342,22 +335,26 @@ def network_from_saved(saved: SavedStyleGAN) -> StyleGAN2:
         kind = saved.setting(name, "activation", "lrelu")
         if re.search(r"\.conv[01]$", name) and kind != "lrelu":
             raise CheckpointError(f"{saved.source} uses {kind!r}; only lrelu is drawn here")
-    clamp = saved.setting(f"{last}.conv1", "conv_clamp", None)
-    network = StyleGAN2(
-        widths,
-        mapping_of(saved, styles=2 * len(widths)),
-        architecture=architecture,
-        noise="synthesis.b4.conv1.noise_const" in state,
-        clamp=None if clamp is None else float(clamp),
+    mapping = mapping_of(saved, styles=2 * len(widths))
+    clamp = clamp_of(saved, f"{last}.conv1", None)
+    return fill(
+        lambda: StyleGAN2(
+            widths,
+            mapping(),
+            architecture=architecture,
+            noise="synthesis.b4.conv1.noise_const" in state,
+            clamp=clamp,
+            channels=channels,
+        ),
+        saved,
+        kind=f"{resolution}×{resolution} StyleGAN2",
     )
-    fill(network, saved)
-    return network
 
 
 _TENSORFLOW_LAYERS = {"Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb"}
 
 
-def saved_from_tensorflow(saved: SavedVariables) -> SavedStyleGAN:
+def saved_from_tensorflow(saved: Checkpoint) -> Checkpoint:
     """NVIDIA's TensorFlow variables (`synthesis/8x8/Conv0_up/weight`, …) under PyTorch's names.
 
     Kernels lie as (h, w, in, out); the upsampling ones are mirrored, because TensorFlow correlates
@@ -367,7 +364,7 @@ def saved_from_tensorflow(saved: SavedVariables) -> SavedStyleGAN:
     Raises:
         CheckpointError: a variable is missing, or the network was built otherwise than drawn here.
     """
-    variables = saved.variables
+    variables = saved.tensors
     if "synthesis/4x4/Const/Noise/weight" in variables:
         raise CheckpointError(f"{saved.source} holds a StyleGAN of 2019; write stylegan:FILE")
     saved.refuse_settings_other_than(
@@ -420,9 +417,9 @@ def saved_from_tensorflow(saved: SavedVariables) -> SavedStyleGAN:
             state[f"{block}.skip.weight"] = skip
             state[f"{block}.skip.resample_filter"] = _binomial()
         resolution *= 2
-    multiplier = float(saved.settings.get("mapping_lrmul", 0.01))
-    clamp = saved.settings.get("conv_clamp")
-    settings: dict[str, dict[str, Any]] = {"mapping.fc0": {"bias_gain": multiplier}}
-    settings[f"synthesis.b{resolution // 2}.conv1"] = {"conv_clamp": clamp}
+    settings: dict[str, dict[str, float | None]] = {
+        "mapping.fc0": {"bias_gain": positive(saved, "", "mapping_lrmul")},
+        f"synthesis.b{resolution // 2}.conv1": {"conv_clamp": clamp_of(saved, "", None)},
+    }
     contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-    return SavedStyleGAN(saved.source, contiguous, settings)
+    return dataclasses.replace(saved, tensors=contiguous, settings=settings)

@@ -8,6 +8,7 @@ Source: Karras et al., Alias-Free Generative Adversarial Networks, NeurIPS 2021 
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
+from unseen.generators.layered import as_rgb
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import downsample, upsample
 from unseen.generators.styles import (
@@ -27,18 +29,18 @@ from unseen.generators.styles import (
     Activations,
     EqualizedLinear,
     MappingNetwork,
-    SavedStyleGAN,
     StyleGenerator,
+    channels_drawn,
+    clamp_of,
     fill,
+    load_style,
     mapping_of,
-    read_saved,
-    sampling_of,
-    shaped,
-    style_generator,
 )
+from unseen.weights import Checkpoint
 
 _CLAMP = 256.0  # NVIDIA's default, for a state dict, which does not say
 _FILTER_SIZE = 6  # taps at the lower sampling rate: NVIDIA's default, for a state dict
+_MOST_RESAMPLING = 16  # NVIDIA's layers resample by 2 or 4
 _OUTPUT_SCALE = 0.25  # NVIDIA's default, for a state dict
 
 
@@ -188,7 +190,7 @@ class FilteredLayer(nn.Module):
         x = x + self.bias.to(x.dtype)[:, None, None]
         x = self.filtered(x)
         if self.output_scale is not None:
-            return x.float() * self.output_scale
+            return as_rgb(x.float() * self.output_scale)
         return now._replace(features=x)
 
     def filtered(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
@@ -252,26 +254,13 @@ def load_stylegan3(
         SpecError: no such file, or an impossible option.
         CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN3.
     """
-    sampling = sampling_of(spec)
-    path, saved = read_saved(spec)
-    if not isinstance(saved, SavedStyleGAN):
-        raise CheckpointError(f"{path} is a TensorFlow pickle; StyleGAN3 was never one")
-    network = network_from_saved(saved)
-    return style_generator(
-        network,
-        network.resolution,
-        sampling,
-        spec=spec,
-        path=path,
-        device=device,
-        precision=precision,
-    )
+    return load_style(spec, network_from_saved, device=device, precision=precision)
 
 
-_LAYER = re.compile(r"synthesis\.(L(\d+)_(\d+)_(\d+))\.weight")
+_LAYER = re.compile(r"synthesis\.(L([0-9]{1,3})_([0-9]{1,5})_([0-9]{1,5}))\.weight")
 
 
-def network_from_saved(saved: SavedStyleGAN) -> StyleGAN3:
+def network_from_saved(saved: Checkpoint) -> StyleGAN3:
     """The network that fits a file: sizes from its names, factors from its filters.
 
     Sampling rates follow from the resolution and the factors; they must lie one and the same
@@ -280,7 +269,9 @@ def network_from_saved(saved: SavedStyleGAN) -> StyleGAN3:
     Raises:
         CheckpointError: it holds another family, is incomplete, or its sizes do not agree.
     """
-    source, state = saved.source, saved.state
+    source, state = saved.source, saved.tensors
+    if saved.is_tensorflow:
+        raise CheckpointError(f"{source} holds TensorFlow's variables; StyleGAN3 never had any")
     if "synthesis.b4.const" in state:
         raise CheckpointError(f"{source} holds a StyleGAN2; write stylegan2:FILE")
     names = sorted(
@@ -293,13 +284,12 @@ def network_from_saved(saved: SavedStyleGAN) -> StyleGAN3:
         raise CheckpointError(
             f"{source} holds no StyleGAN3: found {found}, needed synthesis.L0_… and on in order"
         )
-    resolution, drawn = names[-1][2:]
-    if drawn != 3:
-        raise CheckpointError(f"{source} draws {drawn} channels; 3 (RGB) are needed")
-    waves = shaped(saved, "synthesis.input.freqs", 2)
+    resolution = names[-1][2]
+    channels_drawn(saved, f"synthesis.{names[-1][1]}.weight", resolution)
+    waves = saved.take("synthesis.input.freqs", 2).shape[0]
     size = names[0][2]
     designs = []
-    channels = waves.shape[0]
+    channels = waves
     for _, name, out_size, outputs in names:
         designs.append(_design(saved, f"synthesis.{name}", channels, outputs, size, out_size))
         channels, size = outputs, out_size
@@ -307,38 +297,42 @@ def network_from_saved(saved: SavedStyleGAN) -> StyleGAN3:
     for design in designs:
         rate *= design.down / design.up
     _check_rates(source, designs, rate)
+    width = saved.take("synthesis.input.affine.weight", 2).shape[1]
     mapping = mapping_of(saved, styles=len(designs) + 1)
-    fourier = FourierInput(
-        waves.shape[0],
-        width=mapping.width,
+    fourier = functools.partial(
+        FourierInput,
+        waves,
+        width=width,
         size=designs[0].in_size,
-        rate=float(saved.setting("synthesis.input", "sampling_rate", rate)),
-        bandwidth=float(saved.setting("synthesis.input", "bandwidth", 2.0)),
+        rate=saved.number("synthesis.input", "sampling_rate", rate),
+        bandwidth=saved.number("synthesis.input", "bandwidth", 2.0),
     )
-    scale = float(saved.setting("synthesis", "output_scale", _OUTPUT_SCALE))
-    network = StyleGAN3(mapping, fourier, designs, output_scale=scale)
-    fill(network, saved)
-    return network
+    scale = saved.number("synthesis", "output_scale", _OUTPUT_SCALE)
+    return fill(
+        lambda: StyleGAN3(mapping(), fourier(), designs, output_scale=scale),
+        saved,
+        kind=f"{resolution}×{resolution} StyleGAN3",
+    )
 
 
 def _design(
-    saved: SavedStyleGAN,
+    saved: Checkpoint,
     module: str,
     inputs: int,
     outputs: int,
     in_size: int,
     out_size: int,
 ) -> LayerDesign:
-    weight = shaped(saved, f"{module}.weight", 4)
-    filters = [saved.state.get(f"{module}.{way}_filter") for way in ("up", "down")]
+    weight = saved.take(f"{module}.weight", 4)
+    filters = [saved.tensors.get(f"{module}.{way}_filter") for way in ("up", "down")]
     factors = []
     for way, taps in zip(("up", "down"), filters, strict=True):
-        stated = saved.setting(module, f"{way}_factor", None)
+        if taps is not None and not (1 <= taps.ndim <= 2 and taps.numel()):
+            raise CheckpointError(f"{saved.source} has filters in {module} that are none")
         inferred = 1 if taps is None else taps.shape[-1] // _FILTER_SIZE
-        factors.append(inferred if stated is None else int(stated))
-    if min(factors) < 1 or any(taps is not None and taps.ndim > 2 for taps in filters):
-        raise CheckpointError(f"{saved.source} has filters in {module} that are none")
-    clamp = saved.setting(module, "conv_clamp", _CLAMP)
+        factors.append(int(saved.number(module, f"{way}_factor", float(inferred))))
+    if not 1 <= min(factors) <= max(factors) <= _MOST_RESAMPLING:
+        raise CheckpointError(f"{saved.source} resamples in {module} by {factors}")
     return LayerDesign(
         inputs=inputs,
         outputs=outputs,
@@ -349,7 +343,7 @@ def _design(
         down=factors[1],
         up_filter=None if filters[0] is None else tuple(filters[0].shape),
         down_filter=None if filters[1] is None else tuple(filters[1].shape),
-        clamp=None if clamp is None else float(clamp),
+        clamp=clamp_of(saved, module, _CLAMP),
     )
 
 

@@ -6,13 +6,13 @@ truncation); Karras et al., Analyzing and Improving the Image Quality of StyleGA
 """
 
 import dataclasses
+import functools
 import hashlib
 import math
-import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,17 +22,12 @@ from torch.nn import functional
 
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError, SampleError, SpecError
-from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import LayeredGenerator, check_drawing, provenance_of
 from unseen.generators.protocol import Precision
-from unseen.weights import read_checkpoint
-from unseen.weights.restricted_pickle import (
-    SavedModule,
-    SavedTensorFlowNetwork,
-    read_pickled_networks,
-)
+from unseen.weights import Checkpoint, build_and_fill, open_checkpoint
 
+Network = TypeVar("Network", bound=nn.Module)
 Noise = Literal["const", "random", "none"]
 _SEEDS = 2**32  # numpy.random.RandomState takes this many
 _SEED_BLOCK = 1_000_000  # indices that one seed owns where every image has its own seed
@@ -221,12 +216,6 @@ class BlockNetwork(nn.Sequential):
         super().__init__(layers)
         self.resolution = 4 << (len(blocks) - 1)
 
-    def set_noise(self, mode: str) -> None:
-        """Noise of every block: const, random or none."""
-        for layer in self.children():
-            if isinstance(layer, StyleBlock):
-                layer.mode = mode
-
 
 def noise_seeds(latents: Float[Tensor, "n z"]) -> Int64[Tensor, " n"]:
     """A seed an image, from its latent alone: its noise does not depend on the batch it is in."""
@@ -298,29 +287,41 @@ class StyleGenerator(LayeredGenerator):
         return torch.from_numpy(rows).to(self.device)
 
 
-def style_generator(
-    network: nn.Sequential,
-    resolution: int,
-    sampling: Sampling,
-    *,
+def load_style(
     spec: Spec,
-    path: Path,
+    network_of: Callable[[Checkpoint], nn.Sequential],
+    *,
     device: str,
     precision: Precision,
 ) -> StyleGenerator:
-    """The generator of a network that was read from `path`."""
+    """The generator in the file that a spec names.
+
+    Args:
+        spec: with the options of `Sampling`.
+        network_of: makes the family's network from a file's weights; it has a `resolution`.
+        device: cpu, cuda, cuda:N or auto.
+        precision: fp32 or bf16.
+
+    Raises:
+        SpecError: no argument, no such file, or an impossible option.
+        CheckpointError: the file is unreadable, asks to run code or holds no such generator.
+    """
+    sampling = sampling_of(spec)
+    path = Path(spec.require_argument("file")).expanduser()
+    if not path.is_file():
+        raise SpecError(f"{spec.text!r}: {path} is no file; name a .pkl, .pth or .safetensors")
+    checkpoint = open_checkpoint(path)
+    network = network_of(checkpoint)
+    for layer in network.children():
+        if isinstance(layer, StyleBlock):
+            layer.mode = sampling.noise
     mapping = network.get_submodule("mapping")
     assert isinstance(mapping, MappingNetwork)
     return StyleGenerator(
         network=network,
         latent_size=mapping.latents,
-        resolution=resolution,
-        provenance={
-            "spec": spec.text,
-            "family": spec.name,
-            "weights_sha256": sha256_of_file(path),
-            "precision": precision,
-        },
+        resolution=int(network.resolution),  # type: ignore[arg-type]
+        provenance=provenance_of(spec, checkpoint, precision),
         device=torch.device(resolve_device(device)),
         precision=precision,
         sampling=sampling,
@@ -341,196 +342,72 @@ def check_sampling(sampling: Sampling, classes: int, source: str) -> None:
         raise SpecError(f"{source!r} has class={label}; this generator draws 0 to {classes - 1}")
 
 
-@dataclasses.dataclass(frozen=True)
-class SavedStyleGAN:
-    """What a file holds: tensors under NVIDIA's names, and the settings where it has them."""
-
-    source: str  # what an error message calls it
-    state: Mapping[str, Tensor]  # `mapping.fc0.weight`, `synthesis.b4.const`, …
-    settings: Mapping[str, Mapping[str, Any]]  # module → its attributes; empty for a state dict
-
-    def setting(self, module: str, name: str, default: Any) -> Any:
-        """A module's attribute, or `default` where the file has none."""
-        return self.settings.get(module, {}).get(name, default)
-
-
-@dataclasses.dataclass(frozen=True)
-class SavedVariables:
-    """What a file of NVIDIA's TensorFlow code holds: variables, and keyword arguments."""
-
-    source: str  # what an error message calls it
-    variables: Mapping[str, np.ndarray]  # `mapping/Dense0/weight`, `synthesis/4x4/Const/const`, …
-    settings: Mapping[str, Any]  # empty where the file is no pickle
-
-    def take(self, name: str, axes: int) -> Tensor:
-        """A variable in float32.
-
-        Raises:
-            CheckpointError: it is missing or has another number of axes.
-        """
-        found = self.variables.get(name)
-        if found is None or found.ndim != axes:
-            state = "lacks it" if found is None else f"has shape {found.shape}"
-            raise CheckpointError(
-                f"{self.source} {state}: {name} is needed with {axes} axes; is the file whole?"
-            )
-        return torch.from_numpy(np.array(found, dtype=np.float32))
-
-    def refuse_settings_other_than(self, **drawn: Any) -> None:
-        """Refuse a network built with keyword arguments that change what is drawn.
-
-        Raises:
-            CheckpointError: an argument has another value than the one drawn here.
-        """
-        for name, value in drawn.items():
-            if self.settings.get(name, value) != value:
-                raise CheckpointError(
-                    f"{self.source} was built with {name}={self.settings[name]!r}; only "
-                    f"{name}={value!r} is drawn here"
-                )
-
-
-def variables_of(network: SavedTensorFlowNetwork, source: str) -> SavedVariables:
-    """A pickled network's variables with those of its mapping and synthesis components."""
-    variables = dict(network.variables)
-    settings = network.settings
-    for part in ("mapping", "synthesis"):
-        component = network.components.get(part)
-        if component is None:
-            raise CheckpointError(f"{source} has no {part} network; is it a StyleGAN's?")
-        variables |= {f"{part}/{name}": value for name, value in component.variables.items()}
-        settings |= component.settings
-    return SavedVariables(source, variables, settings)
-
-
-def _plain_variables(arrays: Mapping[str, np.ndarray], source: str) -> SavedVariables:
-    # tflib lists a network's variables as `G_mapping/…` and `G_synthesis/…`, TensorFlow adds `:0`.
-    named = {
-        name.removesuffix(":0").removeprefix("Gs/").removeprefix("G_"): array
-        for name, array in arrays.items()
-    }
-    return SavedVariables(source, named, {})
-
-
-def read_saved(spec: Spec) -> tuple[Path, SavedStyleGAN | SavedVariables]:
-    """The network in the file that a spec names: `G_ema` of a `.pkl`, or named tensors.
-
-    Names with a slash are TensorFlow's variables, others PyTorch's.
-
-    Raises:
-        SpecError: no argument, or no such file.
-        CheckpointError: the file is unreadable, asks to run code or holds no generator.
-    """
-    path = Path(spec.require_argument("file")).expanduser()
-    if not path.is_file():
-        raise SpecError(f"{spec.text!r}: {path} is no file; name a .pkl, .pth or .safetensors")
-    if path.suffix == ".npz":
-        return path, _plain_variables(_read_npz(path), path.name)
-    if path.suffix in (".safetensors", ".pth"):
-        state = read_checkpoint(path)
-        if any("/" in key for key in state):
-            arrays = {key: tensor.float().numpy() for key, tensor in state.items()}
-            return path, _plain_variables(arrays, path.name)
-        prefix = "G_ema." if any(key.startswith("G_ema.") for key in state) else ""
-        plain = {key[len(prefix) :]: t for key, t in state.items() if key.startswith(prefix)}
-        return path, SavedStyleGAN(path.name, plain, {})
-    network = read_pickled_networks(path).get("G_ema")
-    if isinstance(network, SavedTensorFlowNetwork):
-        return path, variables_of(network, path.name)
-    if not isinstance(network, SavedModule):
-        raise CheckpointError(f"{path} holds no G_ema; name the snapshot that training wrote")
-    settings = {name: module.settings for name, module in network.modules()}
-    return path, SavedStyleGAN(path.name, network.state_dict(), settings)
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path} is no readable .npz of plain arrays ({error}); write it with numpy.savez"
-        ) from error
-
-
-def mapping_of(saved: SavedStyleGAN, *, styles: int) -> MappingNetwork:
-    """An untrained mapping network of the sizes that the file's shapes and settings give.
+def mapping_of(saved: Checkpoint, *, styles: int) -> Callable[[], MappingNetwork]:
+    """Makes a mapping network of the sizes that the file's shapes and settings give.
 
     Raises:
         CheckpointError: the file has no mapping network, or one of another kind.
     """
-    state = saved.state
-    layers = 0
-    while f"mapping.fc{layers}.weight" in state:
-        layers += 1
+    layers = saved.count("mapping.fc{}.weight")
     if not layers:
         raise CheckpointError(
             f"{saved.source} has no mapping.fc0.weight; name a StyleGAN's state dict or .pkl"
         )
-    first = matrix(saved, "mapping.fc0.weight")
-    width = matrix(saved, f"mapping.fc{layers - 1}.weight").shape[0]
-    embed = "mapping.embed.weight" in state
-    classes = matrix(saved, "mapping.embed.weight").shape[1] if embed else 0
-    latents = first.shape[1] - (width if classes else 0)
+    width = saved.take(f"mapping.fc{layers - 1}.weight", 2).shape[0]
+    classes = 0
+    if "mapping.embed.weight" in saved.tensors:
+        classes = saved.take("mapping.embed.weight", 2).shape[1]
+    latents = saved.take("mapping.fc0.weight", 2).shape[1] - (width if classes else 0)
     if latents < 1:
         raise CheckpointError(f"{saved.source} takes labels alone; a latent is needed")
     for number in range(layers):
         kind = saved.setting(f"mapping.fc{number}", "activation", "lrelu")
         if kind != "lrelu":
             raise CheckpointError(f"{saved.source} maps with {kind!r}; only lrelu is drawn here")
-    return MappingNetwork(
+    return functools.partial(
+        MappingNetwork,
         latents=latents,
         classes=classes,
         width=width,
         layers=layers,
         styles=styles,
-        multiplier=float(saved.setting("mapping.fc0", "bias_gain", 0.01)),
+        multiplier=positive(saved, "mapping.fc0", "bias_gain"),
     )
 
 
-def matrix(saved: SavedStyleGAN, name: str) -> Tensor:
-    """A tensor with two axes of the file (CheckpointError where it is none)."""
-    return shaped(saved, name, 2)
+def positive(saved: Checkpoint, module: str, name: str) -> float:
+    """The multiplier of a mapping network; it must be above 0 (CheckpointError)."""
+    multiplier = saved.number(module, name, 0.01)
+    if multiplier <= 0:
+        raise CheckpointError(f"{saved.source} has {name}={multiplier:g}; it must be above 0")
+    return multiplier
 
 
-def shaped(saved: SavedStyleGAN, name: str, axes: int) -> Tensor:
-    """A tensor of the file with so many axes.
+def clamp_of(saved: Checkpoint, module: str, default: float | None) -> float | None:
+    """The bound on a layer's magnitudes; None for none (CheckpointError where it is no number)."""
+    if saved.setting(module, "conv_clamp", default) is None:
+        return None
+    return saved.number(module, "conv_clamp", default or 0.0)
+
+
+def channels_drawn(saved: Checkpoint, name: str, resolution: int, axis: int = 0) -> int:
+    """Colours of the image: the size of a weight's axis; sizes that are refused raise.
 
     Raises:
-        CheckpointError: it is missing or has others.
+        CheckpointError: neither 3 nor 1, or the image is too large.
     """
-    found = saved.state.get(name)
-    if found is None or found.ndim != axes:
-        state = "lacks it" if found is None else f"has shape {tuple(found.shape)}"
-        raise CheckpointError(
-            f"{saved.source} {state}: {name} is needed with {axes} axes; is the file whole?"
-        )
-    return found
+    channels = saved.take(name, 4).shape[axis]
+    check_drawing(saved.source, resolution, channels)
+    return channels
 
 
-def fill(network: nn.Module, saved: SavedStyleGAN) -> None:
-    """Load every tensor of the file into the network, which must have exactly those.
+def fill(build: Callable[[], Network], saved: Checkpoint, *, kind: str) -> Network:
+    """The network with every tensor of the file.
 
     `synthesis.` in the file's names is dropped: the layers stand side by side here.
 
     Raises:
-        CheckpointError: one is missing, left over, of another shape or not finite.
+        CheckpointError: as `build_and_fill`.
     """
-    state = {key.removeprefix("synthesis."): tensor for key, tensor in saved.state.items()}
-    expected = network.state_dict()
-    for key, wanted in expected.items():
-        if key not in state:
-            raise CheckpointError(f"{saved.source} lacks {key}; is the file whole?")
-        if state[key].shape != wanted.shape:
-            raise CheckpointError(
-                f"{saved.source} has {key} of shape {tuple(state[key].shape)}; "
-                f"{tuple(wanted.shape)} was needed to fit the layer before it"
-            )
-        if not torch.isfinite(state[key]).all():
-            raise CheckpointError(f"{saved.source} has values that are not finite in {key}")
-    if left_over := sorted(set(state) - set(expected)):
-        raise CheckpointError(
-            f"{saved.source} also holds {', '.join(left_over[:3])}, which no network of its kind "
-            "has; is it another family's?"
-        )
-    network.load_state_dict({key: tensor.float() for key, tensor in state.items()})
+    state = {key.removeprefix("synthesis."): tensor for key, tensor in saved.tensors.items()}
+    return build_and_fill(build, state, saved.source, kind=kind)

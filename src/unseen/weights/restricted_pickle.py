@@ -1,12 +1,15 @@
-"""NVIDIA's network pickles, read as data: tensors, settings and plain containers.
+"""Pickles read as data: tensors, settings and plain containers.
 
-StyleGAN's `.pkl` files carry their own Python source, and loading one the ordinary way runs it.
-Here a small machine of its own walks the opcodes. It holds no reference to any function or class
-of the file: a global is only a pair of names, looked up in a fixed table of inert stand-ins, and
-anything outside that table is refused. Nothing is imported, called or set on behalf of the file.
-Left out: Python pickles in general, and state dicts (`weights_only` reads those).
+torch.save writes its checkpoints as pickles, and StyleGAN's `.pkl` files carry their own Python
+source; loading either the ordinary way may run it. Here a small machine of its own walks the
+opcodes. It holds no reference to any function or class of the file: a global is only a pair of
+names, looked up in a fixed table of inert stand-ins, and anything outside that table is refused.
+Nothing is imported, called or set on behalf of the file. Memory and time have a budget that grows
+with the file: a small file cannot ask for much.
+Left out: Python pickles in general.
 Source: the opcodes as documented in the standard library's `pickletools`; the layouts of
-`torch_utils.persistence` (version 6) and of `dnnlib.tflib.network`, whose objects the files hold.
+`torch.save` (today's and that before zip files), of `torch_utils.persistence` (version 6) and of
+`dnnlib.tflib.network`.
 """
 
 import collections
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 MOST_OPCODES = 2_000_000
 DEEPEST_MODULE = 32  # a published generator nests four deep
 MOST_MODULES = 20_000  # a published file has a few hundred
+MOST_TENSORS = 100_000  # a published file has a thousand
+_LEAST_BUDGET = 1 << 24  # bytes that the smallest file may have copied
+_BYTES_AN_ENTRY = 200  # of a copied dictionary or set, about
+_LONGEST_SETTING = 64  # numbers in a list; characters in a text
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # begins the torch.save format before zip files
 _LEGACY_PROTOCOL = 1001
@@ -49,6 +56,20 @@ _STORAGES = {  # torch's storage class → (torch dtype, bytes an element)
     "ByteStorage": ("uint8", 1),
     "BoolStorage": ("bool", 1),
 }
+# What torch writes for tensors that are no plain numbers, and how they are called.
+_SPECIAL = {
+    "_rebuild_qtensor": "quantised tensors",
+    "_rebuild_sparse_tensor": "sparse tensors",
+    "_rebuild_meta_tensor_no_storage": "tensors without values (of the device meta)",
+    "_rebuild_nested_tensor": "nested tensors",
+    "_rebuild_tensor_v3": "tensors of a special number format",
+    "ComplexFloatStorage": "complex numbers",
+    "ComplexDoubleStorage": "complex numbers",
+    "QInt8Storage": "quantised tensors",
+    "QUInt8Storage": "quantised tensors",
+    "QInt32Storage": "quantised tensors",
+    "UntypedStorage": "tensors of a special number format",
+}
 _NUMBERS = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248])")  # no objects, strings or records
 
 
@@ -58,6 +79,10 @@ class _RefusedError(Exception):
 
 def _refuse(what: str) -> NoReturn:
     raise _RefusedError(what)
+
+
+def _damaged(what: str) -> NoReturn:
+    raise ValueError(what)
 
 
 def _is_shape(value: object) -> bool:
@@ -86,17 +111,31 @@ class _Global:
 
 
 class _Storage:
-    """Raw little-endian elements of one tensor storage."""
+    """Raw little-endian elements of a tensor storage; in older files they follow the pickle."""
 
-    __slots__ = ("data", "dtype", "itemsize")
+    __slots__ = ("_flat", "count", "data", "dtype", "itemsize")
 
-    def __init__(self, data: memoryview, dtype: str, itemsize: int) -> None:
-        self.data = data
+    def __init__(self, dtype: str, itemsize: int, count: int) -> None:
         self.dtype = dtype
         self.itemsize = itemsize
+        self.count = count
+        self.data: bytes | None = None
+        self._flat: torch.Tensor | None = None
 
-    def __len__(self) -> int:
-        return len(self.data) // self.itemsize
+    def fill(self, data: bytes) -> None:
+        if len(data) != self.count * self.itemsize:
+            _damaged(f"{self.count} elements in a storage of {len(data)} bytes")
+        self.data = data
+
+    def flat(self) -> "torch.Tensor":
+        """All elements; copied out once, however many tensors share them."""
+        import torch
+
+        if self._flat is None:
+            assert self.data is not None
+            self._flat = torch.frombuffer(bytearray(self.data), dtype=getattr(torch, self.dtype))
+            self.data = None
+        return self._flat
 
 
 class SavedTensor:
@@ -111,8 +150,8 @@ class SavedTensor:
         last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True))
         if math.prod(side for side in shape if side) >= 2**48:  # even of an empty tensor
             _refuse("holds a tensor of an impossible shape")
-        if count and (last >= len(storage) or count > len(storage)):
-            _refuse(f"holds a tensor of {count} elements over a storage of {len(storage)}")
+        if count and (last >= storage.count or count > storage.count):
+            _refuse(f"holds a tensor of {count} elements over a storage of {storage.count}")
         self.shape = shape
         self._storage = storage
         self._offset = offset
@@ -126,18 +165,16 @@ class SavedTensor:
     @property
     def storage_identity(self) -> tuple[int, int]:
         """The storage's identity and its bytes: tensors may share one."""
-        return id(self._storage), len(self._storage.data)
+        return id(self._storage), self._storage.count * self._storage.itemsize
 
     def tensor(self) -> "torch.Tensor":
-        """A contiguous copy on the CPU."""
+        """On the CPU; tensors that share a storage in the file share it here, too."""
         import torch
 
-        dtype = getattr(torch, self._storage.dtype)
         if not math.prod(self.shape):
-            return torch.empty(self.shape, dtype=dtype)
-        flat = torch.frombuffer(bytearray(self._storage.data), dtype=dtype)
-        view = flat.as_strided(self.shape, self._stride, self._offset)
-        return view.clone(memory_format=torch.contiguous_format)
+            return torch.empty(self.shape, dtype=getattr(torch, self._storage.dtype))
+        view = self._storage.flat().as_strided(self.shape, self._stride, self._offset)
+        return view.contiguous()
 
 
 class _Dtype:
@@ -209,12 +246,8 @@ class SavedModule:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Public attributes: plain values, NumPy arrays and numbers as lists and numbers."""
-        return {
-            name: value.array.tolist() if isinstance(value, SavedArray) else value
-            for name, value in self._state.items()
-            if isinstance(name, str) and not name.startswith("_")
-        }
+        """Public attributes that are plain values (`plain_settings`)."""
+        return plain_settings(self._state)
 
     @property
     def children(self) -> dict[str, "SavedModule"]:
@@ -239,7 +272,10 @@ class SavedModule:
                     f"{MOST_MODULES}: no generator does; get it from its publisher again"
                 )
             yield prefix, module
-            for name, part in module.children.items():
+            children = module.children
+            if len(children) > MOST_MODULES - len(pending):
+                raise CheckpointError(f"the file has more than {MOST_MODULES} modules")
+            for name, part in children.items():
                 pending.append((f"{prefix}.{name}" if prefix else name, depth + 1, part))
 
     def state_dict(self) -> dict[str, "torch.Tensor"]:
@@ -251,17 +287,60 @@ class SavedModule:
         saved: dict[str, SavedTensor] = {}
         for prefix, module in self.modules():
             for key in ("_parameters", "_buffers"):
-                for name, tensor in module._table(key).items():
+                table = module._table(key)
+                if len(saved) + len(table) > MOST_TENSORS:
+                    raise CheckpointError(f"the file has more than {MOST_TENSORS} tensors")
+                for name, tensor in table.items():
                     if isinstance(tensor, SavedTensor):
                         saved[f"{prefix}.{name}" if prefix else name] = tensor
-        stored = sum(dict(tensor.storage_identity for tensor in saved.values()).values())
-        needed = sum(tensor.nbytes for tensor in saved.values())
-        if needed > 2 * stored:  # a published file shares no storage
-            raise CheckpointError(
-                f"the tensors of the file take {needed} bytes over {stored} stored ones: they "
-                "overlap as no network's do; get it from its publisher again"
-            )
-        return {name: tensor.tensor() for name, tensor in saved.items()}
+        return tensors_of(saved)
+
+
+def tensors_of(saved: Mapping[str, SavedTensor]) -> dict[str, "torch.Tensor"]:
+    """The tensors themselves.
+
+    Raises:
+        CheckpointError: together they would take far more memory than the file has.
+    """
+    stored = sum(dict(tensor.storage_identity for tensor in saved.values()).values())
+    needed = sum(tensor.nbytes for tensor in saved.values())
+    if needed > 2 * stored:  # a network may use a tensor twice, but no published file repeats more
+        raise CheckpointError(
+            f"the tensors of the file take {needed} bytes over {stored} stored ones: they "
+            "overlap as no network's do; get it from its publisher again"
+        )
+    return {name: tensor.tensor() for name, tensor in saved.items()}
+
+
+def plain_settings(state: Mapping[Any, Any]) -> dict[str, Any]:
+    """The public ones of an object's attributes, as far as they are plain values.
+
+    Numbers, short texts and short flat lists of numbers stay. What else there is becomes None if
+    it is None, or else the text `a TYPE`, which no check of a setting accepts.
+    """
+    names = [name for name in state if isinstance(name, str) and not name.startswith("_")]
+    return {name: _plain(state[name]) for name in names[:_MOST_SETTINGS] if len(name) < 200}
+
+
+_MOST_SETTINGS = 200
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, SavedArray) and value.array.size <= _LONGEST_SETTING:
+        value = value.array.tolist()
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    if isinstance(value, str) and len(value) <= _LONGEST_SETTING:
+        return value
+    if isinstance(value, list | tuple) and len(value) <= _LONGEST_SETTING:
+        entries = [
+            _plain(entry) if isinstance(entry, bool | int | float) else "" for entry in value
+        ]
+        if "" not in entries:
+            return entries
+    return f"a {type(value).__name__}"
 
 
 class SavedTensorFlowNetwork:
@@ -282,7 +361,7 @@ class SavedTensorFlowNetwork:
     def settings(self) -> dict[str, Any]:
         """The keyword arguments it was made with."""
         settings = self._state.get("static_kwargs", {})
-        return dict(settings) if isinstance(settings, dict) else {}
+        return plain_settings(settings) if isinstance(settings, dict) else {}
 
     @property
     def components(self) -> dict[str, "SavedTensorFlowNetwork"]:
@@ -296,15 +375,15 @@ class SavedTensorFlowNetwork:
     def variables(self) -> dict[str, np.ndarray]:
         """Its own variables, by name inside the network."""
         pairs = self._state.get("variables", [])
-        found: dict[str, np.ndarray] = {}
+        variables: dict[str, np.ndarray] = {}
         for pair in pairs if isinstance(pairs, list) else []:
             if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str):
                 value = pair[1]
                 if isinstance(value, SavedArray):
-                    found[pair[0]] = value.array
-                elif isinstance(value, float | int):
-                    found[pair[0]] = np.asarray(value)
-        return found
+                    variables[pair[0]] = value.array
+                elif isinstance(value, float | int) and abs(value) < 2**63:
+                    variables[pair[0]] = np.asarray(value)
+        return variables
 
 
 # The table: what stands in for each known name. A stand-in takes the arguments the file gives.
@@ -337,10 +416,16 @@ def _parameter(arguments: tuple[Any, ...]) -> SavedTensor:
     return arguments[0]
 
 
-def _storage_from_bytes(arguments: tuple[Any, ...]) -> _Storage:
+def _storage_from_bytes(arguments: tuple[Any, ...], budget: "_Budget") -> _Storage:
     if len(arguments) != 1 or not isinstance(arguments[0], bytes):
         _refuse("holds a tensor storage that is not bytes")
-    return _legacy_storage(arguments[0])
+    stream = io.BytesIO(arguments[0])
+    if _Machine(budget, frozenset()).run(stream) != _LEGACY_MAGIC:
+        _refuse("holds a tensor storage that torch.save did not write")
+    storage = _read_legacy(stream, budget, frozenset(_STORAGE_NAMES))
+    if not isinstance(storage, _Storage) or stream.read(1):
+        _refuse("holds a tensor storage that is not one storage")
+    return storage
 
 
 def _ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
@@ -384,7 +469,7 @@ def _array_from_buffer(arguments: tuple[Any, ...]) -> SavedArray:
 def _dtype(arguments: tuple[Any, ...]) -> _Dtype:
     code = arguments[0] if arguments else None
     if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
-        shown = repr(code)[:40]
+        shown = repr(code[:40] if isinstance(code, str) else type(code).__name__)
         _refuse(f"holds a NumPy array of {shown}, which is no plain number")
     return _Dtype(code)
 
@@ -431,6 +516,7 @@ _StandIn = Callable[[tuple[Any, ...]], Any]
 _STAND_INS: dict[tuple[str, str], _StandIn] = {
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
     ("dnnlib.util", "EasyDict"): _empty_dict,
+    ("argparse", "Namespace"): _empty_dict,
     ("dnnlib.tflib.network", "Network"): _tensorflow_network,
     ("collections", "OrderedDict"): _ordered_dict,
     ("builtins", "set"): _set,
@@ -438,7 +524,7 @@ _STAND_INS: dict[tuple[str, str], _StandIn] = {
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch.storage", "_load_from_bytes"): _storage_from_bytes,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
     ("torch", "Size"): _sizes,
     ("torch", "device"): _text,
     ("numpy", "dtype"): _dtype,
@@ -452,12 +538,13 @@ _STAND_INS: dict[tuple[str, str], _StandIn] = {
         ("numeric", "_frombuffer", _array_from_buffer),
     )
 }
+_LOAD_STORAGE = ("torch.storage", "_load_from_bytes")
 _STORAGE_NAMES = {("torch", name) for name in _STORAGES}
 # Names that may be mentioned, as what another stand-in expects, but never called.
 _MENTIONED = {("numpy", "ndarray")} | {
     ("torch", dtype) for dtype in ("float32", "float64", "float16", "bfloat16", "int64")
 }
-_DATA_NAMES = frozenset(_STAND_INS) | frozenset(_MENTIONED)
+_DATA_NAMES = frozenset(_STAND_INS) | frozenset(_MENTIONED) | {_LOAD_STORAGE}
 
 
 def _key(value: object) -> Any:
@@ -467,14 +554,38 @@ def _key(value: object) -> Any:
     return value
 
 
+class _Budget:
+    """What one file may ask for, in opcodes and in bytes that are copied."""
+
+    def __init__(self, file_size: int) -> None:
+        self.opcodes = MOST_OPCODES
+        self.bytes = _LEAST_BUDGET + 4 * file_size
+
+    def step(self) -> None:
+        self.opcodes -= 1
+        if self.opcodes < 0:
+            _refuse(f"has more than {MOST_OPCODES} opcodes, as no network has")
+
+    def copy(self, value: object) -> None:
+        """Pay for a copy of a value, which the file may ask for again and again."""
+        if isinstance(value, str | bytes):
+            self.bytes -= len(value)
+        elif isinstance(value, list | dict):
+            self.bytes -= _BYTES_AN_ENTRY * len(value)
+        if self.bytes < 0:
+            _refuse("repeats its contents far beyond its own size, as no network does")
+
+
 class _Machine:
     """Walks one pickle's opcodes; what is not written here does not happen."""
 
     def __init__(
         self,
+        budget: _Budget,
         names: frozenset[tuple[str, str]],
         persistent: Callable[[object], object] | None = None,
     ) -> None:
+        self._budget = budget
         self._names = names
         self._persistent = persistent
         self._stack: list[Any] = []
@@ -487,9 +598,8 @@ class _Machine:
         Raises:
             _RefusedError: an opcode, a name or a value outside the table, or no pickle at all.
         """
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream), start=1):
-            if count > MOST_OPCODES:
-                _refuse(f"has more than {MOST_OPCODES} opcodes, as no network has")
+        for opcode, argument, _ in pickletools.genops(stream):
+            self._budget.step()
             name = opcode.name
             if name == "STOP":
                 return self._pop()
@@ -505,7 +615,7 @@ class _Machine:
 
     def _pop(self) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            _refuse("is no sound pickle (nothing left on its stack)")
+            _damaged("nothing left on its stack")
         return self._stack.pop()
 
     def _top(self) -> Any:
@@ -515,7 +625,7 @@ class _Machine:
 
     def _popped_to_mark(self) -> list[Any]:
         if not self._marks:
-            _refuse("is no sound pickle (no mark on its stack)")
+            _damaged("no mark on its stack")
         start = self._marks.pop()
         values = self._stack[start:]
         del self._stack[start:]
@@ -595,7 +705,7 @@ class _Machine:
         if not isinstance(target, dict):
             _refuse(f"sets items of a {type(target).__name__}")
         if len(values) % 2:
-            _refuse("is no sound pickle (a key without a value)")
+            _damaged("a key without a value")
         for key, value in zip(values[::2], values[1::2], strict=True):
             target[_key(key)] = value
 
@@ -616,7 +726,7 @@ class _Machine:
 
     def _get(self, argument: Any) -> None:
         if argument not in self._memo:
-            _refuse("is no sound pickle (a memo entry that was never stored)")
+            _damaged("a memo entry that was never stored")
         self._stack.append(self._memo[argument])
 
     def _global(self, argument: Any) -> None:
@@ -632,8 +742,11 @@ class _Machine:
     def _name(self, module: object, name: object) -> None:
         if type(module) is not str or type(name) is not str:
             _refuse("asks to run code while loading (a global without a name)")
+        if name in _SPECIAL and module.partition(".")[0] == "torch":
+            _refuse(f"holds {_SPECIAL[name]}, not plain numbers")
         if (module, name) not in self._names:
-            _refuse(f"asks to run code while loading ({module}.{name}"[:120] + ")")
+            module, name = module[:60], name[:60]
+            _refuse(f"asks to run code while loading ({module}.{name})")
         self._stack.append(_Global(module, name))
 
     def _call(self, argument: object) -> None:
@@ -644,16 +757,23 @@ class _Machine:
             _refuse("asks to run code while loading (a call without arguments)")
         if type(what) is not _Global:
             _refuse(f"asks to run code while loading (a call of a {type(what).__name__})")
+        for value in arguments:
+            self._budget.copy(value)
         stand_in = _STAND_INS.get((what.module, what.name))
-        if stand_in is None:
+        if (what.module, what.name) == _LOAD_STORAGE:
+            self._stack.append(_storage_from_bytes(arguments, self._budget))
+        elif stand_in is None:
             _refuse(f"asks to run code while loading (a call of {what})")
-        self._stack.append(stand_in(arguments))
+        else:
+            self._stack.append(stand_in(arguments))
 
     def _build(self, argument: object) -> None:
         del argument
         state = self._pop()
         target = self._top()
         if isinstance(target, _Dtype | SavedArray | SavedTensorFlowNetwork):
+            for value in state if isinstance(state, tuple) else ():
+                self._budget.copy(value)
             target.build(state)
         elif isinstance(target, dict):
             # An OrderedDict's or EasyDict's own attributes (`_metadata`): nothing reads them.
@@ -726,51 +846,53 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
 }
 
 
-def _described_storage(described: object) -> tuple[str, str, int, int]:
-    """A persistent identifier's (key, dtype, bytes an element, elements)."""
+def _described_storage(described: object) -> tuple[str, _Storage]:
+    """A persistent identifier's key, and the storage, still without its elements."""
     if not (isinstance(described, tuple) and len(described) >= 5 and described[0] == "storage"):
         _refuse("refers to an object outside itself that is no tensor storage")
     _, kind, key, _, count = described[:5]
     if not (isinstance(kind, _Global) and kind.name in _STORAGES and isinstance(key, str)):
         _refuse("refers to a tensor storage of unknown type")
-    if type(count) is not int or count < 0 or any(described[5:]):
+    if type(count) is not int or not 0 <= count < 2**48 or any(described[5:]):
         _refuse("refers to a tensor storage of impossible size")
     dtype, itemsize = _STORAGES[kind.name]
-    return key, dtype, itemsize, count
+    return key, _Storage(dtype, itemsize, count)
 
 
-def _legacy_storage(payload: bytes) -> _Storage:
-    """One storage as torch.save wrote it before zip files.
+def _read_legacy(stream: Any, budget: _Budget, names: frozenset[tuple[str, str]]) -> Any:
+    """What torch.save wrote before zip files, behind the magic number.
 
-    Four pickles (magic number, protocol, machine, the storage's description), one of keys, then
-    the element count and the elements. Every one is walked by the same machine.
+    The protocol and the machine, the object itself, the keys of its storages, then for each the
+    element count and the elements. Every pickle is walked by the same machine.
     """
-    described: list[tuple[str, str, int, int]] = []
+    nothing: frozenset[tuple[str, str]] = frozenset()
+    if _Machine(budget, nothing).run(stream) != _LEGACY_PROTOCOL:
+        _refuse("was not written by a known torch.save")
+    machine = _Machine(budget, nothing).run(stream)
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        _refuse("was written on a big-endian machine")
+    storages: dict[str, _Storage] = {}
 
     def persistent(value: object) -> object:
-        described.append(_described_storage(value))
-        return None
+        key, storage = _described_storage(value)
+        return storages.setdefault(key, storage)
 
-    stream = io.BytesIO(payload)
-    nothing: frozenset[tuple[str, str]] = frozenset()
-    magic = _Machine(nothing).run(stream)
-    protocol = _Machine(nothing).run(stream)
-    if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
-        _refuse("holds a tensor storage that torch.save did not write")
-    machine = _Machine(nothing).run(stream)
-    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        _refuse("holds a tensor storage of a big-endian machine")
-    _Machine(frozenset(_STORAGE_NAMES), persistent).run(stream)
-    keys = _Machine(nothing).run(stream)
-    if len(described) != 1 or keys != [described[0][0]]:
-        _refuse("holds a tensor storage that is not one storage")
-    _, dtype, itemsize, count = described[0]
-    header = stream.read(8)
-    data = memoryview(payload)[stream.tell() :]
-    stored = struct.unpack("<q", header)[0] if len(header) == 8 else -1
-    if stored != count or count * itemsize != len(data):
-        _refuse(f"holds a tensor storage that claims {count} elements in {len(data)} bytes")
-    return _Storage(data, dtype, itemsize)
+    content = _Machine(budget, names, persistent).run(stream)
+    keys = _Machine(budget, nothing).run(stream)
+    if not (
+        isinstance(keys, list)
+        and all(isinstance(key, str) for key in keys)
+        and sorted(keys) == sorted(storages)
+    ):
+        _refuse("lists other tensor storages than it uses")
+    for key in keys:
+        storage = storages[key]
+        header = stream.read(8)
+        stored = struct.unpack("<q", header)[0] if len(header) == 8 else -1
+        if stored != storage.count:
+            _damaged(f"{storage.count} elements in a storage of {stored}")
+        storage.fill(stream.read(storage.count * storage.itemsize))
+    return content
 
 
 def _read_zip(path: Path) -> Any:
@@ -778,6 +900,8 @@ def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         pickles = [name for name in entries if name.split("/")[1:] == ["data.pkl"]]
+        if any(name.split("/")[1:2] == ["constants.pkl"] for name in entries):
+            _refuse("holds a TorchScript program, which is code")
         if len(pickles) != 1:
             _refuse("is a zip file, but holds no data.pkl of torch.save")
         folder = pickles[0].split("/")[0]
@@ -788,29 +912,35 @@ def _read_zip(path: Path) -> Any:
             nonlocal left
             entry = entries.get(name)
             if entry is None:
-                _refuse(f"lacks its entry {name}"[:120])
+                _damaged(f"its entry {name} is missing")
             left -= entry.file_size
             if entry.compress_type != zipfile.ZIP_STORED or left < 0:
                 _refuse(f"holds {name} compressed or overlapping, as torch.save never does"[:160])
             return archive.read(entry)
 
+        byteorder = f"{folder}/byteorder"
+        if byteorder in entries and entry_bytes(byteorder) != b"little":
+            _refuse("was written on a big-endian machine")
+
         def persistent(value: object) -> object:
-            key, dtype, itemsize, count = _described_storage(value)
+            key, storage = _described_storage(value)
             if key not in storages:
-                data = entry_bytes(f"{folder}/data/{key}")
-                if len(data) != count * itemsize:
-                    _refuse(f"claims {count} elements in a storage of {len(data)} bytes")
-                storages[key] = _Storage(memoryview(data), dtype, itemsize)
+                storage.fill(entry_bytes(f"{folder}/data/{key}"))
+                storages[key] = storage
             return storages[key]
 
-        names = _DATA_NAMES | _STORAGE_NAMES
-        return _Machine(frozenset(names), persistent).run(io.BytesIO(entry_bytes(pickles[0])))
+        machine = _Machine(_Budget(left), _DATA_NAMES | _STORAGE_NAMES, persistent)
+        return machine.run(io.BytesIO(entry_bytes(pickles[0])))
 
 
 def _read_pickle(file: BinaryIO) -> Any:
     # A memory map reads no more than there is, whatever length an opcode claims.
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return _Machine(_DATA_NAMES).run(mapped)
+        budget = _Budget(len(mapped))
+        content = _Machine(budget, _DATA_NAMES).run(mapped)
+        if content == _LEGACY_MAGIC:
+            return _read_legacy(mapped, budget, _DATA_NAMES | _STORAGE_NAMES)
+        return content
 
 
 def _printable(message: str) -> str:
@@ -818,17 +948,13 @@ def _printable(message: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in message)
 
 
-def read_pickled_networks(path: Path) -> dict[str, Any]:
-    """Read a network pickle of NVIDIA's without running or importing any of its code.
-
-    Args:
-        path: a `.pkl` of stylegan2-ada-pytorch or stylegan3, or a TensorFlow one of
-            StyleGAN or StyleGAN2, or such an object saved with torch.save.
+def read_pickle(path: Path) -> dict[str, Any]:
+    """Read a pickle or a file of torch.save without running or importing any of its code.
 
     Returns:
-        The snapshot's entries: for the PyTorch files `G`, `D`, `G_ema` as `SavedModule` (and
-        whatever else it holds, in plain containers), for the TensorFlow files `G`, `D` and
-        `G_ema` as `SavedTensorFlowNetwork`. A file of one bare network gives only `G_ema`.
+        The file's entries: numbers, texts, lists and dictionaries, with `SavedTensor` for tensors,
+        `SavedArray` for NumPy's, `SavedModule` and `SavedTensorFlowNetwork` for NVIDIA's networks.
+        A file of one bare network gives it as `G_ema`, a tuple of three as `G`, `D`, `G_ema`.
 
     Raises:
         CheckpointError: the file cannot be read, is no such pickle, or asks for anything beyond
@@ -836,32 +962,42 @@ def read_pickled_networks(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size == 0:
-            _refuse("is empty")
-        if zipfile.is_zipfile(path):
-            found = _read_zip(path)
+            _damaged("it is empty")
+        with path.open("rb") as file:
+            is_zip = file.read(2) == b"PK"
+        if is_zip:
+            content = _read_zip(path)
         else:
             with path.open("rb") as file:
-                found = _read_pickle(file)
+                content = _read_pickle(file)
     except _RefusedError as refused:
         raise CheckpointError(
             f"{path} {_printable(str(refused))}; only tensors and settings are read from a pickle: "
             "if you trust the file, export its state dict to .safetensors with its own code"
         ) from None
-    except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+    ) as error:
         raise CheckpointError(
-            f"{path} is no sound pickle ({_printable(str(error))[:120]}); download it again"
+            f"{path} cannot be read as a checkpoint ({_printable(str(error))[:120]}): it is cut "
+            "short or damaged, or no torch file; download it again"
         ) from None
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be read ({error.strerror or error}); name a .pkl file"
+            f"{path} cannot be read ({error.strerror or error}); name a checkpoint file"
         ) from error
-    if isinstance(found, SavedModule | SavedTensorFlowNetwork):
-        return {"G_ema": found}
-    if isinstance(found, tuple) and len(found) == 3:
-        return dict(zip(("G", "D", "G_ema"), found, strict=True))
-    if isinstance(found, dict) and all(isinstance(name, str) for name in found):
-        return dict(found)
+    if isinstance(content, SavedModule | SavedTensorFlowNetwork):
+        return {"G_ema": content}
+    if isinstance(content, tuple) and len(content) == 3:
+        return dict(zip(("G", "D", "G_ema"), content, strict=True))
+    if isinstance(content, dict):
+        return content
     raise CheckpointError(
-        f"{path} holds a {type(found).__name__}, no snapshot of networks; name a .pkl that "
-        "StyleGAN's training wrote"
+        f"{path} holds no tensors (it is a {type(content).__name__}); save the network's "
+        "state_dict()"
     )
