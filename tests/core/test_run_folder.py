@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.kills import killed_while_writing
 
@@ -143,6 +143,7 @@ def test_of_two_processes_the_second_is_refused_and_after_a_kill_it_goes_on(tmp_
     assert not (tmp_path / "run" / LOCK).exists()
 
 
+@settings(deadline=None)  # a file each
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6))
 def test_shards_and_gaps_tile_the_run(tmp_path_factory: Any, named: list[tuple[int, int]]) -> None:
     run = run_of(tmp_path_factory.mktemp("run"))

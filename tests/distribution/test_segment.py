@@ -18,8 +18,9 @@ from PIL import Image
 
 import unseen
 from unseen.core.errors import ImageError, RecordError, SegmenterError, StorageError
-from unseen.distribution import segment as module
-from unseen.distribution.segment import count_labels, default_segmenter, segment
+from unseen.distribution import areas_run as module
+from unseen.distribution.areas_run import count_labels
+from unseen.distribution.segment import default_segmenter, segment
 
 CLASSES = ("dark", "middle", "light")
 
@@ -132,7 +133,7 @@ def test_changed_contents_are_another_run(photos, tmp_path):
     out = tmp_path / "a.parquet"
     run(photos, out=out)
     Image.new("RGB", (8, 8)).save(photos / "000.png")
-    with pytest.raises(RecordError, match="fingerprint is"):
+    with pytest.raises(RecordError, match="fingerprint of images is"):
         run(photos, out=out)
 
 
@@ -150,7 +151,7 @@ def test_parts_concatenate_to_the_whole(photos):
 
 
 def test_more_images_than_there_are_is_an_error(photos):
-    with pytest.raises(ImageError, match="has 37 images"):
+    with pytest.raises(ImageError, match="37"):
         run(photos, count=38)
 
 
@@ -193,7 +194,7 @@ def test_a_lost_shard_in_the_middle_is_filled(photos, tmp_path):
     (photos / "sub" / "035.png").write_bytes(b"no image")  # the last: all shards before it stay
     with pytest.raises(ImageError):
         run(photos, out=out)
-    (tmp_path / "a.parquet.parts" / "000000008.parquet").unlink()
+    (tmp_path / "a.parquet.parts" / "000000008-000000016.parquet").unlink()
     again = Brightness()
     run(photos, again, out=out, skip_broken=True)
     assert again.seen == 8
@@ -256,8 +257,19 @@ def test_label_maps_are_kept_as_16_bit_images(photos, tmp_path):
     run(photos, again, out=out, keep_maps=maps)  # finished areas do not stand for lost maps
     assert again.seen == 37
     assert (maps / "000.png.png").is_file()
-    with pytest.raises(RecordError, match="holds label maps of something else"):
+    with pytest.raises(RecordError, match="weights is ab12 there, ff here"):
         run(photos, Brightness(weights="ff"), keep_maps=maps)
+
+
+def test_a_name_as_long_as_names_can_be_has_its_label_map(photos, tmp_path):
+    names = ["a" * 251 + ".png", "ü" * 125 + ".png", "b" * 244 + "1.png", "b" * 247 + ".png"]
+    for name in names:
+        (photos / "000.png").rename(photos / name)
+        Image.new("RGB", (8, 8)).save(photos / "000.png")
+    areas = run(photos, keep_maps=tmp_path / "maps")
+    paths = {module.label_map_path(tmp_path / "maps", name) for name in areas.names}
+    assert len(paths) == len(areas)
+    assert all(path.is_file() for path in paths)
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path):
@@ -345,8 +357,8 @@ class Slow:
 """
 _COMMAND = """
 import sys
-import unseen.distribution.segment
-unseen.distribution.segment._SHARD = 4
+import unseen.distribution.areas_run
+unseen.distribution.areas_run._SHARD = 4
 from unseen.cli.main import run
 sys.exit(run(["segment", "photos", sys.argv[1], "--segmenter", "python:slow:Slow",
               "--batch-size", "2", "--device", "cpu"]))
@@ -400,7 +412,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(photos, tmp_path):
 
 def test_ctrl_c_ends_soon_and_says_how_to_go_on(photos, tmp_path):
     process = start(tmp_path, "out.parquet", 0.3)
-    wait_for(tmp_path / "out.parquet.parts" / "000000000.parquet")
+    wait_for(tmp_path / "out.parquet.parts" / "000000000-000000004.parquet")
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
     _, errors = process.communicate(timeout=30)

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import unseen
 from unseen.cli.main import run as unseen_command
 from unseen.core.errors import GeneratorError, ImageError, RecordError, SampleError, SpecError
-from unseen.distribution import segment as module
+from unseen.distribution import areas_run as module
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
 from unseen.distribution.segment import default_segmenter, segment
 from unseen.generators import load_generator, sources
@@ -220,7 +220,7 @@ def test_the_same_weights_elsewhere_are_the_same_areas(tmp_path):
     again = counting(spec="progan:b/a.pth?x=1")
     areas_of(again, out)
     assert again.function.drawn == 0
-    with pytest.raises(RecordError, match="x=1 there, x=2 here"):
+    with pytest.raises(RecordError, match=r"x=1 there, progan\?x=2 here"):
         areas_of(counting(spec="progan:a.pth?x=2"), out)
 
 
@@ -235,7 +235,7 @@ def test_a_generator_that_does_not_name_its_weights_is_known_by_its_first_image(
     out = tmp_path / "a.parquet"
     areas_of(of(0.2), out)
     areas_of(of(0.2), out)
-    with pytest.raises(RecordError, match="fingerprint is"):
+    with pytest.raises(RecordError, match="fingerprint of images is"):
         areas_of(of(0.3), out)
 
 
@@ -404,7 +404,7 @@ def test_a_side_that_is_nothing_says_what_there_is(tmp_path, monkeypatch, text, 
 
 def test_the_churchyards_generators_have_its_segmenter(monkeypatch):
     known = {"images": ["churchyard"], "generators": ["churchyard-full"]}
-    monkeypatch.setattr(module, "plugin_names", known.__getitem__)
+    monkeypatch.setattr("unseen.distribution.segment.plugin_names", known.__getitem__)
     assert default_segmenter("churchyard?seed=1", "churchyard-full") == "churchyard"
     generator = counting(spec="churchyard-full")
     assert default_segmenter(DrawnImages(generator)) == "churchyard"
@@ -505,8 +505,8 @@ class Slow(Brightness):
 
 _COMMAND = """
 import sys
-import unseen.distribution.segment
-unseen.distribution.segment._SHARD = 4
+import unseen.distribution.areas_run
+unseen.distribution.areas_run._SHARD = 4
 from unseen.cli.main import run
 sys.exit(run(["segment", sys.argv[1], sys.argv[2], "--segmenter", "python:test_drawn_images:Slow",
               "-n", "60", "--batch-size", "2", "--generator-batch-size", "5", "--device", "cpu"]))

@@ -62,14 +62,7 @@ class Identity:
         Returns:
             Names and both values, e.g. "seed is 0 there, 1 here; and 2 more".
         """
-        told = [
-            f"{name} is {short(there)} there, {short(wanted)} here"
-            for name, there, wanted in differences(_flat(self), _flat(here))
-        ]
-        if not told:
-            return None
-        more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
-        return "; ".join([*told[:_TOLD], *more])
+        return difference(_flat(self), _flat(here))
 
 
 def identify(
@@ -129,16 +122,32 @@ def part_difference(there: Mapping[str, Any], here: Mapping[str, Any], name: str
     return identify("", 0, parts={name: there}).difference(identify("", 0, parts={name: here}))
 
 
-def differences(there: Any, here: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """What differs between two JSON objects, in words; None: nothing.
+
+    >>> difference({"seed": 0, "drawn": {"psi": 1}}, {"seed": 0, "drawn": {"psi": 0.5}})
+    'psi is 1 there, 0.5 here'
+    """
+    told = [
+        f"{name} is {_short(one)} there, {_short(other)} here"
+        for name, one, other in _differences(there, here)
+    ]
+    if not told:
+        return None
+    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+    return "; ".join([*told[:_TOLD], *more])
+
+
+def _differences(there: Any, here: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Every name under which two JSON values differ, with both values."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted(there.keys() | here.keys(), key=list({**there, **here}).index):
-            yield from differences(there.get(key), here.get(key), key)
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in dict.fromkeys([*there, *here]):
+            yield from _differences(there.get(key), here.get(key), key)
     elif there != here:
         yield where, there, here
 
 
-def short(value: Any) -> str:
+def _short(value: Any) -> str:
     """A JSON value as messages show it: hashes and long texts cut."""
     text = value if isinstance(value, str) else canonical_json(value)
     if _SHA256.fullmatch(text):
@@ -150,9 +159,9 @@ def _flat(identity: Identity) -> dict[str, Any]:
     return {
         "kind": identity.kind,
         "format version": identity.version,
-        **{f"fingerprint of {name}": value for name, value in identity.images.items()},
         **identity.files,
         **identity.options,
+        **{f"fingerprint of {name}": value for name, value in identity.images.items()},
     }
 
 

@@ -84,7 +84,7 @@ class RunFolder:
         if differing is None:
             self.identity = earlier
             return True
-        if self.overwrite or not any(True for _ in self._files()):  # an empty folder loses nothing
+        if self.overwrite or not self._holds_anything():
             return False
         raise RecordError(
             f"{self.folder} holds another run ({differing}); choose another place, or replace it "
@@ -197,6 +197,11 @@ class RunFolder:
                 raise StorageError(
                     f"{self.folder} is not empty and holds no {self.header}; choose another place"
                 )
+
+    def _holds_anything(self) -> bool:
+        """Whether more than the header is there, and would be lost."""
+        names = (path.name for path in self.folder.iterdir())
+        return any(name != self.header and not name.startswith(".") for name in names)
 
     def _below(self) -> list[str]:
         """The folders in the folder that this run writes to; "." for any depth."""

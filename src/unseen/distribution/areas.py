@@ -11,10 +11,15 @@ import numpy as np
 from jaxtyping import Float64, UInt32
 
 from unseen.core.errors import RecordError
+from unseen.core.identity import Identity, identify
 
 # Class 0 is hidden in the paper's histogram because UPP calls it "none". Label sets without such a
 # class begin with a real one ("wall" in ADE20K), which must not be hidden: the name decides.
 _NOTHING = {"none", "other", "others", "background", "void", "unlabeled", "unlabelled", "unknown"}
+
+FORMAT = 1  # version of the file; another one means other numbers
+# What of a source's description decides areas, beside its contents.
+_DECIDING = ("asked", "seed", "part", "resolution", "match_resolution", "half")
 
 
 def nothing(columns: Sequence[str]) -> str | None:
@@ -65,3 +70,17 @@ class Areas:
     def percent(self) -> Float64[np.ndarray, "n k"]:
         """Percent of the image, 0 to 100: the unit of the Fréchet Segmentation Distance."""
         return self.pixels * (100.0 / self.label_map_pixels)
+
+
+def areas_identity(provenance: Mapping[str, Any]) -> Identity:
+    """What areas of this provenance depend on."""
+    sources = provenance.get("images", [])
+    images, parts, options = {}, {"segmenter": provenance.get("segmenter")}, {}
+    for i, source in enumerate(sources):
+        name = "images" if len(sources) == 1 else f"images {i + 1}"
+        images[name] = source.get("fingerprint")
+        drawn = dict(source.get("drawn") or {})
+        parts[f"generator of {name}"] = drawn.pop("generator", None)
+        kept = {key: source[key] for key in _DECIDING if key in source}
+        options.update({**kept, "drawn": drawn} if len(sources) == 1 else {name: kept | drawn})
+    return identify("areas", FORMAT, images=images, parts=parts, options=options)

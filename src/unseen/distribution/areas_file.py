@@ -1,47 +1,94 @@
-"""Areas on disk: one Parquet file, written in parts as the work goes on.
+"""Areas on disk: one Parquet file.
 
 A row an image: its name, then one uint32 column of pixels a class. The schema metadata holds,
-under the key "unseen", the provenance as JSON. The same areas give the same bytes.
-
-While it is being made, a file `OUT.parquet` has a folder `OUT.parquet.parts` beside it that holds
-the header and every finished shard. Both are valid only for the same header.
+under the key "unseen", the provenance as JSON. The same areas give the same bytes. What is read is
+checked: a file that was cut, doubled or edited is refused.
 """
 
 import dataclasses
-import json
-import shutil
-import warnings
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unseen.core.errors import RecordError
-from unseen.core.files import canonical_json, write_aside, write_text
-from unseen.distribution.areas import Areas
+from unseen.core.files import canonical_json, sha256_of_parts, write_aside
+from unseen.core.identity import part_difference
+from unseen.core.records import Count, build, decode
+from unseen.distribution.areas import FORMAT, Areas
 
-SCHEMA_VERSION = 1
 _KEY = b"unseen"  # of the schema metadata
 _NAME = "name"  # the column of image names
+_MOST_PIXELS = 2**32 - 1  # of a label map: what a uint32 holds
 
 
-def write_areas(path: str | Path, areas: Areas) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Broken:
+    """An image that was skipped."""
+
+    name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Source:
+    """One set of images, as far as the package reads its description."""
+
+    spec: str
+    fingerprint: str | None
+    count: Count  # rows
+    broken: tuple[_Broken, ...] = ()
+    drawn: Mapping[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Provenance:
+    """The provenance of areas, as far as the package reads it."""
+
+    images: tuple[_Source, ...] | None = None
+    segmenter: Mapping[str, Any] | None = None
+    label_map: tuple[Count, Count] | None = None
+    broken: tuple[_Broken, ...] = ()  # of a shard
+    batch_size: int | None = None  # of a shard
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Metadata:
+    """The metadata of the file."""
+
+    schema: Literal["areas"]
+    schema_version: int
+    label_map_pixels: Annotated[int, msgspec.Meta(ge=0, le=_MOST_PIXELS)]
+    provenance: _Provenance
+    rows_sha256: str | None = None  # of all that the rows hold; an edit is told by it
+
+
+def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -> None:
     """Write areas as one Parquet file, aside and then renamed into place.
 
+    Args:
+        path: of the file.
+        areas: what it is to hold.
+        within: folder for the file while it is being written; None: that of `path`.
+
     Raises:
-        RecordError: two columns of one name, or none of them named `channel/class`.
+        RecordError: two columns of one name, or none of them named `channel/class`; two images of
+            one name.
         StorageError: the disk is full or the place cannot be written.
     """
     if len(set(areas.columns)) != len(areas.columns) or _NAME in areas.columns:
         raise RecordError("areas need one column a class, of distinct names: channel/class")
     header = {
         "schema": "areas",
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": FORMAT,
         "label_map_pixels": areas.label_map_pixels,
         "provenance": dict(areas.provenance),
+        "rows_sha256": _rows_sha256(areas.names, areas.columns, areas.pixels),
     }
     schema = pa.schema(
         [pa.field(_NAME, pa.string()), *(pa.field(c, pa.uint32()) for c in areas.columns)],
@@ -52,7 +99,7 @@ def write_areas(path: str | Path, areas: Areas) -> None:
         *(pa.array(np.ascontiguousarray(column), pa.uint32()) for column in areas.pixels.T),
     ]
     table = pa.Table.from_arrays(arrays, schema=schema)
-    with write_aside(Path(path)) as aside:
+    with write_aside(Path(path), within=within) as aside:
         pq.write_table(table, aside, compression="zstd")
 
 
@@ -60,132 +107,108 @@ def read_areas(path: str | Path) -> Areas:
     """Read what `write_areas` wrote.
 
     Raises:
-        RecordError: the file is missing, broken, of another program or of a newer schema.
+        RecordError: the file is missing, broken, of another program or of a newer schema; or it was
+            cut, doubled or edited.
     """
     path = Path(path)
     if not path.is_file():
         raise RecordError(f"{path} is not there; make it with: unseen segment IMAGES {path}")
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table = pq.read_table(path, partitioning=None)
+        table.validate(full=True)
+        columns = tuple(table.column_names)
+        metadata = (table.schema.metadata or {}).get(_KEY)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise RecordError(
             f"{path} cannot be read as Parquet ({_first_line(error)}); make it again"
         ) from error
-    metadata = (table.schema.metadata or {}).get(_KEY)
-    if metadata is None or table.column_names[:1] != [_NAME]:
+    if metadata is None or columns[:1] != (_NAME,):
         raise RecordError(
             f"{path} is a Parquet file but holds no areas of unseen; make them with: "
             "unseen segment IMAGES OUT.parquet"
         )
-    header = json.loads(metadata)
-    if header.get("schema") != "areas" or header.get("schema_version") != SCHEMA_VERSION:
+    value = decode(metadata, f"the metadata of {path}", "make it again")
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if isinstance(version, int) and version != FORMAT:
         raise RecordError(
-            f"{path} has the schema {header.get('schema')} {header.get('schema_version')}; this "
-            f"version reads areas {SCHEMA_VERSION}: make it again, or use the version that wrote it"
+            f"{path} has the schema areas {version}; this version reads areas {FORMAT}: make it "
+            "again, or use the version that wrote it"
         )
-    columns = tuple(table.column_names[1:])
+    header = build(_Metadata, value, f"{path} holds no whole areas")
+    areas = Areas(
+        names=_names(table, path),
+        columns=columns[1:],
+        pixels=_pixels(table, path),
+        label_map_pixels=header.label_map_pixels,
+        provenance=value["provenance"],
+    )
+    fault = _fault(areas, header)
+    if fault is not None:
+        raise RecordError(f"{path} {fault}; make it again")
+    return areas
+
+
+def _names(table: Any, path: Path) -> list[str]:
+    column = table[_NAME]
+    if column.type not in (pa.string(), pa.large_string()) or column.null_count:
+        raise RecordError(f"{path} has image names that are no texts; make it again")
+    names: list[str] = column.to_pylist()
+    return names
+
+
+def _pixels(table: Any, path: Path) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    columns = table.columns[1:]
     pixels = np.empty((table.num_rows, len(columns)), np.uint32)
     for k, column in enumerate(columns):
-        pixels[:, k] = table[column].to_numpy()
-    areas = Areas(
-        names=table[_NAME].to_pylist(),
-        columns=columns,
-        pixels=pixels,
-        label_map_pixels=header["label_map_pixels"],
-        provenance=header["provenance"],
-    )
-    wrong = np.flatnonzero(pixels.sum(1, dtype=np.uint64) != areas.label_map_pixels)
+        if column.type != pa.uint32() or column.null_count:
+            name = table.column_names[k + 1]
+            found = f"{column.null_count} nulls" if column.null_count else str(column.type)
+            raise RecordError(
+                f"{path} holds {found} in the column {name!r}, and a count of pixels (uint32) is "
+                "needed in every row; make it again"
+            )
+        pixels[:, k] = column.to_numpy()
+    return pixels
+
+
+def _fault(areas: Areas, header: _Metadata) -> str | None:
+    """What is wrong with the rows, in words."""
+    if len(set(areas.columns)) != len(areas.columns):
+        return "has two columns of one name"
+    wrong = np.flatnonzero(areas.pixels.sum(1, dtype=np.uint64) != areas.label_map_pixels)
     if wrong.size:
-        raise RecordError(
-            f"{path} has {wrong.size} rows that do not sum to {areas.label_map_pixels} pixels, "
-            f"first {areas.names[wrong[0]]!r}; make it again"
+        return (
+            f"has {wrong.size} rows that do not sum to {areas.label_map_pixels} pixels, first "
+            f"{areas.names[wrong[0]]!r}"
         )
-    return areas
+    if len(areas) and not areas.label_map_pixels:
+        return "has label maps of 0 pixels"
+    if len(set(areas.names)) != len(areas.names):
+        twice = next(name for i, name in enumerate(areas.names) if name in areas.names[:i])
+        return f"holds the image {twice!r} twice"
+    sources, label_map = header.provenance.images, header.provenance.label_map
+    counted = len(areas) if sources is None else sum(source.count for source in sources)
+    if counted != len(areas):
+        return f"holds {len(areas):,} images, and its record counts {counted:,}"
+    if label_map is not None and label_map[0] * label_map[1] != areas.label_map_pixels:
+        return f"says label maps of {label_map[0]}×{label_map[1]} and {areas.label_map_pixels} px"
+    digest = header.rows_sha256
+    if digest is not None and digest != _rows_sha256(areas.names, areas.columns, areas.pixels):
+        return "was edited: its rows are not those that were written"
+    return None
+
+
+def _rows_sha256(
+    names: Sequence[str], columns: Sequence[str], pixels: np.ndarray[Any, np.dtype[np.uint32]]
+) -> str:
+    """SHA-256 of the rows; the bytes of the numbers are little-endian."""
+    digest = hashlib.sha256(sha256_of_parts([str(len(names)), *names, *columns]).encode())
+    digest.update(np.ascontiguousarray(pixels, "<u4").data)
+    return digest.hexdigest()
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class AreasParts:
-    """The shards of an areas file that is being made.
-
-    A shard is a run of consecutive images, named by the position of its first. A run that is
-    killed and started again with the same header makes only what no shard holds.
-    """
-
-    out: Path
-    header: Mapping[str, Any]  # JSON: all that decides the areas
-
-    @property
-    def folder(self) -> Path:
-        """Where the shards lie: beside the file that they become."""
-        return self.out.with_name(self.out.name + ".parts")
-
-    def open(self, *, overwrite: bool = False) -> None:
-        """Make the folder, or find it as the same run left it.
-
-        Raises:
-            RecordError: it holds the shards of another run; the message names the difference.
-        """
-        about = self.folder / "header.json"
-        mine = canonical_json(dict(self.header))
-        theirs = about.read_text(encoding="utf-8") if about.is_file() else None
-        if theirs == mine:
-            return  # with overwrite too: an interrupted run of that kind goes on as well
-        if theirs is not None and not overwrite and any(self._shards()):
-            what, there, here = difference(json.loads(theirs), json.loads(mine))
-            raise RecordError(
-                f"{self.folder} holds an unfinished run of something else ({what} is {there} "
-                f"there, {here} here); finish it with its own command, choose another file, or "
-                "start afresh with overwrite"
-            )
-        self.discard()
-        write_text(about, mine)
-
-    def write(self, start: int, areas: Areas) -> None:
-        """Keep a finished shard whose first image is the run's image `start`."""
-        write_areas(self.folder / f"{start:09d}.parquet", areas)
-
-    def read(self) -> dict[int, Areas]:
-        """Every whole shard by the position of its first image, in order.
-
-        One that a crash of the machine broke is left out, with a warning.
-        """
-        shards = {}
-        for path in sorted(self._shards()):
-            try:
-                shards[int(path.stem)] = read_areas(path)
-            except RecordError as error:
-                warnings.warn(f"{error}; it is made again", stacklevel=2)
-        return shards
-
-    def discard(self) -> None:
-        """Remove the folder."""
-        if self.folder.is_dir():
-            shutil.rmtree(self.folder)
-
-    def _shards(self) -> Iterator[Path]:
-        return self.folder.glob("[0-9]*.parquet")
-
-
-def difference(one: Any, other: Any, where: str = "") -> tuple[str, str, str]:
-    """The first place where two JSON values differ: its name, and both values, in words."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in sorted(one.keys() | other.keys()):
-            if one.get(key) != other.get(key):
-                return difference(one.get(key), other.get(key), key)
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for left, right in zip(one, other, strict=True):
-            if left != right:
-                return difference(left, right, where)
-    return where, _short(one), _short(other)
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else canonical_json(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def concatenate(parts: Sequence[Areas]) -> Areas:
@@ -199,8 +222,8 @@ def concatenate(parts: Sequence[Areas]) -> Areas:
     """
     if not parts:
         raise RecordError("nothing to concatenate: give at least one areas record")
-    for other in parts[1:]:
-        check_comparable(parts[0], other)
+    for part in parts[1:]:
+        check_comparable(parts[0], part)
     owners: dict[str, list[str]] = {}  # name → fingerprints of the sources that have it
     clash = False
     for source, name in (pair for areas in parts for pair in _rows(areas)):
@@ -250,7 +273,10 @@ def check_comparable(real: Areas, generated: Areas) -> None:
     names = [_sources(side)[0]["spec"] for side in (real, generated)]
     ours, theirs = (side.provenance.get("segmenter") for side in (real, generated))
     if real.columns != generated.columns:
-        by = [f" by {each['spec']}" if each and "spec" in each else "" for each in (ours, theirs)]
+        by = [
+            f" by {segmenter['spec']}" if segmenter and "spec" in segmenter else ""
+            for segmenter in (ours, theirs)
+        ]
         raise RecordError(
             f"{names[0]}{by[0]} has a label set of {len(real.columns)} classes, {names[1]}{by[1]} "
             f"of {len(generated.columns)} ({_label_difference(real, generated)}); segment both "
@@ -263,21 +289,19 @@ def check_comparable(real: Areas, generated: Areas) -> None:
         )
     if ours is None or theirs is None:  # a tally of 2019 does not say: the labels must do
         return
-    # The same weights may lie in two places: where they are recorded, the place does not count.
-    if ours.get("weights") and theirs.get("weights"):
-        ours, theirs = ({k: v for k, v in s.items() if k != "spec"} for s in (ours, theirs))
-    if ours != theirs:
-        what, left, right = difference(ours, theirs)
+    what = part_difference(ours, theirs, "segmenter")
+    if what is not None:
         raise RecordError(
-            f"{names[0]} was segmented with {what} {left}, {names[1]} with {what} {right}; "
-            "segment both with the same segmenter"
+            f"{names[0]} was segmented in one way and {names[1]} in another ({what}); segment "
+            "both with the same segmenter"
         )
 
 
 def _label_difference(real: Areas, generated: Areas) -> str:
     sides = (real, generated, "first"), (generated, real, "second")
-    for areas, other, which in sides:
-        only = [column for column in areas.columns if column not in set(other.columns)]
+    for areas, opposite, which in sides:
+        known = set(opposite.columns)
+        only = [column for column in areas.columns if column not in known]
         if only:
             return f"only the {which} has {only[0]!r}"
     return "the same in another order"

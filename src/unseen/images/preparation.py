@@ -6,6 +6,7 @@ of the longer side and of the crop's offset is kept.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from jaxtyping import UInt8
@@ -56,3 +57,48 @@ def _centre_square(picture: Image.Image, side: int) -> Image.Image:
     across, down = width / scaled_width, height / scaled_height  # source pixels a target pixel
     box = (left * across, top * down, (left + side) * across, (top + side) * down)
     return picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedTogether(Preparation):
+    """Several preparations of one image, which is then read once: packed into one square.
+
+    Args:
+        resolution: filled in here; the side of a square that holds them all.
+        parts: how each is prepared.
+    """
+
+    resolution: int = dataclasses.field(default=1, init=False)
+    parts: tuple[Preparation, ...] = ()
+
+    def __post_init__(self) -> None:
+        pixels = sum(part.resolution**2 for part in self.parts)
+        object.__setattr__(self, "resolution", math.isqrt(max(pixels, 1) - 1) + 1)
+
+    def apply(self, image: UInt8[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "3 s s"]:
+        """The prepared squares one after the other, filled up with zeros."""
+        side = self.resolution
+        if len(self.parts) == 1:
+            return self.parts[0].apply(image)
+        packed = np.zeros((3, side * side), np.uint8)
+        start = 0
+        for part in self.parts:
+            stop = start + part.resolution**2
+            packed[:, start:stop] = part.apply(image).reshape(3, -1)
+            start = stop
+        return packed.reshape(3, side, side)
+
+    def unpack(
+        self, images: UInt8[np.ndarray, "n 3 s s"]
+    ) -> dict[Preparation, UInt8[np.ndarray, "n 3 h w"]]:
+        """The prepared images of each part, of a batch of packed ones."""
+        if len(self.parts) == 1:
+            return {self.parts[0]: images}
+        pixels = images.reshape(len(images), 3, self.resolution**2)
+        unpacked, start = {}, 0
+        for part in self.parts:
+            side = part.resolution
+            square = pixels[:, :, start : start + side * side].reshape(-1, 3, side, side)
+            unpacked[part] = np.ascontiguousarray(square)
+            start += side * side
+        return unpacked

@@ -19,11 +19,18 @@ def write_png(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:
         Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1))).save(aside, format="PNG")
 
 
-def write_label_map(path: Path, label_map: Integer[np.ndarray, "h w"]) -> None:
+def write_label_map(
+    path: Path, label_map: Integer[np.ndarray, "h w"], within: Path | None = None
+) -> None:
     """Write a label map as 16-bit PNG, whose values are its labels.
+
+    Args:
+        path: of the file.
+        label_map: labels below 2^16.
+        within: folder for the file while it is being written; None: that of `path`.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
-    with write_aside(path) as aside:
+    with write_aside(path, within=within) as aside:
         Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG")

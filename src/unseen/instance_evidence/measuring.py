@@ -18,10 +18,10 @@ from PIL import Image
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
 from unseen.core.files import canonical_json, package_version, remove_asides, write_json
+from unseen.core.identity import difference
 from unseen.core.options import Device, Option, Overwrite, check_options
 from unseen.core.progress import Progress, silent
 from unseen.core.records import build
-from unseen.distribution.areas_file import difference
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import BatchSize, Channel, default_segmenter
 from unseen.images import ImageSource, Preparation, open_images
@@ -291,10 +291,10 @@ class _Run:
         ours = {**self.segmenter.provenance, "channel": self.task.channel}
         plain = json.loads(canonical_json(ours))
         if dict(made) != plain:
-            what, there, here = difference(made, plain)
+            differing = difference(made, plain)
             raise RecordError(
-                f"the samples of method nearest were labelled by another segmenter ({what} is "
-                f"{there} there, {here} here); name that one, or run `unseen invert` again"
+                f"the samples of method nearest were labelled by another segmenter ({differing}); "
+                "name that one, or run `unseen invert` again"
             )
 
     def measure(self) -> Iterator[MeasuredImage]:
@@ -522,9 +522,9 @@ class _Run:
             if earlier == identity:
                 return
             if not self.task.overwrite:
-                what, there, here = difference(earlier, identity)
+                differing = difference(earlier, identity)
                 raise RecordError(
-                    f"{self.folder} holds other evidence ({what} is {there} there, {here} here); "
+                    f"{self.folder} holds other evidence ({differing}); "
                     "choose another folder, or replace it with overwrite"
                 )
         for path in (self.folder / _PICTURES).glob("*/*"):

@@ -36,8 +36,8 @@ from unseen.core.files import (
     remove_asides,
     write_aside,
 )
+from unseen.core.identity import difference
 from unseen.core.records import Count, FilePath, RecordFile, build, decode, to_json
-from unseen.distribution.areas_file import difference
 from unseen.images.record_pictures import picture_path, read_label_map, read_picture
 from unseen.images.writing import write_label_map, write_png
 
@@ -306,9 +306,9 @@ class InversionsWriter:
             return earlier
         there_is = {**earlier.provenance, "methods": list(earlier.methods)}
         asked = {**self.provenance, "methods": list(self.methods)}
-        what, there, here = difference(there_is, asked)
+        differing = difference(there_is, asked)
         raise RecordError(
-            f"{self.folder} holds other inversions ({what} is {there} there, {here} here); choose "
+            f"{self.folder} holds other inversions ({differing}); choose "
             "another folder, or replace them with overwrite"
         )
 

@@ -1,0 +1,411 @@
+"""Runs that make areas: the shards that are there are found, the others made, and all joined.
+
+Several segmenters may look at the same images in one pass: every image is read once. A run that is
+killed at any moment and started again repeats at most one shard and ends in the same bytes. Images
+are never held beyond a few batches; what grows with their number is one row of counts each.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from jaxtyping import Integer, UInt8, UInt32
+
+from unseen.core.errors import (
+    ImageError,
+    RecordError,
+    SegmenterError,
+    StorageError,
+    UnseenError,
+)
+from unseen.core.files import check_writable
+from unseen.core.progress import Progress, silent
+from unseen.core.run_folder import RunFolder
+from unseen.distribution.areas import Areas, areas_identity
+from unseen.distribution.areas_file import read_areas, write_areas
+from unseen.generators.sources import read_batches
+from unseen.images import Batch, ImageSource, Preparation
+from unseen.images.preparation import PreparedTogether
+from unseen.images.writing import write_label_map
+from unseen.segmenters import Segmenter, checked_label_maps, class_names
+
+# A shard is kept after so many images, or so much time: a slow network loses little when it is
+# killed, a fast one is not held up by writing.
+_SHARD = 1024  # images
+_SHARD_SECONDS = 10.0
+_LONGEST_NAME = 255  # bytes of a file's name, on every common file system
+
+See = Callable[
+    [Sequence[str], UInt8[np.ndarray, "n 3 s s"], Integer[np.ndarray, "n h w"], UInt32], None
+]
+"""Told of every batch that is segmented: names, prepared images, label maps, counts of pixels."""
+
+
+@dataclasses.dataclass
+class _Counted:
+    """A batch that is counted."""
+
+    names: list[str]
+    pixels: UInt32[np.ndarray, "n k"]
+    broken: list[dict[str, str]]
+
+
+@dataclasses.dataclass
+class _Growing:
+    """A shard that grows. A batch joins it in one step, so an interruption finds it whole."""
+
+    start: int  # position of its first image
+    batches: list[_Counted] = dataclasses.field(default_factory=list)
+    began: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def covered(self) -> range:
+        images = sum(len(batch.names) + len(batch.broken) for batch in self.batches)
+        return range(self.start, self.start + images)
+
+    @property
+    def due(self) -> bool:
+        late = time.monotonic() - self.began >= _SHARD_SECONDS
+        return late or len(self.covered) >= _SHARD
+
+
+@dataclasses.dataclass
+class AreasRun:
+    """The areas of one source by one segmenter.
+
+    `make_areas` carries it out.
+    """
+
+    source: ImageSource
+    segmenter: Segmenter
+    channel: str
+    indices: Sequence[int]  # of the images, in the source's index
+    preparation: Preparation
+    provenance: Mapping[str, Any]  # JSON: of the areas, but for what the run finds
+    batch_size: int
+    workers: int
+    skip_broken: bool
+    out: Path | None = None  # the areas file
+    maps: Path | None = None  # folder of label maps
+    overwrite: bool = False
+    progress: Progress = silent
+    see: See | None = None
+
+    def __post_init__(self) -> None:
+        self.class_names = class_names(self.segmenter, self.channel)
+        identity = dataclasses.replace(areas_identity(self.provenance), batch_size=self.batch_size)
+        self._store: RunFolder | None = None
+        if self.out is not None:
+            self._store = RunFolder(
+                self.out.with_name(self.out.name + ".parts"),
+                identity,
+                owned=("[0-9]*-[0-9]*.parquet",),
+                overwrite=self.overwrite,
+            )
+        self._map_store: RunFolder | None = None
+        if self.maps is not None:
+            self._map_store = RunFolder(
+                self.maps,
+                dataclasses.replace(identity, kind="label_maps"),
+                header="about.json",
+                owned=("**/.unseen-aside-*",),
+                also={"class_names": list(self.class_names), "provenance": dict(self.provenance)},
+                overwrite=self.overwrite,
+            )
+        self._label_map: tuple[int, ...] | None = None  # height, width; known after one batch
+        self._shards: dict[range, Areas] = {}
+        self._growing = _Growing(0)
+        self.areas: Areas | None = None  # when it is finished
+
+    @property
+    def gaps(self) -> list[range]:
+        """The positions of the run that no shard holds."""
+        return [] if self.areas is not None else RunFolder.gaps(self._shards, len(self.indices))
+
+    @property
+    def done(self) -> int:
+        """How many images are done, broken ones too."""
+        if self.areas is not None:
+            return len(self.indices)
+        return sum(map(len, self._shards)) + len(self._growing.covered)
+
+    def begin(self, until: contextlib.ExitStack) -> None:
+        """Read the finished areas; or have the folders for this process, and find the shards.
+
+        Args:
+            until: ends when the areas are written.
+        """
+        if self._find_finished():
+            return
+        for store in (self._map_store, self._store):
+            if store is not None:
+                check_writable(store.folder)
+                until.enter_context(store.writing())
+        if self._store is None or self.out is None:
+            return
+        check_writable(self.out)
+        if self._find_finished():  # by the process that this one has waited for
+            return
+        # What ran out of memory goes on with smaller batches; else the size is the one of before.
+        self.batch_size = min(self.batch_size, self._store.identity.batch_size or self.batch_size)
+        for covered, path in self._store.shards(len(self.indices)).items():
+            try:
+                shard = read_areas(path)
+                self._check_shard(shard, covered)
+            except RecordError as error:  # a crash of the machine broke it
+                warnings.warn(f"{error}; it is made again", stacklevel=2)
+                path.unlink()
+                continue
+            if self._may_take(shard, shard.provenance["broken"]):
+                self._shards[covered] = shard
+
+    def _find_finished(self) -> bool:
+        """Read what `out` holds, if it is what this run would write."""
+        kept_maps = self._map_store is None or self._map_store.begun()
+        if self._store is None or self.out is None or self.overwrite or not self.out.exists():
+            return False
+        areas = read_areas(self.out)
+        differing = areas_identity(areas.provenance).difference(self._store.identity)
+        if differing is not None:
+            raise RecordError(
+                f"{self.out} holds other areas ({differing}); choose another file, or replace it "
+                "with overwrite"
+            )
+        if not kept_maps or not self._may_take(areas, areas.provenance["images"][0]["broken"]):
+            return False
+        self.areas = areas
+        if self._store.folder.is_dir() and self._store.begun():  # killed after the last rename
+            with contextlib.suppress(StorageError), self._store.writing(patience=0.0):
+                self._store.discard()
+        return True
+
+    def _check_shard(self, shard: Areas, covered: range) -> None:
+        held = len(shard) + len(shard.provenance.get("broken", ()))
+        columns = tuple(f"{self.channel}/{name}" for name in self.class_names)
+        if held != len(covered) or shard.columns != columns:
+            raise RecordError(f"the shard {covered.start}-{covered.stop} is not whole")
+        expected = {self.source.names[self.indices[position]] for position in covered}
+        if not expected.issuperset(shard.names):
+            raise RecordError(f"the shard {covered.start}-{covered.stop} is of other images")
+
+    def _may_take(self, areas: Areas, broken: Sequence[Mapping[str, str]]) -> bool:
+        """Whether areas that an earlier run made have all that is asked for."""
+        if self.maps is not None:
+            paths = (label_map_path(self.maps, name) for name in areas.names)
+            if not all(path.is_file() for path in paths):
+                return False
+        if broken and not self.skip_broken:
+            raise ImageError(
+                f"{broken[0]['reason']}; it was left out with skip_broken before: repair it and "
+                "start afresh with overwrite, or skip it again"
+            )
+        if len(areas):
+            self._check_label_map(tuple(areas.provenance["label_map"]))
+        return True
+
+    def start(self, position: int) -> None:
+        """Begin a shard at this position of the run."""
+        self._growing = _Growing(position)
+
+    def take(self, batch: Batch, images: UInt8[np.ndarray, "n 3 s s"], first: int) -> None:
+        """Label and count one batch; keep the shard where it is due.
+
+        Args:
+            batch: which images it holds, and which are broken.
+            images: prepared for this run's segmenter.
+            first: position of the run that the positions of the batch are counted from.
+        """
+        names = [self.source.names[self.indices[first + k]] for k in batch.positions]
+        pixels = np.zeros((0, len(self.class_names)), np.uint32)
+        if names:
+            maps = checked_label_maps(self.segmenter, images, self.channel, first=names[0])
+            self._check_label_map(maps.shape[1:])
+            for name, label_map in zip(names, maps, strict=True):
+                if self.maps is not None:
+                    write_label_map(label_map_path(self.maps, name), label_map, self.maps)
+            pixels = count_labels(maps, len(self.class_names))
+            if self.see is not None:
+                self.see(names, images, maps, pixels)
+        broken = [{"name": image.name, "reason": image.reason} for image in batch.broken]
+        self._growing.batches.append(_Counted(names, pixels, broken))
+        if self._growing.due:
+            self.keep()
+
+    def keep(self) -> None:
+        """Keep the shard that grows, and begin the next."""
+        covered = self._growing.covered
+        if not covered:
+            return
+        height, width = self._label_map or (0, 0)
+        shard = Areas(
+            names=[name for batch in self._growing.batches for name in batch.names],
+            columns=tuple(f"{self.channel}/{name}" for name in self.class_names),
+            pixels=np.concatenate([batch.pixels for batch in self._growing.batches]),
+            label_map_pixels=height * width,
+            provenance={
+                "label_map": [height, width],
+                "broken": [image for batch in self._growing.batches for image in batch.broken],
+                "batch_size": self.batch_size,
+            },
+        )
+        if not len(shard):  # all broken: no label map says a size
+            shard = dataclasses.replace(
+                shard, label_map_pixels=0, provenance={**shard.provenance, "label_map": [0, 0]}
+            )
+        if self._store is not None:
+            write_areas(self._store.shard(covered, ".parquet"), shard)
+        self._shards[covered] = shard
+        self._growing = _Growing(covered.stop)
+
+    def stop(self, error: BaseException) -> None:
+        """Keep what is whole when the run is stopped, and say how much that is."""
+        if self._store is None or self.areas is not None:
+            return
+        if not isinstance(error, StorageError):
+            self.keep()
+        kept = sum(map(len, self._shards))
+        told = f"{kept:,} of {len(self.indices):,} images are kept"
+        if kept:
+            told += f" in {self._store.folder}"
+        else:
+            self._store.discard()
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(f"{told}: run the same command again to go on")
+        elif kept:
+            error.add_note(told)
+
+    def finish(self) -> Areas:
+        """Join the shards and write the areas."""
+        if self.areas is not None:
+            return self.areas
+        covered = sorted(self._shards, key=lambda shard: shard.start)
+        if list(itertools.chain(*covered)) != list(range(len(self.indices))):
+            raise RecordError(f"the shards of {self.out} do not cover every image once")
+        shards = [self._shards[part] for part in covered]
+        broken = [image for shard in shards for image in shard.provenance["broken"]]
+        names = [name for shard in shards for name in shard.names]
+        if not names:
+            raise ImageError(
+                f"{self.source.spec}: all {len(broken)} images are broken, first "
+                f"{broken[0]['reason']}"
+            )
+        height, width = self._label_map or (0, 0)
+        described = {**self.provenance["images"][0], "count": len(names), "broken": broken}
+        # The last bits of a network may depend on how many images it is given at once.
+        sizes = sorted({shard.provenance["batch_size"] for shard in shards})
+        self.areas = dataclasses.replace(
+            shards[0],
+            names=names,
+            pixels=np.concatenate([shard.pixels for shard in shards]),
+            label_map_pixels=height * width,
+            provenance={
+                **self.provenance,
+                "images": [described],
+                "label_map": [height, width],
+                **({"batch_sizes": sizes} if len(sizes) > 1 else {}),
+            },
+        )
+        if self.out is not None and self._store is not None:
+            write_areas(self.out, self.areas, within=self._store.folder)
+            self._store.discard()
+        return self.areas
+
+    def _check_label_map(self, shape: tuple[int, ...]) -> None:
+        self._label_map = self._label_map or shape
+        if shape != self._label_map:
+            raise SegmenterError(
+                f"{self.segmenter.provenance.get('spec', 'the segmenter')} gave label maps of "
+                f"{shape[0]}×{shape[1]} after {self._label_map[0]}×{self._label_map[1]}; one run "
+                "needs one size"
+            )
+
+
+def make_areas(runs: Sequence[AreasRun]) -> list[Areas]:
+    """Carry out runs of the same images by different segmenters, in one pass over the images."""
+    first = runs[0]
+    with contextlib.ExitStack() as until:
+        for run in runs:
+            run.begin(until)
+        first.progress(min(run.done for run in runs), len(first.indices))
+        for positions, needing in _passes(runs):
+            _segment(positions, needing, runs)
+        return [run.finish() for run in runs]
+
+
+def _passes(runs: Sequence[AreasRun]) -> Iterator[tuple[range, list[AreasRun]]]:
+    """Runs of positions, each with the runs that lack all of it."""
+    gaps = [(gap, run) for run in runs for gap in run.gaps]
+    edges = sorted({edge for gap, _ in gaps for edge in (gap.start, gap.stop)})
+    for start, stop in itertools.pairwise(edges):
+        needing = [run for gap, run in gaps if gap.start <= start and stop <= gap.stop]
+        if needing:
+            yield range(start, stop), needing
+
+
+def _segment(positions: range, needing: Sequence[AreasRun], runs: Sequence[AreasRun]) -> None:
+    """Read the images at these positions once, and let each of the runs segment them."""
+    first = needing[0]
+    together = PreparedTogether(parts=tuple(dict.fromkeys(run.preparation for run in needing)))
+    stream = read_batches(
+        first.source,
+        [first.indices[position] for position in positions],
+        together,
+        batch_size=min(run.batch_size for run in needing),
+        workers=first.workers,
+        skip_broken=first.skip_broken,
+    )
+    for run in needing:
+        run.start(positions.start)
+    try:
+        with contextlib.closing(stream):
+            for batch in stream:
+                prepared = together.unpack(batch.images)
+                for run in needing:
+                    run.take(batch, prepared[run.preparation], positions.start)
+                first.progress(min(run.done for run in runs), len(first.indices))
+        for run in needing:
+            run.keep()
+    except (KeyboardInterrupt, UnseenError) as error:
+        for run in needing:
+            run.stop(error)
+        raise
+
+
+def count_labels(
+    label_maps: Integer[np.ndarray, "n h w"], classes: int
+) -> UInt32[np.ndarray, "n {classes}"]:
+    """Pixels of every class in every label map.
+
+    Args:
+        label_maps: labels from 0 to `classes` − 1.
+        classes: how many there are.
+    """
+    # One bincount for the whole batch needs an offset added to every pixel: 4 times as long.
+    counts = [np.bincount(label_map.ravel(), minlength=classes) for label_map in label_maps]
+    return np.stack(counts).astype(np.uint32)
+
+
+def label_map_path(folder: Path, name: str) -> Path:
+    """Where `keep_maps` puts the label map of the image `name`: `folder/name.png`.
+
+    Where that is too long for a file's name, the end of the name gives way to its SHA-256.
+
+    Raises:
+        RecordError: the name leads out of the folder.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise RecordError(f"the image name {name!r} leads out of {folder}; rename the image")
+    file = f"{path.name}.png".encode()
+    if len(file) <= _LONGEST_NAME:
+        return folder / f"{path}.png"
+    ending = f"-{hashlib.sha256(name.encode()).hexdigest()[:16]}.png"
+    cut = file[: _LONGEST_NAME - len(ending)].decode(errors="ignore")
+    return folder / path.parent / (cut + ending)
