@@ -75,7 +75,9 @@ class Areas:
 def areas_identity(provenance: Mapping[str, Any]) -> Identity:
     """What areas of this provenance depend on."""
     sources = provenance.get("images", [])
-    images, parts, options = {}, {"segmenter": provenance.get("segmenter")}, {}
+    images: dict[str, str | None] = {}
+    parts: dict[str, Any] = {"segmenter": provenance.get("segmenter")}
+    options: dict[str, Any] = {}
     for i, source in enumerate(sources):
         name = "images" if len(sources) == 1 else f"images {i + 1}"
         images[name] = source.get("fingerprint")

@@ -43,7 +43,13 @@ _SHARD_SECONDS = 10.0
 _LONGEST_NAME = 255  # bytes of a file's name, on every common file system
 
 See = Callable[
-    [Sequence[str], UInt8[np.ndarray, "n 3 s s"], Integer[np.ndarray, "n h w"], UInt32], None
+    [
+        Sequence[str],
+        UInt8[np.ndarray, "n 3 s s"],
+        Integer[np.ndarray, "n h w"],
+        UInt32[np.ndarray, "n k"],
+    ],
+    None,
 ]
 """Told of every batch that is segmented: names, prepared images, label maps, counts of pixels."""
 
