@@ -102,7 +102,7 @@ def files(tmp_path: Path, write_network: Any, write_tensorflow: Any, monkeypatch
         segmenters={
             "upp": of_upp,
             **{
-                f"hf {family.__name__}": (lambda family=family: f"hf:{hf.save(family, tmp_path)}")
+                f"hf {family}": (lambda family=family: f"hf:{hf.save(family, tmp_path)}")
                 for family in hf.FAMILIES
             },
             "onnx": of_onnx,
@@ -113,7 +113,7 @@ def files(tmp_path: Path, write_network: Any, write_tensorflow: Any, monkeypatch
 
 
 GENERATORS = ("progan", "wgan-gp", "ablation", "stylegan", "stylegan2", "stylegan3")
-SEGMENTERS = ("upp", *(f"hf {family.__name__}" for family in hf.FAMILIES), "onnx", "churchyard")
+SEGMENTERS = ("upp", *(f"hf {family}" for family in hf.FAMILIES), "onnx", "churchyard")
 
 
 @pytest.mark.parametrize("family", [*GENERATORS, "churchyard-full", "python"])
@@ -163,7 +163,7 @@ def test_label_maps_are_those_of_the_cpu(files: Any, device: str, family: str) -
     assert (label_maps != expected).mean() < 0.01
 
 
-@pytest.mark.parametrize("family", ["upp", "hf segformer", "churchyard"])
+@pytest.mark.parametrize("family", ["upp", "hf Segformer", "churchyard"])
 def test_bf16_labels_mostly_as_fp32_does(files: Any, device: str, family: str) -> None:
     spec = files.segmenters[family]()
     full, half = (load_segmenter(spec, device=device, precision=name) for name in ("fp32", "bf16"))
