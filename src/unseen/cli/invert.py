@@ -238,11 +238,9 @@ def command(
     further = curve_runs(record)
     for one in (record, *further):
         _tell(one)
-    for line in summary(record):
-        typer.echo(printable(line))
-    for one in further:
-        for line in summary(one):
-            typer.echo(printable(f"up to {one.folder.name}: {line}"))
+    for run in (record, *further):
+        upto = "" if run is record else f"up to {run.folder.name}: "
+        typer.echo("\n".join(printable(f"{upto}{line}") for line in run.summary().splitlines()))
     if evidence and any(result for one in record.images for result in one.reconstructions.values()):
         _gather(
             record,
@@ -289,30 +287,6 @@ def _tell(record: Inversions) -> None:
         typer.echo(f"unseen: {printable(line)}", err=True)
     if len(lines) > _SHOWN:
         typer.echo(f"unseen: … and {len(lines) - _SHOWN} more, listed in the record", err=True)
-
-
-def summary(record: Inversions) -> list[str]:
-    """A line for every method and role: how many, mean loss and correlation."""
-    lines = []
-    for method in record.methods:
-        for role in ("photograph", "control"):
-            found = [one.reconstructions[method] for one in record.images if one.role == role]
-            good = [one for one in found if one.failed is None]
-            if not found:
-                continue
-            failed = f", {len(found) - len(good)} failed" if len(good) < len(found) else ""
-            means = ""
-            if good:
-                loss = sum(one.loss or 0.0 for one in good) / len(good)
-                pixel = sum(one.terms["pixel"] for one in good) / len(good)
-                correlation = sum(one.correlation or 0.0 for one in good) / len(good)
-                means = (
-                    f": loss {loss:.4f} (pixels {pixel:.4f}), correlation of pixels "
-                    f"{correlation:.4f}, on average"
-                )
-            plural = "" if len(good) == 1 else "s"
-            lines.append(f"method {method}: {len(good):,} {role}{plural}{failed}{means}")
-    return lines
 
 
 def _gather(record: Inversions, segmenter: Segmenter | None, task: EvidenceTask) -> None:

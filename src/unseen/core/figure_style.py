@@ -9,8 +9,6 @@ from typing import Any
 
 from unseen.core.files import write_aside
 
-_DPI = 160  # of a PNG
-
 
 @dataclasses.dataclass(frozen=True)
 class Theme:
@@ -67,8 +65,8 @@ DARK = Theme(
 def styled_figure(width: float, height: float, theme: Theme = LIGHT) -> Iterator[Any]:
     """A figure outside pyplot's state; inches. The same data give the same bytes."""
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from unseen.core.shown_figure import ShownFigure
 
     style = {
         "font.family": "sans-serif",
@@ -88,9 +86,7 @@ def styled_figure(width: float, height: float, theme: Theme = LIGHT) -> Iterator
         "text.parse_math": False,  # "$" in a name is a dollar
     }
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(width, height), facecolor=theme.paper)
-        FigureCanvasAgg(figure)
-        yield figure
+        yield ShownFigure(figsize=(width, height), facecolor=theme.paper)
 
 
 @contextmanager
@@ -117,9 +113,6 @@ def save_figure(figure: Any, paths: Iterable[Path]) -> list[Path]:
         figure.savefig(
             buffer,
             format=kind,
-            dpi=_DPI,
-            bbox_inches="tight",
-            pad_inches=0.12,
             metadata={"Date": None} if kind == "svg" else None,
         )
         with write_aside(path) as aside:

@@ -21,6 +21,7 @@ import msgspec
 
 from unseen.core.errors import RecordError
 from unseen.core.files import write_json
+from unseen.core.results import LocatedResult
 
 _T = TypeVar("_T")
 
@@ -68,7 +69,8 @@ class RecordFile(Generic[_T]):
                 f"{path} cannot be read ({error.strerror}); name {article} {self.file}, or the "
                 f"folder that `{self.command} --out` wrote"
             ) from error
-        return self.parse(decode(text, f"{path}", f"name {article} {self.file}"), str(path))
+        record = self.parse(decode(text, f"{path}", f"name {article} {self.file}"), str(path))
+        return record.at(path.parent) if isinstance(record, LocatedResult) else record
 
     def parse(self, value: Any, origin: str = "the record") -> _T:
         """The record of JSON values, as `to_json` gives them; messages call it `origin`.

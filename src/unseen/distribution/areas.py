@@ -5,13 +5,18 @@ In memory only; `areas_file` reads and writes them.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64, UInt32
 
 from unseen.core.errors import RecordError
 from unseen.core.identity import Identity, identify
+from unseen.core.results import Result, import_pandas
+
+if TYPE_CHECKING:
+    import pandas
 
 # Class 0 is hidden in the paper's histogram because UPP calls it "none". Label sets without such a
 # class begin with a real one ("wall" in ADE20K), which must not be hidden: the name decides.
@@ -33,9 +38,12 @@ def class_name(column: str) -> str:
     return column.partition("/")[2]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Areas:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Areas(Result):
     """How much of each image every class covers.
+
+    >>> real
+    Areas of 200 images and 6 classes: building 91.7 %, sky 3.38 % and tree 2.09 % of the pixels
 
     Attributes:
         names: one per image, unique, in index order.
@@ -70,6 +78,67 @@ class Areas:
     def percent(self) -> Float64[np.ndarray, "n k"]:
         """Percent of the image, 0 to 100: the unit of the Fréchet Segmentation Distance."""
         return self.pixels * (100.0 / self.label_map_pixels)
+
+    def summary(self) -> str:
+        """The classes that cover most of the images.
+
+        >>> print(real.summary())
+        Areas of 200 images and 6 classes: ...
+        """
+        from unseen.distribution.areas_views import as_table
+
+        return as_table(self)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Pixels as a table of pandas: a row an image, by its name, and a column a class.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+
+        >>> real.to_pandas().shape
+        (200, 6)
+        """
+        pandas = import_pandas()
+        index = pandas.Index(self.names, name="name")
+        return pandas.DataFrame(self.pixels, index=index, columns=list(self.columns))
+
+    def plot(self) -> Any:
+        """The mean areas of the classes that cover most, as a figure of matplotlib.
+
+        >>> real.plot().savefig(folder / "areas.pdf")
+        """
+        from unseen.distribution.areas_views import draw_areas
+
+        return draw_areas(self)
+
+    def save(self, place: str | Path) -> Path:
+        """Write `areas.parquet` into a folder, or a file that is named `….parquet`.
+
+        Returns:
+            The file; `read_areas` gives the same areas.
+
+        Raises:
+            StorageError: the disk is full, or the place cannot be written.
+
+        >>> len(read_areas(real.save(folder)))
+        200
+        """
+        from unseen.distribution.areas_file import write_areas
+
+        path = Path(place)
+        path = path if path.suffix == ".parquet" else path / "areas.parquet"
+        write_areas(path, self)
+        return path
+
+    def _said(self) -> str:
+        from unseen.distribution.areas_views import in_a_line
+
+        return in_a_line(self)
+
+    def _repr_html_(self) -> str:
+        from unseen.distribution.areas_views import as_html
+
+        return as_html(self)
 
 
 def areas_identity(provenance: Mapping[str, Any]) -> Identity:

@@ -7,6 +7,7 @@ names. A number that is not defined, or not bounded, is null.
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from unseen.core.records import (
@@ -17,8 +18,10 @@ from unseen.core.records import (
     Share,
     complaint_about_columns,
 )
+from unseen.core.results import LocatedResult
 from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict
 from unseen.distribution.areas import class_name
+from unseen.images.record_pictures import copy_pictures
 
 SCHEMA_VERSION = 1
 FILE = "comparison.json"
@@ -150,7 +153,7 @@ class ClassChange:
     column: str
     verdict: Change  # regressed: significantly further from the real side; improved: nearer
     statistic: Literal["presence", "area"]
-    real: float  # presence or mean area, 0 to 1
+    real: Share  # presence or mean area, 0 to 1
     previous: Share
     new: Share
     difference: float  # new − previous
@@ -161,8 +164,8 @@ class ClassChange:
 class Ordering:
     """Two generated sides against each other: which of them is nearer to the real one."""
 
-    previous: int  # index into Comparison.generated
-    new: int
+    previous: Count  # index into Comparison.generated
+    new: Count
     nearer: Literal["previous", "new", "undecided"]  # by FSD, where the intervals are disjoint
     classes: tuple[ClassChange, ...]
 
@@ -171,9 +174,16 @@ class Ordering:
         return [row for row in self.classes if row.verdict in verdicts]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Everything that the page shows, and what a machine needs to judge it."""
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(LocatedResult):
+    """Everything that the page shows, and what a machine needs to judge it.
+
+    In a notebook a comparison shows its verdicts, its figure, and the pictures of what is left out
+    where they were kept.
+
+    >>> comparison
+    fakes (200 images) against photos (200): FSD 15.6 [10.0 – 21.1], 1 omitted (person), ...
+    """
 
     schema_version: int = SCHEMA_VERSION
     package_version: str
@@ -185,6 +195,67 @@ class Comparison:
     generated: tuple[GeneratedSide, ...]
     orderings: tuple[Ordering, ...]  # every pair of generated sides, none with a single one
     caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
+
+    def summary(self) -> str:
+        """FSD with interval and floor, verdict counts, the classes that are wrong, the caveats.
+
+        >>> print(comparison.summary())
+        fakes (200 images) against photos (200 images)
+        ...
+        """
+        from unseen.distribution.comparison_summary import summary
+
+        return summary(self)
+
+    def plot(self, kind: Literal["histogram", "intervals"] = "histogram") -> Any:
+        """The paper's histogram, or the ratios with their intervals, as a figure of matplotlib.
+
+        >>> comparison.plot().savefig(folder / "histogram.pdf")
+        """
+        from unseen.distribution.comparison_figures import draw_histogram, draw_intervals
+
+        return draw_histogram(self) if kind == "histogram" else draw_intervals(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the record and its pictures; `read_comparison(folder)` gives the same comparison.
+
+        Returns:
+            The record, `comparison.json` in that folder. `unseen.report` draws the page of it.
+
+        Raises:
+            RecordError: a picture of the record is missing.
+            StorageError: the disk is full, or the folder cannot be written.
+
+        >>> read_comparison(comparison.save(folder / "kept")) == comparison
+        True
+        """
+        sides = [self.real, *self.generated]
+        held = [exhibits for side in sides for exhibits in side.exhibits.values()]
+        held += [exhibits for side in self.generated for exhibits in side.counterparts.values()]
+        files = [
+            file
+            for exhibits in held
+            for exhibit in exhibits
+            for file in (exhibit.image, exhibit.label_map)
+        ]
+        copy_pictures(self.folder, Path(folder), files)
+        write_comparison(Path(folder) / FILE, self)
+        return Path(folder) / FILE
+
+    def _said(self) -> str:
+        from unseen.distribution.comparison_views import in_a_line
+
+        return in_a_line(self)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        from unseen.distribution.comparison_views import class_rows
+
+        return class_rows(self)
+
+    def _repr_html_(self) -> str:
+        from unseen.distribution.comparison_views import as_html
+
+        return as_html(self)
 
 
 def _complaint(comparison: Comparison) -> str:
@@ -213,6 +284,17 @@ RECORD_FILE = RecordFile(
     SCHEMA_VERSION,
     check=_complaint,
 )
-read_comparison = RECORD_FILE.read
 write_comparison = RECORD_FILE.write
 json_schema = RECORD_FILE.schema
+
+
+def read_comparison(path: str | Path) -> Comparison:
+    """Read a comparison: `comparison.json`, or the folder that holds it.
+
+    Raises:
+        RecordError: there is none, it is no whole comparison, or of another schema version.
+
+    >>> [row.name for row in read_comparison(folder / "comparison").generated[0].named("omitted")]
+    ['person']
+    """
+    return RECORD_FILE.read(path)

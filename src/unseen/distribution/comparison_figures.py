@@ -23,23 +23,23 @@ _ROTATION = 60  # degrees of the class names
 _LONGEST_NAME = 24  # characters of a class name; longer ones would take the room of the bars
 
 
-def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> None:
+def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> Any:
     """Mean areas above, relative change below; a change panel for every generated side.
 
-    Class 0, where it means "no class", and materials are left out. Nothing is drawn where no
-    class is left.
+    Class 0, where it means "no class", and materials are left out.
 
     Args:
         comparison: the record.
         paths: where to write it, as PNG or SVG by their suffix.
         theme: for light or dark pages.
 
+    Returns:
+        The figure.
+
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
     columns = _by_real_area(comparison)
-    if not columns:
-        return
     sides = comparison.generated
     with figure_of_panels(
         theme,
@@ -54,13 +54,16 @@ def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
         axes[-1].set_xticks(range(len(columns)), [plain(text, _LONGEST_NAME) for text in labels])
         for label in axes[-1].get_xticklabels():
             label.set(rotation=_ROTATION, ha="right", rotation_mode="anchor", fontsize=8.5)
+        if not columns:
+            axes[0].text(0.5, 0.5, "no class is in any image", transform=axes[0].transAxes)
         for axis in axes[1:-1]:
             axis.set_xticks([])
         axes[-1].tick_params(axis="x", length=0)
         save_figure(figure, paths)
+        return figure
 
 
-def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> None:
+def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -> Any:
     """For every tested class the ratio generated over real, its interval and its verdict.
 
     A panel for every generated side. Without any tested class the figure says so.
@@ -69,6 +72,9 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
         comparison: the record.
         paths: where to write it, as PNG or SVG by their suffix.
         theme: for light or dark pages.
+
+    Returns:
+        The figure.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
@@ -106,6 +112,7 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
                 fontsize=8.5,
             )
         save_figure(figure, paths)
+        return figure
 
 
 def _by_real_area(comparison: Comparison) -> list[str]:

@@ -6,8 +6,10 @@ pixels is checked before anything is decoded.
 """
 
 import contextlib
+import io
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from unseen.core.errors import ImageError, RecordError
+from unseen.core.files import write_aside
 from unseen.images.decode import check_size, rgb_array
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -93,6 +96,40 @@ def read_label_map(
             "record again"
         )
     return labels
+
+
+def thumbnail(folder: Path, relative: str, side: int = 192) -> bytes:
+    """A picture as the bytes of a PNG of at most so many pixels a side (as in `read_picture`)."""
+    image = Image.fromarray(np.moveaxis(read_picture(folder, relative), 0, -1))
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def copy_pictures(source: Path | None, target: Path, relatives: Iterable[str | None]) -> None:
+    """Copy files that a record names to another folder, each whole.
+
+    Args:
+        source: the record's folder; None: it is not known, and nothing may be named.
+        target: the other folder, where they get the same paths.
+        relatives: the paths in the record; None is passed over.
+
+    Raises:
+        RecordError: as in `picture_path`, or a file is missing, or `source` is None.
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    for relative in dict.fromkeys(relative for relative in relatives if relative is not None):
+        if source is None:
+            raise RecordError(
+                f"the folder that holds {relative} is not known; read the record from its folder"
+            )
+        path = picture_path(source, relative)
+        if not path.is_file():
+            raise _broken(path)
+        if path.resolve() != (target / relative).resolve():
+            with write_aside(target / relative) as aside:
+                shutil.copyfile(path, aside)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ relative to the folder of the record, with forward slashes.
 import dataclasses
 import reprlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from unseen.core.records import (
@@ -20,9 +21,11 @@ from unseen.core.records import (
     Share,
     complaint_about_columns,
 )
+from unseen.core.results import LocatedResult
 from unseen.core.verdicts import InstanceVerdict
 from unseen.core.wording import Interval
 from unseen.distribution.areas import class_name
+from unseen.images.record_pictures import copy_pictures
 from unseen.inversion.inversions import Role, Selection
 
 SCHEMA_VERSION = 1
@@ -200,9 +203,16 @@ class ClassEvidence:
         return next(row for row in self.retention if row.method == method)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Everything that the page shows of photographs and their reconstructions."""
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Evidence(LocatedResult):
+    """Everything that the page shows of photographs and their reconstructions.
+
+    In a notebook evidence shows its verdicts, its figure, and the photographs that lost most beside
+    what was rebuilt of them.
+
+    >>> evidence
+    2 photographs (photos) and 3 controls, rebuilt by method f-layer2: 1 cannot draw (person)
+    """
 
     schema_version: int = SCHEMA_VERSION
     package_version: str
@@ -231,6 +241,65 @@ class Evidence:
     def primary_method(self) -> Method:
         """The method that verdicts and ranks are about."""
         return next(method for method in self.methods if method.key == self.primary)
+
+    def summary(self) -> str:
+        """Verdict counts, the worst classes, the worst photographs, the cut's rule, the caveats.
+
+        >>> print(evidence.summary())
+        2 photographs (photos), rebuilt by method f-layer2; 3 controls (the generator's own images)
+        ...
+        """
+        from unseen.instance_evidence.evidence_summary import evidence_summary
+
+        return evidence_summary(self)
+
+    def plot(self, kind: Literal["retention", "curves"] = "retention") -> Any:
+        """What is retained of every class, or the curves, as a figure of matplotlib.
+
+        The curves are None where only one layer was perturbed.
+
+        >>> evidence.plot().savefig(folder / "retention.pdf")
+        """
+        from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
+
+        return draw_retention(self) if kind == "retention" else draw_curves(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the record and its pictures; `read_evidence(folder)` gives the same evidence.
+
+        Returns:
+            The record, `evidence.json` in that folder. `unseen.report` draws the page of it.
+
+        Raises:
+            RecordError: a picture of the record is missing.
+            StorageError: the disk is full, or the folder cannot be written.
+
+        >>> read_evidence(evidence.save(folder / "kept")) == evidence
+        True
+        """
+        files: list[str | None] = []
+        for picture in self.pictures:
+            files += [picture.image, picture.label_map, picture.true_label_map]
+            for rebuilt in picture.rebuilt:
+                files += [rebuilt.image, rebuilt.label_map]
+        copy_pictures(self.folder, Path(folder), files)
+        write_evidence(Path(folder) / FILE, self)
+        return Path(folder) / FILE
+
+    def _said(self) -> str:
+        from unseen.instance_evidence.evidence_views import in_a_line
+
+        return in_a_line(self)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        from unseen.instance_evidence.evidence_views import class_rows
+
+        return class_rows(self)
+
+    def _repr_html_(self) -> str:
+        from unseen.instance_evidence.evidence_views import as_html
+
+        return as_html(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -353,6 +422,17 @@ def _complaint(evidence: Evidence) -> str:
 RECORD_FILE = RecordFile(
     Evidence, "evidence", FILE, "unseen evidence", SCHEMA_VERSION, check=_complaint
 )
-read_evidence = RECORD_FILE.read
 write_evidence = RECORD_FILE.write
 json_schema = RECORD_FILE.schema
+
+
+def read_evidence(path: str | Path) -> Evidence:
+    """Read evidence: `evidence.json`, or the folder that holds it.
+
+    Raises:
+        RecordError: there is none, it is no whole evidence, or of another schema version.
+
+    >>> read_evidence(folder / "evidence").classes[0].verdict
+    'cannot draw'
+    """
+    return RECORD_FILE.read(path)

@@ -18,7 +18,7 @@ _LONGEST_NAME = 24  # characters
 _APART = 0.17  # of the row, between photographs and controls
 
 
-def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> None:
+def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> Any:
     """For every class mean retention in photographs, in matched controls, and the verdict.
 
     Filled marks are photographs (those with matched controls, where there are controls), hollow
@@ -28,6 +28,9 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> No
         evidence: the record.
         paths: where to write it, as PNG or SVG by their suffix.
         theme: for light or dark pages.
+
+    Returns:
+        The figure; of curves None where only one layer was run, and nothing is drawn.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
@@ -69,17 +72,19 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> No
         if not rows:
             axis.text(0.5, 1.0, "no photograph holds an instance", ha="center", va="center")
         save_figure(figure, paths)
+        return figure
 
 
-def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> None:
+def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> Any:
     """Mean retention against the last perturbed layer, a panel for each of the gravest classes.
-
-    Nothing is drawn where only one was run.
 
     Args:
         evidence: the record.
         paths: where to write it, as PNG or SVG by their suffix.
         theme: for light or dark pages.
+
+    Returns:
+        The figure; of curves None where only one layer was run, and nothing is drawn.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
@@ -87,7 +92,7 @@ def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> None:
     found = [(row, curve(evidence, row.column)) for row in evidence.classes]
     shown = [(row, one) for row, one in found if one is not None][:_MOST_CURVES]
     if not shown:
-        return
+        return None
     columns = min(_CURVES_A_ROW, len(shown))
     rows = -(-len(shown) // columns)
     with figure_of_panels(
@@ -108,6 +113,7 @@ def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> None:
             borderaxespad=0.2,
         )
         save_figure(figure, paths)
+        return figure
 
 
 def _draw_class(axis: Any, evidence: Evidence, row: ClassEvidence, y: float, theme: Theme) -> None:

@@ -38,7 +38,13 @@ from unseen.core.files import (
 )
 from unseen.core.identity import difference
 from unseen.core.records import Count, FilePath, RecordFile, build, decode, to_json
-from unseen.images.record_pictures import picture_path, read_label_map, read_picture
+from unseen.core.results import Result
+from unseen.images.record_pictures import (
+    copy_pictures,
+    picture_path,
+    read_label_map,
+    read_picture,
+)
 from unseen.images.writing import write_label_map, write_png
 
 SCHEMA_VERSION = 1
@@ -94,7 +100,7 @@ class InvertedImage:
     size: tuple[int, int] | None = None  # height and width in its source, before it was prepared
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class InversionsRecord:
     """What `inversions.json` says."""
 
@@ -107,9 +113,13 @@ class InversionsRecord:
     skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)  # broken: name → reason
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Inversions(InversionsRecord):
-    """All images of a run: its record, and access to its files."""
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Inversions(InversionsRecord, Result):
+    """All images of a run: its record, and access to its files.
+
+    >>> inversions
+    Inversions of 1 photograph and 1 control by method f
+    """
 
     folder: Path = dataclasses.field(default=Path(), compare=False)  # where the record lies
     # What keeps a temporary folder.
@@ -177,6 +187,68 @@ class Inversions(InversionsRecord):
         except (OSError, SafetensorError) as error:
             raise RecordError(f"{path} cannot be read ({error}); invert the image again") from error
 
+    def summary(self) -> str:
+        """Per method and role how many images, their mean error, and the failures.
+
+        >>> print(inversions.summary())
+        Inversions of 1 photograph and 1 control by method f
+          method f: 1 photograph: loss 0.2500 (pixels 0.2000), ...
+          method f: 1 control: ...
+        """
+        from unseen.inversion.inversions_views import as_lines
+
+        return as_lines(self)
+
+    def plot(self, most: int = 6) -> Any:
+        """The first photographs beside what was rebuilt of them, as a figure of matplotlib.
+
+        Raises:
+            RecordError: a picture is missing or broken.
+
+        >>> inversions.plot().savefig(folder / "inversions.png")
+        """
+        from unseen.inversion.inversions_views import draw_pairs
+
+        return draw_pairs(self, most)
+
+    def save(self, folder: str | Path) -> Path:
+        """Copy the run; `read_inversions(folder)` gives the same inversions.
+
+        Returns:
+            The record, `inversions.json` in that folder.
+
+        Raises:
+            RecordError: a file of the run is missing.
+            StorageError: the disk is full, or the folder cannot be written.
+
+        >>> read_inversions(inversions.save(folder / "kept")) == inversions
+        True
+        """
+        files: list[str | None] = []
+        for image in self.images:
+            files.append(image.image)
+            for result in image.reconstructions.values():
+                files += [result.image, result.tensors, result.label_map]
+        copy_pictures(self.folder, Path(folder), files)
+        fields = {field.name: getattr(self, field.name) for field in _RECORD_FIELDS}
+        RECORD_FILE.write(Path(folder) / RECORD, InversionsRecord(**fields))
+        return Path(folder) / RECORD
+
+    def _said(self) -> str:
+        from unseen.inversion.inversions_views import in_a_line
+
+        return in_a_line(self)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        from unseen.inversion.inversions_views import result_rows
+
+        return result_rows(self)
+
+    def _repr_html_(self) -> str:
+        from unseen.inversion.inversions_views import as_html
+
+        return as_html(self)
+
     def _result(self, image: InvertedImage, method: str) -> Reconstruction:
         result = image.reconstructions.get(method)
         if result is None:
@@ -188,6 +260,7 @@ class Inversions(InversionsRecord):
         return result
 
 
+_RECORD_FIELDS = dataclasses.fields(InversionsRecord)
 RECORD_FILE = RecordFile(
     InversionsRecord, "record of inversions", RECORD, "unseen invert", SCHEMA_VERSION
 )
@@ -204,7 +277,7 @@ def read_inversions(path: str | Path) -> Inversions:
     """
     record = RECORD_FILE.read(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    fields = {field.name: getattr(record, field.name) for field in _RECORD_FIELDS}
     if not record.complete:
         fields["images"] = _images(_Journal(folder / JOURNAL).read(), record.methods)
     return Inversions(**fields, folder=folder)

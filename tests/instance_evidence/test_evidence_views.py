@@ -1,0 +1,34 @@
+from tests.support.evidence_world import evidence_world
+
+from unseen.instance_evidence.record import read_evidence
+
+
+def test_saved_evidence_is_read_as_it_was_with_its_pictures(tmp_path):
+    evidence_world(tmp_path / "old")
+    evidence = read_evidence(tmp_path / "old")
+    again = read_evidence(evidence.save(tmp_path / "new"))
+    assert again == evidence
+    files = {path.relative_to(tmp_path / "old") for path in (tmp_path / "old").rglob("*.png")}
+    assert files == {
+        path.relative_to(tmp_path / "new") for path in (tmp_path / "new").rglob("*.png")
+    }
+
+
+def test_the_html_shows_the_photographs_beside_their_reconstructions(tmp_path):
+    evidence_world(tmp_path)
+    html = read_evidence(tmp_path)._repr_html_()
+    assert html.count("data:image/png") == 1 + 2 * 2  # the figure, and two photographs
+    assert "cannot draw" in html
+
+
+def test_a_table_has_a_row_a_class_and_method(tmp_path):
+    evidence_world(tmp_path)
+    frame = read_evidence(tmp_path).to_pandas()
+    assert list(frame["method"]) == ["f-layer1", "f-layer2", "d"]
+    assert frame[frame["primary"]].iloc[0]["retained"] == 0.25
+
+
+def test_curves_and_retention_are_figures(tmp_path):
+    evidence = evidence_world(tmp_path)
+    assert evidence.plot("curves")._repr_png_().startswith(b"\x89PNG")
+    assert evidence.plot()._repr_png_().startswith(b"\x89PNG")
