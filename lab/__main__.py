@@ -42,6 +42,20 @@ def simulation(
 
 
 @app.command()
+def calibration(
+    out: Annotated[Path, typer.Argument(help="Folder of areas and tables; continued if there.")],
+    pool: Annotated[int, typer.Option(help="Scenes that sides are drawn from.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+) -> None:
+    """Measure which omissions are found in the churchyard, whose scenes are rendered again."""
+    from lab.churchyard_calibration import ChurchyardCalibration, calibrate_churchyard
+
+    task = ChurchyardCalibration(out=out, pool=pool, seed=seed)
+    for path in calibrate_churchyard(task, say=lambda line: typer.echo(line, err=True)):
+        typer.echo(path)
+
+
+@app.command()
 def retention(
     out: Annotated[Path, typer.Argument(help="Folder of the tables.")],
     draws: Annotated[int, typer.Option(help="Draws of every design.", min=1)] = 400,

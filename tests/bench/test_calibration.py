@@ -10,33 +10,28 @@ from unseen.bench.calibration import (
     filtered_pool,
     write_calibration,
 )
-from unseen.bench.calibration_table import Cell, calibration_table, pooled
+from unseen.bench.calibration_report import Cell, calibration_table, pooled
 from unseen.core.errors import SampleError
 
 PIXELS = 1000  # of a label map
 
 
 def _world(size: int = 4000, share: float = 0.25, seed: int = 5) -> Pool:
-    """Scenes of sky, tree and person; a person takes 50 pixels of the sky."""
+    """Images of sky, tree and person; a person takes 50 pixels of the sky."""
     rng = np.random.default_rng(seed)
     tree = np.where(rng.random(size) < 0.5, rng.integers(50, 300, size), 0)
     person = np.where(rng.random(size) < share, 50, 0)
     pixels = np.stack([PIXELS - tree - person, tree, person], axis=1).astype(np.uint32)
-    holding = np.flatnonzero(person)
-    without = pixels[holding].copy()
-    without[:, 0] += without[:, 2]
-    without[:, 2] = 0
     return Pool(
         columns=("object/sky", "object/tree", "object/person"),
         pixels=pixels,
         label_map_pixels=PIXELS,
         present={"person": person > 0},
-        holding={"person": holding},
-        without={"person": without},
     )
 
 
 TASK = Calibration(
+    images="churchyard?seed=90210",
     classes=("person",),
     presences=(0.05,),
     removals=(1.0, 0.5),
@@ -70,8 +65,7 @@ def test_a_class_rarer_than_the_presence_asked_for_is_left_out_and_said_so():
 
 
 def test_filtered_images_score_detection_only():
-    world = dataclasses.replace(_world(), holding={}, without={})
-    cells = calibrate(dataclasses.replace(TASK, removals=(1.0,), counts=(1000,)), world)
+    cells = calibrate(dataclasses.replace(TASK, removals=(1.0,), counts=(1000,)), _world())
     planted = cells[-1]
     assert planted.false_alarms is None
     assert planted.detected == planted.repetitions
@@ -79,7 +73,15 @@ def test_filtered_images_score_detection_only():
 
 def test_a_pool_too_small_for_two_sides_is_refused():
     with pytest.raises(SampleError, match="give at least 10000"):
-        Calibration(pool=5000, counts=(5000,))
+        dataclasses.replace(TASK, pool=5000, counts=(5000,))
+
+
+def test_a_side_is_never_smaller_than_asked_for():
+    rng = np.random.default_rng(0)
+    with pytest.raises(SampleError, match="with person"):  # 1,000 of 4,000 hold it
+        _world().plant(rng, "person", 0.5, 0.1, 1500)
+    with pytest.raises(SampleError, match="without person"):  # 400 of 4,000 do not
+        _world(share=0.9).plant(rng, "person", 0.05, 0.5, 1000)
 
 
 def test_tables_pool_the_classes_and_show_rates_with_intervals(tmp_path):

@@ -86,13 +86,14 @@ def sampling(
 def calibration(
     out: Annotated[Path, typer.Argument(help="Folder of areas and tables; continued if there.")],
     images: Annotated[
-        str,
-        typer.Option(help="Pool of images. Any but the churchyard is filtered: detection only."),
-    ] = "churchyard?seed=90210",
+        str, typer.Option(help="Images: a folder, an archive or a spec.", show_default=False)
+    ],
+    classes: Annotated[
+        str, typer.Option(help="Classes to leave out, one at a time.", show_default=False)
+    ],
     segmenter: Annotated[
         str | None, typer.Option(help="Spec; churchyard for the churchyard, else upp.")
     ] = None,
-    classes: Annotated[str, typer.Option(help="Planted, one at a time.")] = "person,fence,car,palm",
     presences: Annotated[
         str, typer.Option(help="Presence of the class on the real side, in percent.")
     ] = "0.5,1,2,5",

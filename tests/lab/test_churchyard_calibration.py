@@ -1,0 +1,80 @@
+"""Calibration on scenes that are rendered again: nothing but the planted class changes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from lab.churchyard_calibration import (
+    ChurchyardCalibration,
+    RenderedPool,
+    calibrate_churchyard,
+    rendered_pool,
+)
+
+from unseen.bench.calibration import calibrate
+from unseen.core.errors import SpecError
+from unseen.segmenters import load_segmenter
+
+PIXELS = 1000  # of a label map
+
+
+def _world(size: int = 4000, share: float = 0.25, seed: int = 5) -> RenderedPool:
+    """Scenes of sky, tree and person; a person takes 50 pixels of the sky."""
+    rng = np.random.default_rng(seed)
+    tree = np.where(rng.random(size) < 0.5, rng.integers(50, 300, size), 0)
+    person = np.where(rng.random(size) < share, 50, 0)
+    pixels = np.stack([PIXELS - tree - person, tree, person], axis=1).astype(np.uint32)
+    holding = np.flatnonzero(person)
+    without = pixels[holding].copy()
+    without[:, 0] += without[:, 2]
+    without[:, 2] = 0
+    return RenderedPool(
+        columns=("object/sky", "object/tree", "object/person"),
+        pixels=pixels,
+        label_map_pixels=PIXELS,
+        present={"person": person > 0},
+        holding={"person": holding},
+        without={"person": without},
+    )
+
+
+TASK = ChurchyardCalibration(
+    classes=("person",),
+    presences=(0.05,),
+    removals=(1.0, 0.5),
+    counts=(200, 1000),
+    pool=4000,
+    repetitions=10,
+    null_repetitions=20,
+)
+
+
+def test_a_class_wholly_gone_is_found_and_more_images_find_half_of_it_more_often():
+    cells = calibrate(TASK, _world())
+    rate = {(c.removal, c.count): c.detected / c.repetitions for c in cells}
+    assert rate[1.0, 1000] == 1.0  # 50 against 0 images
+    assert rate[0.5, 1000] >= rate[0.5, 200]
+    assert all(cell.false_alarms is not None for cell in cells)
+
+
+def test_removing_a_class_leaves_every_other_scene_and_class_alone():
+    world = _world()
+    rng = np.random.default_rng(0)
+    real, generated = world.plant(rng, "person", 0.25, 1.0, 1000)
+    assert (real[:, 2] > 0).mean() == pytest.approx(0.25, abs=0.05)  # four standard errors
+    assert (generated[:, 2] == 0).all()
+    assert (generated.sum(axis=1) == PIXELS).all()
+
+
+def test_the_churchyard_is_calibrated_in_its_folder(tmp_path):
+    task = dataclasses.replace(
+        TASK, out=tmp_path, counts=(20,), pool=60, repetitions=2, null_repetitions=2
+    )
+    written = {path.name for path in calibrate_churchyard(task)}
+    assert written >= {"calibration.csv", "calibration.md", "calibration.png"}
+
+
+def test_a_class_that_the_churchyard_has_not_is_refused():
+    task = dataclasses.replace(TASK, classes=("unicorn",))
+    with pytest.raises(SpecError, match="unicorn"):
+        rendered_pool(task, load_segmenter("churchyard"), lambda _: None)
