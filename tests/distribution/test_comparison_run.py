@@ -6,16 +6,19 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.kills import killed_while_writing
 from tests.support.worlds import CHURCH_SHARES, areas
 
 import unseen
 from unseen.cli.main import run as unseen_command
-from unseen.core.errors import ImageError, RecordError, SampleError, SpecError
+from unseen.core.errors import ImageError, RecordError, SampleError, SpecError, StorageError
 from unseen.core.files import write_json
+from unseen.core.lock import LOCK, locked
 from unseen.core.records import to_json
 from unseen.distribution.areas_file import write_areas
 from unseen.distribution.comparison import read_comparison
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
+from unseen.images.folder import FolderSource
 
 COLOURS = np.array([[0, 0, 0], [90, 160, 250], [200, 40, 40]], np.uint8)  # none, sky, person
 SEGMENTER = "python:tests.distribution.test_comparison_run:nearest_colour"
@@ -98,6 +101,34 @@ def test_the_same_call_segments_nothing_again_and_gives_the_same_record(world):
     before = {path: path.stat().st_mtime_ns for path in (world.out / "areas").iterdir()}
     assert to_json(run_comparison(world)) == first
     assert {path: path.stat().st_mtime_ns for path in (world.out / "areas").iterdir()} == before
+
+
+def test_every_image_is_read_once_for_both_segmenters_and_the_pictures(world, monkeypatch):
+    read = []
+    one = FolderSource.read
+    monkeypatch.setattr(FolderSource, "read", lambda self, k: read.append(k) or one(self, k))
+    run_comparison(dataclasses.replace(world, second_segmenter=SECOND))
+    assert len(read) == 80
+    run_comparison(dataclasses.replace(world, second_segmenter=SECOND))
+    assert len(read) == 80  # nothing that is in place is read again
+
+
+def test_a_resumed_run_has_the_bytes_of_one_that_was_not(world, tmp_path):
+    run_comparison(world)
+    whole = {p.name: p.read_bytes() for p in world.out.rglob("*") if p.is_file()}
+    (world.out / "comparison.json").unlink()
+    (world.out / "pictures" / "real" / "00001.png").unlink()
+    (world.out / "areas" / "generated-1.parquet").unlink()
+    killed_while_writing(world.out / "comparison.json")
+    killed_while_writing(world.out / "pictures" / "real" / "00001.png")
+    run_comparison(world)
+    assert {p.name: p.read_bytes() for p in world.out.rglob("*") if p.is_file()} == whole
+
+
+def test_two_runs_into_one_folder_exclude_each_other(world, monkeypatch):
+    monkeypatch.setattr("unseen.distribution.comparison_run.PATIENCE", 0.1)
+    with locked(world.out / LOCK), pytest.raises(StorageError, match="another process"):
+        run_comparison(world)
 
 
 def test_pictures_of_another_run_do_not_stay_and_other_files_do(world):

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from unseen.core.errors import (
     StorageError,
     UnseenError,
 )
-from unseen.core.files import check_writable
+from unseen.core.files import canonical_json, check_writable
 from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import RunFolder
 from unseen.distribution.areas import Areas, areas_identity
@@ -311,12 +312,16 @@ class AreasRun:
             names=names,
             pixels=np.concatenate([shard.pixels for shard in shards]),
             label_map_pixels=height * width,
-            provenance={
-                **self.provenance,
-                "images": [described],
-                "label_map": [height, width],
-                **({"batch_sizes": sizes} if len(sizes) > 1 else {}),
-            },
+            provenance=json.loads(
+                canonical_json(  # in the order in which it is read back
+                    {
+                        **self.provenance,
+                        "images": [described],
+                        "label_map": [height, width],
+                        **({"batch_sizes": sizes} if len(sizes) > 1 else {}),
+                    }
+                )
+            ),
         )
         if self.out is not None and self._store is not None:
             write_areas(self.out, self.areas, within=self._store.folder)

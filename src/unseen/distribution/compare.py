@@ -30,6 +30,7 @@ from unseen.distribution.comparison import (
     SecondSegmenter,
     Side,
 )
+from unseen.distribution.example_images import EXHIBITS
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
     ClassComparison,
@@ -39,7 +40,6 @@ from unseen.statistics import (
     frechet_inference,
 )
 
-EXHIBITS = 4  # images shown a class and side
 _POWER_DROPS = (0.2, 0.5, 0.8)  # relative losses for which the record says who would show them
 _SMALL_SAMPLE = 1000  # images; the paper compares 10,000, and below 1,000 the floor dominates
 _IMAGES_A_CLASS = 5  # fewer, and a covariance matrix is hardly determined

@@ -7,16 +7,14 @@ it names is there.
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-from jaxtyping import Integer, UInt8
-
 from unseen.core.errors import RecordError, SpecError
+from unseen.core.files import check_writable, remove_asides
+from unseen.core.lock import LOCK, PATIENCE, locked
 from unseen.core.options import (
     SEED_MOST,
     Argument,
@@ -28,18 +26,18 @@ from unseen.core.options import (
     check_options,
 )
 from unseen.core.progress import Progress
-from unseen.distribution.areas import Areas
+from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.areas_file import read_areas
+from unseen.distribution.areas_run import make_areas
 from unseen.distribution.compare import compare
-from unseen.distribution.comparison import Comparison, write_comparison
-from unseen.distribution.example_images import keep_side
+from unseen.distribution.comparison import FILE, Comparison, write_comparison
+from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
 from unseen.distribution.segment import (
     BatchSize,
     Channel,
     MatchResolution,
     Segmentation,
     default_segmenter,
-    segment,
 )
 from unseen.distribution.tally_file import read_tally
 from unseen.generators.drawn_images import DrawnImages
@@ -50,8 +48,6 @@ from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
 Watch = Callable[[str], AbstractContextManager[Progress | None]]  # title → progress of one side
-
-_KEPT = re.compile(r"\d{5}(-labels)?\.(png|jpg)")  # files that an earlier run here kept
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,11 +128,15 @@ def run_comparison(task: ComparisonRun, *, watch: Watch | None = None) -> Compar
         UnseenError: a side that cannot be read, sides that do not match, too few images; see
             `segment` and `compare`.
     """
-    run = _Run(task, watch or _unwatched)
-    comparison = run.compare()
-    if task.pictures:
-        comparison = run.keep_pictures(comparison)
-    write_comparison(task.out / "comparison.json", comparison)
+    record = task.out / FILE
+    check_writable(record)
+    with locked(task.out / LOCK, patience=PATIENCE):
+        remove_asides(task.out)
+        run = _Run(task, watch or _unwatched)
+        comparison = run.compare()
+        if task.pictures:
+            comparison = run.keep_pictures(comparison)
+        write_comparison(record, comparison)
     return comparison
 
 
@@ -153,6 +153,7 @@ class _Input:
     key: str  # of its files: "real", "generated-1", …
     source: ImageSource | None  # of images or of a generator; None where it is areas
     areas: Areas | None  # None where it is images, until it is segmented
+    candidates: Candidates = dataclasses.field(default_factory=Candidates)  # for its pictures
 
 
 class _Run:
@@ -166,19 +167,21 @@ class _Run:
         if task.keep_images is not None:
             self._keep_images(task.keep_images)
         self.labels = _told_apart(texts)
-        sources = [one.source for one in self.inputs if one.source is not None]
+        sources = [side.source for side in self.inputs if side.source is not None]
         for source in sources:  # too few images, or no count: said before hours of work
             Segmentation(count=task.count, seed=task.seed).indices(source)
-        self.segmenter: Segmenter | None = None
-        if sources:
-            name = task.segmenter or default_segmenter(*sources)
-            self.segmenter = self._load(name)
         if task.second_segmenter is not None and len(sources) < len(self.inputs):
-            areas = next(one.text for one in self.inputs if one.source is None)
+            areas = next(side.text for side in self.inputs if side.source is None)
             raise RecordError(
                 f"{areas} is areas already, which a second segmenter cannot see; name the images "
                 "of every side"
             )
+        names = [task.segmenter or default_segmenter(*sources)] if sources else []
+        self.segmenters = [
+            load_segmenter(name, device=task.device, precision=task.precision)
+            for name in [*names, task.second_segmenter]
+            if name is not None
+        ]
 
     def _open(self, text: str, key: str) -> _Input:
         if text.startswith("tally:"):
@@ -191,7 +194,7 @@ class _Run:
 
     def _keep_images(self, folder: Path) -> None:
         """Let the generators keep what they draw: one in the folder, several in one each."""
-        generators = sum(isinstance(one.source, DrawnImages) for one in self.inputs)
+        generators = sum(isinstance(side.source, DrawnImages) for side in self.inputs)
         if not generators:
             raise SpecError(
                 "no side is a generator, so there are no drawn images to keep; leave the folder "
@@ -199,27 +202,27 @@ class _Run:
             )
         self.inputs = [
             dataclasses.replace(
-                one,
+                side,
                 source=keep_drawn(
-                    one.source,
-                    folder / one.key if generators > 1 else folder,
+                    side.source,
+                    folder / side.key if generators > 1 else folder,
                     overwrite=self.task.overwrite,
                 ),
             )
-            if isinstance(one.source, DrawnImages)
-            else one
-            for one in self.inputs
+            if isinstance(side.source, DrawnImages)
+            else side
+            for side in self.inputs
         ]
 
     def compare(self) -> Comparison:
         """The record, without pictures."""
         task = self.task
-        areas = [self._areas(one, self.segmenter, "") for one in self.inputs]
+        seen = [self._areas(side) for side in self.inputs]
+        areas = [by_segmenter[0] for by_segmenter in seen]
         second = None
         if task.second_segmenter is not None:
-            other = self._load(task.second_segmenter)
-            seen = [self._areas(one, other, "-second") for one in self.inputs]
-            second = self._sides(seen)
+            second = self._sides([by_segmenter[1] for by_segmenter in seen])
+        self.identities = [areas_identity(side.provenance) for side in areas]
         real, generated = self._sides(areas)
         labels = self.labels
         if not task.generated:
@@ -237,38 +240,47 @@ class _Run:
         """The record with the pictures of its exhibits, where the sides are images."""
         inputs = self.inputs if self.task.generated else [self.inputs[0], self.inputs[0]]
         keys = ["real", *(f"generated-{i + 1}" for i in range(len(inputs) - 1))]
-        for key, one in zip(keys, inputs, strict=True):
-            self._clear(key)
-            if one.source is None or self.segmenter is None:
+        identities = [*self.identities, self.identities[0]]  # the last is for halves
+        for key, side, identity in zip(keys, inputs, identities, strict=False):
+            if side.source is None:
+                clear_side(self.task.out, key)
                 continue
-            picture = _Pictures(self.task, one.source, self.segmenter)
-            comparison = keep_side(self.task.out, key, comparison, picture)
+            show = _Pictures(self.task, side, side.source, self.segmenters[0])
+            comparison = keep_side(self.task.out, key, comparison, identity, show)
         return comparison
 
-    def _load(self, name: str) -> Segmenter:
-        return load_segmenter(name, device=self.task.device, precision=self.task.precision)
-
-    def _areas(self, one: _Input, segmenter: Segmenter | None, suffix: str) -> Areas:
-        if one.areas is not None:
-            return one.areas
-        assert one.source is not None
-        assert segmenter is not None
-        task = self.task
-        with self.watch(one.text) as progress:
-            return segment(
-                one.source,
-                segmenter,
-                out=task.out / "areas" / f"{one.key}{suffix}.parquet",
-                count=task.count,
-                seed=task.seed,
-                channel=task.channel,
-                match_resolution=task.match_resolution,
-                batch_size=task.batch_size,
-                workers=task.workers,
-                skip_broken=task.skip_broken,
-                overwrite=task.overwrite,
-                progress=progress,
-            )
+    def _areas(self, side: _Input) -> list[Areas]:
+        """The areas of a side by each segmenter, in one pass over its images."""
+        if side.areas is not None:
+            return [side.areas]
+        assert side.source is not None
+        task, fingerprint = self.task, side.source.fingerprint()
+        segmentation = Segmentation(
+            count=task.count,
+            seed=task.seed,
+            channel=task.channel,
+            match_resolution=task.match_resolution,
+            batch_size=task.batch_size,
+            workers=task.workers,
+            skip_broken=task.skip_broken,
+            overwrite=task.overwrite,
+        )
+        with self.watch(side.text) as progress:
+            runs = [
+                segmentation.run(
+                    side.source,
+                    segmenter,
+                    fingerprint,
+                    out=task.out / "areas" / f"{side.key}{suffix}.parquet",
+                    progress=progress,
+                    see=side.candidates if task.pictures and not suffix else None,
+                )
+                for segmenter, suffix in zip(self.segmenters, ("", "-second"), strict=False)
+            ]
+            areas = make_areas(runs)
+        if isinstance(side.source, DrawnImages) and side.source.keep is not None:
+            side.source.keep_all(runs[0].indices)  # those of areas that an earlier run made
+        return areas
 
     def _sides(self, areas: Sequence[Areas]) -> tuple[Areas, list[Areas]]:
         """Real and generated areas; halves of the one set where it is compared with itself."""
@@ -277,39 +289,41 @@ class _Run:
         first, second = self_halves(len(areas[0]), self.task.seed)
         return _rows(areas[0], first), [_rows(areas[0], second)]
 
-    def _clear(self, key: str) -> None:
-        """Remove the pictures that an earlier run kept here, and nothing else."""
-        folder = self.task.out / "pictures" / key
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if _KEPT.fullmatch(path.name):
-                path.unlink()
 
-
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Pictures:
-    """Shows images of a source as they were segmented, with their label maps."""
+    """Shows images of a side as they were segmented, with their label maps."""
 
-    def __init__(self, task: ComparisonRun, source: ImageSource, segmenter: Segmenter) -> None:
-        self._task, self._source, self._segmenter = task, source, segmenter
+    task: ComparisonRun
+    side: _Input
+    source: ImageSource
+    segmenter: Segmenter
 
-    def __call__(
-        self, names: list[str]
-    ) -> Iterator[tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]]:
-        task, source = self._task, self._source
+    def __call__(self, names: list[str]) -> Iterator[Shown]:
+        """The images of these names: kept from the pass over the images, or read again."""
+        kept = self.side.candidates.show(names)
+        yield from kept
+        task, source = self.task, self.source
+        rest = sorted(set(names) - {name for name, *_ in kept}, key=names.index)
+        if not rest:
+            return
         chosen = Segmentation(count=task.count, seed=task.seed).indices(source)
         index_of = {source.names[index]: index for index in chosen}
         stream = read_batches(
             source,
-            [index_of[name] for name in names],
-            Preparation(self._segmenter.resolution, task.match_resolution),
+            [index_of[name] for name in rest],
+            Preparation(self.segmenter.resolution, task.match_resolution),
             batch_size=task.batch_size,
             workers=0,
         )
         for batch in stream:
-            label_maps = checked_label_maps(self._segmenter, batch.images, task.channel)
-            for position, image, label_map in zip(
-                batch.positions, batch.images, label_maps, strict=True
-            ):
-                yield names[position], image, label_map
+            label_maps = checked_label_maps(self.segmenter, batch.images, task.channel)
+            yield from zip(
+                (rest[position] for position in batch.positions),
+                batch.images,
+                label_maps,
+                strict=True,
+            )
 
 
 def _rows(areas: Areas, rows: Any) -> Areas:

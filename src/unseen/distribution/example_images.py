@@ -4,65 +4,161 @@ Files are numbered, never named after images, whose names are anyone's.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Integer, UInt8, UInt32
 from PIL import Image
 
-from unseen.core.files import write_aside
+from unseen.core.files import sha256_of_parts, write_aside
+from unseen.core.identity import Identity, identify
+from unseen.core.run_folder import RunFolder
 from unseen.distribution.comparison import Comparison, Exhibit
 from unseen.images.writing import write_label_map, write_png
 
+EXHIBITS = 4  # images shown a class and side
 _SMALL = 128  # pixels; below, artefacts of JPEG would show and PNG costs little
 _JPEG_QUALITY = 92
+_MEMORY = 1 << 29  # bytes of pictures that are kept from the pass over the images
+_NUMBERED = re.compile(r"(\d{5})(-labels)?\.(png|jpg)")
 
 Exhibits = Mapping[str, tuple[Exhibit, ...]]  # column → images
+Shown = tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]
+"""An image by name, as it was segmented, with its label map."""
 
-# names of images → the same images as they were segmented, each with its label map
-Show = Callable[
-    [list[str]],
-    Iterable[tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]],
-]
+Show = Callable[[list[str]], Iterable[Shown]]
+"""Gives the images of these names."""
 
 
-def keep_side(folder: Path, key: str, comparison: Comparison, show: Show) -> Comparison:
+class Candidates:
+    """Pictures that hold most of a class among those seen so far, while areas are made.
+
+    Told of every batch. It may lack pictures, where they would take too much memory or where
+    their areas were made earlier: those are read again.
+    """
+
+    def __init__(self) -> None:
+        self._most: UInt32[np.ndarray, "exhibits k"] | None = None
+        self._names: list[list[str | None]] = []  # as `_most`: who holds so many pixels
+        self._pictures: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._bytes = 0
+
+    def __call__(
+        self,
+        names: Sequence[str],
+        images: UInt8[np.ndarray, "n 3 s s"],
+        label_maps: Integer[np.ndarray, "n h w"],
+        pixels: UInt32[np.ndarray, "n k"],
+    ) -> None:
+        """Keep those images of a batch that hold more of a class than one kept before."""
+        if self._most is None:
+            self._most = np.zeros((EXHIBITS, pixels.shape[1]), np.uint32)
+            self._names = [[None] * EXHIBITS for _ in range(pixels.shape[1])]
+        for name, image, label_map, counts in zip(names, images, label_maps, pixels, strict=True):
+            better = np.flatnonzero(counts > self._most.min(axis=0))
+            for k in better:
+                row = int(self._most[:, k].argmin())
+                self._most[row, k] = counts[k]
+                self._names[k][row] = name
+            if better.size and self._bytes < _MEMORY:
+                kept = image.copy(), label_map.astype(np.uint16)
+                self._pictures[name] = kept
+                self._bytes += sum(array.nbytes for array in kept)
+        if self._bytes >= _MEMORY:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Let go of pictures that no class needs any more."""
+        needed = {name for held in self._names for name in held}
+        self._pictures = {n: kept for n, kept in self._pictures.items() if n in needed}
+        self._bytes = sum(a.nbytes for kept in self._pictures.values() for a in kept)
+
+    def show(self, names: Sequence[str]) -> list[Shown]:
+        """Those of the images that are kept here."""
+        return [(name, *self._pictures[name]) for name in names if name in self._pictures]
+
+
+def keep_side(
+    folder: Path, key: str, comparison: Comparison, areas: Identity, show: Show
+) -> Comparison:
     """Write each exhibited image of one side once; return the record with their paths.
+
+    Pictures that an earlier run of the same areas wrote are kept.
 
     Args:
         folder: of the record; the files go to its `pictures/KEY/`.
         key: which side: "real", "generated-1", …
         comparison: the record, whose exhibits name images.
+        areas: what the areas of the side depend on.
         show: gives the pictures of the images named.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
     if key == "real":
-        (exhibits,) = _keep(folder, key, [comparison.real.exhibits], show)
+        (exhibits,) = _keep(folder, key, [comparison.real.exhibits], areas, show)
         return dataclasses.replace(
             comparison, real=dataclasses.replace(comparison.real, exhibits=exhibits)
         )
     sides = list(comparison.generated)
     i = int(key.removeprefix("generated-")) - 1
-    exhibits, counterparts = _keep(folder, key, [sides[i].exhibits, sides[i].counterparts], show)
+    groups = [sides[i].exhibits, sides[i].counterparts]
+    exhibits, counterparts = _keep(folder, key, groups, areas, show)
     sides[i] = dataclasses.replace(sides[i], exhibits=exhibits, counterparts=counterparts)
     return dataclasses.replace(comparison, generated=tuple(sides))
 
 
-def _keep(folder: Path, key: str, groups: Sequence[Exhibits], show: Show) -> list[Exhibits]:
-    names = dict.fromkeys(
-        one.name for exhibits in groups for held in exhibits.values() for one in held
+def clear_side(folder: Path, key: str) -> None:
+    """Remove the pictures that an earlier run kept of a side, and nothing else."""
+    store = _store(folder, key, identify("pictures", 1))
+    if (store.folder / store.header).is_file():
+        with store.writing():
+            store.discard()
+
+
+def _store(folder: Path, key: str, identity: Identity) -> RunFolder:
+    five = "[0-9]" * 5
+    return RunFolder(
+        folder / "pictures" / key,
+        identity,
+        owned=(f"{five}.png", f"{five}.jpg", f"{five}-labels.png"),
+        header="about.json",
+        overwrite=True,  # pictures are made of the areas, which are refused where others are there
     )
-    paths = dict(_write(folder, key, show(list(names))))
+
+
+def _keep(
+    folder: Path, key: str, groups: Sequence[Exhibits], areas: Identity, show: Show
+) -> list[Exhibits]:
+    names = list(
+        dict.fromkeys(
+            exhibit.name for exhibits in groups for held in exhibits.values() for exhibit in held
+        )
+    )
+    options = {**areas.options, "shown": sha256_of_parts(names)}
+    store = _store(folder, key, dataclasses.replace(areas, kind="pictures", options=options))
+    stems = {name: f"pictures/{key}/{i:05d}" for i, name in enumerate(names)}
+    with store.writing():
+        paths = {name: found for name in names if (found := _find(folder, stems[name]))}
+        missing = [name for name in names if name not in paths]
+        for name, image, label_map in show(missing) if missing else ():
+            stem = stems[name]
+            paths[name] = write_picture(folder, stem, image), write_labels(folder, stem, label_map)
+        for path in store.folder.iterdir():  # of more images than are shown now
+            match = _NUMBERED.fullmatch(path.name)
+            if match and int(match[1]) >= len(names):
+                path.unlink()
     return [
         {
             column: tuple(
-                dataclasses.replace(one, image=paths[one.name][0], label_map=paths[one.name][1])
-                if one.name in paths
-                else one
-                for one in held
+                dataclasses.replace(
+                    exhibit, image=paths[exhibit.name][0], label_map=paths[exhibit.name][1]
+                )
+                if exhibit.name in paths
+                else exhibit
+                for exhibit in held
             )
             for column, held in exhibits.items()
         }
@@ -70,14 +166,13 @@ def _keep(folder: Path, key: str, groups: Sequence[Exhibits], show: Show) -> lis
     ]
 
 
-def _write(
-    folder: Path,
-    side: str,
-    pictures: Iterable[tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]],
-) -> Iterator[tuple[str, tuple[str, str]]]:
-    for i, (name, image, label_map) in enumerate(pictures):
-        stem = f"pictures/{side}/{i:05d}"
-        yield name, (write_picture(folder, stem, image), write_labels(folder, stem, label_map))
+def _find(folder: Path, stem: str) -> tuple[str, str] | None:
+    """The picture and the label map that lie there, if both do."""
+    labels = labels_path(stem)
+    for picture in (f"{stem}.png", f"{stem}.jpg"):
+        if (folder / picture).is_file() and (folder / labels).is_file():
+            return picture, labels
+    return None
 
 
 def write_picture(folder: Path, stem: str, image: UInt8[np.ndarray, "3 h w"]) -> str:

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, StorageError, UnseenError, first_line
-from unseen.core.files import open_regular, sha256_of_file
+from unseen.core.files import open_regular
+from unseen.core.hashes import cached_sha256
 from unseen.core.registry import Spec, takes
 from unseen.core.temporary import temporary_file
 from unseen.images.arrays import array_axes, rgb_of_array
@@ -89,7 +90,7 @@ class ZipSource:
 
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes."""
-        return sha256_of_file(self._path)
+        return cached_sha256(self._path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
@@ -184,7 +185,7 @@ class NpzSource:
 
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes."""
-        return sha256_of_file(self._path)
+        return cached_sha256(self._path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_images": None}

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError
-from unseen.core.files import open_regular, sha256_of_file
+from unseen.core.files import open_regular
+from unseen.core.hashes import FileHashes
 from unseen.core.registry import Spec, takes
 from unseen.images.decode import decode_file
 from unseen.images.fingerprint import fingerprint_of
@@ -47,14 +48,15 @@ class FolderSource:
 
     def fingerprint(self) -> str:
         """SHA-256 over every name and the SHA-256 of every file's bytes."""
-        with ThreadPoolExecutor(_HASHING_THREADS) as threads:
-            return fingerprint_of(self.names, threads.map(self._digest, self.names))
+        with FileHashes(self._folder) as hashes, ThreadPoolExecutor(_HASHING_THREADS) as threads:
 
-    def _digest(self, name: str) -> str | None:
-        try:
-            return sha256_of_file(self._path(name))
-        except OSError:
-            return None
+            def digest(name: str) -> str | None:
+                try:
+                    return hashes.sha256(self._path(name))
+                except OSError:
+                    return None
+
+            return fingerprint_of(self.names, threads.map(digest, self.names))
 
     def _path(self, name: str) -> Path:
         return self._folder / self._on_disk.get(name, name)

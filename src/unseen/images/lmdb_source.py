@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, MissingExtraError, first_line
-from unseen.core.files import sha256_of_file
+from unseen.core.hashes import cached_sha256
 from unseen.images.child import Caller, Child, ChildEndedError
 from unseen.images.decode import decode
 from unseen.images.inventory import LeftOut, no_images
@@ -63,7 +63,7 @@ class LmdbSource:
 
     def fingerprint(self) -> str:
         """SHA-256 of the bytes of `data.mdb`."""
-        return sha256_of_file(self._folder / "data.mdb")
+        return cached_sha256(self._folder / "data.mdb")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (LmdbSource, (self._folder, self.spec))  # the keys are listed there, or mapped
