@@ -223,7 +223,7 @@ def test_whatever_a_source_raises_or_returns_is_a_broken_image(tmp_path, monkeyp
     found = {"batch_size": 6, "workers": workers}
     (batch,) = batches(Foreign(), range(6), Preparation(4), skip_broken=True, **found)
     assert _reds([batch]) == [9]
-    reasons = ["ZeroDivisionError: a fault", "SystemExit", "Stop", "(4, 4, 3)", "NoneType"]
+    reasons = ["ZeroDivisionError: a fault", "sys.exit(0)", "Stop", "(4, 4, 3)", "NoneType"]
     for entry, reason, name in zip(batch.broken, reasons, "abcde", strict=True):
         assert reason in entry.reason
         assert f"foreign: {name}" in entry.reason

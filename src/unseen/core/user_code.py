@@ -36,7 +36,9 @@ def user_code(name: str, error: type[UnseenError], detail: str = "") -> Iterator
         raise error(
             f"{name} called sys.exit({stop.code!r}){detail}; raise an exception instead"
         ) from stop
-    except Exception as fault:
+    except BaseException as fault:
+        if type(fault) in (KeyboardInterrupt, GeneratorExit):  # Ctrl-C; subclasses are the user's
+            raise
         if is_out_of_memory(fault):
             raise OutOfMemoryError(
                 f"{name} ran out of memory{detail}; give it fewer images at a time "

@@ -26,7 +26,7 @@ from unseen.distribution.areas_run import AreasRun, See, make_areas
 from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import open_source
-from unseen.images import ImageSource, Preparation, default_workers, left_out, subset
+from unseen.images import Images, ImageSource, Preparation, default_workers, left_out, subset
 from unseen.segmenters import Segmenter, load_segmenter
 
 Channel = Annotated[str, Option("Channel of the segmenter whose classes are measured.")]
@@ -160,7 +160,7 @@ class Segmentation:
 
 
 def segment(
-    images: str | Path | ImageSource | Generator,
+    images: str | Path | ImageSource | Generator | Images,
     segmenter: str | Path | Segmenter,
     *,
     out: str | Path | None = None,
@@ -179,7 +179,8 @@ def segment(
     """The areas of every class in every image.
 
     Args:
-        images: a source or a generator, the spec of either, or the path of a folder or an archive.
+        images: a source or a generator, the spec of either, the path of a folder or an archive, or
+            images in memory (a list, an array, a dataset; see `unseen.open_images`).
             A generator draws as many as `count` says, from index 0; `unseen.DrawnImages` has the
             settings of its drawing.
         segmenter: a segmenter, or its spec.

@@ -14,7 +14,7 @@ from unseen.core.options import KeepImages, Option, SampleSeed
 from unseen.core.registry import call_user_factory, parse_spec, plugin_names, spec_name
 from unseen.generators import Generator, Precision, load_generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
-from unseen.images import Batch, ImageSource, Preparation, batches, open_images
+from unseen.images import Batch, Images, ImageSource, Preparation, batches, open_images
 from unseen.images.pixels import Rounding
 
 _WEIGHTS = (".pth", ".pt", ".pkl", ".safetensors", ".ckpt")  # endings of files of weights
@@ -49,7 +49,7 @@ class Drawing:
 
 
 def open_source(
-    side: str | Path | ImageSource | Generator,
+    side: str | Path | ImageSource | Generator | Images,
     *,
     device: str = "cpu",
     precision: Precision = "fp32",
@@ -60,9 +60,10 @@ def open_source(
     """The images of a side; those of a generator are `DrawnImages`.
 
     Args:
-        side: an image source or a generator, the spec of either, or the path of a folder or an
-            archive. A text is a spec where it begins with the name of a plug-in. What
-            `python:MODULE:FACTORY` is, what the factory returns tells.
+        side: an image source or a generator, the spec of either, the path of a folder or an
+            archive, or images in memory, as `unseen.open_images` takes them. A text is a spec where
+            it begins with the name of a plug-in. What `python:MODULE:FACTORY` is, what the factory
+            returns tells.
         device: where a generator computes that is named by a spec.
         precision: in which it computes.
         seed: of its latents.
@@ -75,11 +76,9 @@ def open_source(
     """
     if isinstance(side, str):
         side = _open(side, device, precision)
-    if isinstance(side, Path):
-        return open_images(side)
     if isinstance(side, Generator):
         return DrawnImages(side, seed=seed, rounding=rounding, batch_size=batch_size)
-    return side
+    return open_images(side)
 
 
 def keep_drawn(source: ImageSource, folder: Path, *, overwrite: bool = False) -> DrawnImages:

@@ -14,7 +14,7 @@ from PIL import Image
 from unseen.core.errors import ImageError
 from unseen.images.decode import check_size, eight_bits, rgb_array
 
-ValueRange = tuple[float, float]
+ValueRange = tuple[float | int, float | int]
 """The values of black and of white, e.g. (0, 1) or (-1, 1)."""
 
 _CHANNELS = (1, 3, 4)  # grey, RGB, RGBA

@@ -65,13 +65,14 @@ def image_format(start: bytes) -> str | None:
     return None
 
 
-def decode_file(path: Path) -> UInt8[np.ndarray, "3 h w"]:
+def decode_file(path: Path, name: str | None = None) -> UInt8[np.ndarray, "3 h w"]:
     """Decode a file; see `decode`. It must be a regular one: a pipe may never end."""
+    name = name or str(path)
     try:
         with open_regular(path) as file:
-            return decode(file, str(path))
+            return decode(file, name)
     except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise ImageError(f"{name} cannot be read ({error.strerror or error})") from error
 
 
 def decode(file: BufferedIOBase, name: str) -> UInt8[np.ndarray, "3 h w"]:

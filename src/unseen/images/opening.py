@@ -6,22 +6,49 @@ from typing import Any
 
 from unseen.core.errors import ImageError, SpecError
 from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
+from unseen.images.arrays import ValueRange
+from unseen.images.custom import Images, open_object
 from unseen.images.protocol import ImageSource
 
 
-def open_images(text_or_path: str | Path) -> ImageSource:
+def open_images(
+    images: str | Path | ImageSource | Images, *, value_range: ValueRange | None = None
+) -> ImageSource:
     """Open a set of images.
 
     Args:
-        text_or_path: a spec (`zip:photos.zip`, `churchyard?seed=1`), or the path of a folder of
-            images, a zip file, an LSUN LMDB folder or an `.npz` file. A text that begins with a
-            plug-in's name is a spec; write `./churchyard` for a folder of that name.
+        images: a spec (`zip:photos.zip`, `churchyard?seed=1`), or the path of a folder of images, a
+            zip file, an LSUN LMDB folder or an `.npz` file. A text that begins with a plug-in's
+            name is a spec; write `./churchyard` for a folder of that name. Or a set in memory: a
+            list of Pillow images, a uint8 array (n, h, w, 3) or (n, 3, h, w), a tensor, a torch
+            `Dataset` or `DataLoader`, a Hugging Face dataset. An image source is returned as it is.
+        value_range: what black and white are in arrays of floats, or of integers of more than 16
+            bits, in memory: (0, 1), (-1, 1), (0, 255). Without it such arrays are refused.
 
     Raises:
         SpecError: a spec that names nothing known, or is malformed.
-        ImageError: a path that is missing, or that holds no images.
+        ImageError: a path that is missing, or that holds no images; an object that is no set.
         MissingExtraError: the kind of set needs a package that is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> grey = np.zeros((2, 64, 64), np.uint8)
+        >>> source = open_images(grey)
+        >>> list(source.names), source.read(0).shape
+        (['000000', '000001'], (3, 64, 64))
     """
+    if isinstance(images, str | Path):
+        if value_range is not None:
+            raise SpecError(
+                f"value_range is of arrays in memory, and {str(images)!r} names a set; leave it out"
+            )
+        return _open_named(images)
+    if isinstance(images, ImageSource):
+        return images
+    return open_object(images, value_range)
+
+
+def _open_named(text_or_path: str | Path) -> ImageSource:
     if isinstance(text_or_path, str):
         if not text_or_path.strip():
             raise SpecError("images are named by an empty text; name a folder, a file or a spec")

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import ImageError, OutOfMemoryError, first_line, is_out_of_memory
-from unseen.images.decode import check_size, out_of_memory
+from unseen.core.errors import ImageError
+from unseen.core.user_code import user_code
+from unseen.images.decode import check_size
 from unseen.images.protocol import ImageSource
 
 
@@ -18,17 +19,8 @@ def read_image(source: ImageSource, index: int) -> UInt8[np.ndarray, "3 h w"]:
             gives; the message names it. This is what `skip_broken` skips.
         OutOfMemoryError: memory ran out; the image may well be whole.
     """
-    try:
+    with user_code(_name(source, index), ImageError):
         image: Any = source.read(index)
-    except (ImageError, OutOfMemoryError):
-        raise
-    except BaseException as error:
-        if type(error) is KeyboardInterrupt:  # Ctrl-C; a subclass is the source's own
-            raise
-        name = _name(source, index)
-        if is_out_of_memory(error):
-            raise out_of_memory(name) from error
-        raise ImageError(f"{name} cannot be read ({first_line(error)})") from error
     kind: Any = getattr(image, "dtype", type(image).__name__)
     shape: Any = getattr(image, "shape", ())
     if kind != np.uint8 or len(shape) != 3 or shape[0] != 3:
