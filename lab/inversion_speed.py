@@ -32,7 +32,7 @@ from unseen.inversion.methods import (
     PRESETS,
     Inversion,
     Inverted,
-    Reconstruction,
+    PreparedMethod,
     inversion_preset,
 )
 from unseen.inversion.perceptual import load_perceptual
@@ -78,7 +78,7 @@ class InversionSpeed:
 class _Way:
     """One way, what it took and what it made."""
 
-    reconstruct: Reconstruction
+    reconstruct: PreparedMethod
     batch_size: int
     seconds: float = 0.0  # wall clock
     cpu_seconds: float = 0.0  # this process
@@ -170,7 +170,7 @@ def _prepare(
     )
     paper = dataclasses.replace(default, optimiser=PRESETS[PAPER].optimiser)
     ways = {
-        name: _Way(Reconstruction(generator, inverter, settings, perceptual=perceptual), size)
+        name: _Way(PreparedMethod(generator, inverter, settings, perceptual=perceptual), size)
         for name, settings, size in ((PAPER, paper, 1), (task.preset, default, task.batch_size))
     }
     return targets, ways, default

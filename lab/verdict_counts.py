@@ -43,6 +43,7 @@ from unseen.inversion.inversions import POOL, RECORD, Inversions, Method
 from unseen.inversion.invert import InversionRun, invert, preset_for
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import load_inverter
+from unseen.inversion.labelled_samples import DrawnSamples
 from unseen.inversion.methods import Steps
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.segmenters.protocol import SegmenterPrecision
@@ -145,6 +146,7 @@ class _Loaded:
     subject: Subject
     generator: Generator
     inverter: Inverter | None
+    samples: DrawnSamples  # the same for every seed
 
 
 def measure_evidence(
@@ -163,7 +165,7 @@ def measure_evidence(
         UnseenError: as `unseen.invert` and `unseen.evidence_of_inversions` raise them.
     """
     segmenter = load_segmenter(task.segmenter, device=task.device, precision=task.precision)
-    first, *others = [_load(subject, task.device) for subject in task.subjects]
+    first, *others = [_load(subject, segmenter, task.device) for subject in task.subjects]
     candidates = _develop(task, first, segmenter, _presence(task, first, segmenter), say)
     chosen = choose(candidates)
     rule = cut_rule(chosen, first.subject.name)
@@ -230,10 +232,10 @@ def cut_rule(chosen: Candidate, generator: str) -> str:
     )
 
 
-def _load(subject: Subject, device: str) -> _Loaded:
+def _load(subject: Subject, segmenter: Segmenter, device: str) -> _Loaded:
     generator = load_generator(subject.generator, device=device)
     inverter = None if subject.inverter is None else load_inverter(subject.inverter, generator)
-    return _Loaded(subject, generator, inverter)
+    return _Loaded(subject, generator, inverter, DrawnSamples(generator, segmenter))
 
 
 def _develop(
@@ -445,7 +447,13 @@ def _invert(
     folder: Path,
 ) -> Inversions:
     return invert(
-        task.scenes(seed), one.generator, one.inverter, segmenter=segmenter, out=folder, task=run
+        task.scenes(seed),
+        one.generator,
+        one.inverter,
+        segmenter=segmenter,
+        samples=one.samples,
+        out=folder,
+        task=run,
     )
 
 

@@ -40,32 +40,35 @@ def write_run(folder, layers, *, keeps_person, methods=("d", "f"), failed=(), se
     rng = np.random.default_rng(seed)
     roles = [("photograph", i) for i in range(PHOTOGRAPHS)]
     roles += [("control", i) for i in range(CONTROLS)]
-    for role, number in roles:
-        label_map = scene(rng)
-        place = Place(role, number)
-        writer.write_target(place, picture(label_map))
-        for method in methods:
-            lost = role == "photograph" and (method == "d" or not keeps_person)
-            wrong = (role, number, method) in failed
-            result = Reconstruction(
-                image=None,
-                tensors=None,
-                loss=None if wrong else 0.3 if role == "photograph" else 0.1,
-                terms={} if wrong else {"pixel": 0.1},
-                correlation=None,
-                cosine=None,
-                steps=100,
-                failed="the loss became NaN at step 7" if wrong else None,
-            )
-            writer.write(
-                place,
-                method,
-                result,
-                name=f"{role}{number}.png",
-                index=number,
-                image=None if wrong else picture(without_person(label_map) if lost else label_map),
-            )
-    writer.finish()
+    with writer.writing():
+        for role, number in roles:
+            label_map = scene(rng)
+            place = Place(role, number)
+            writer.write_target(place, picture(label_map))
+            for method in methods:
+                lost = role == "photograph" and (method == "d" or not keeps_person)
+                wrong = (role, number, method) in failed
+                result = Reconstruction(
+                    image=None,
+                    tensors=None,
+                    loss=None if wrong else 0.3 if role == "photograph" else 0.1,
+                    terms={} if wrong else {"pixel": 0.1},
+                    correlation=None,
+                    cosine=None,
+                    steps=100,
+                    failed="the loss became NaN at step 7" if wrong else None,
+                )
+                writer.write(
+                    place,
+                    method,
+                    result,
+                    name=f"{role}{number}.png",
+                    index=number,
+                    image=None
+                    if wrong
+                    else picture(without_person(label_map) if lost else label_map),
+                )
+        writer.finish()
     return folder
 
 

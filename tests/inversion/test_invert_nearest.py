@@ -145,13 +145,11 @@ def test_files_and_provenance_say_what_was_compared(photos, tmp_path):
 def test_photographs_of_the_reference_are_none_that_are_inverted(photos):
     inverted = {3, 5, 8}
     for spec, count in ((photos, 20), (photos, 57), ("churchyard?seed=1", 20)):
-        parts = _Parts(open_images(spec), Painter(True), None, None, Bands())
+        parts = _Parts(open_images(spec), Painter(True), None, None)
         others = parts.others(count, inverted)
         assert len(set(others)) == count
         assert not inverted & set(others)
-    assert (
-        len(_Parts(open_images(photos), Painter(True), None, None, None).others(58, inverted)) == 57
-    )
+    assert len(_Parts(open_images(photos), Painter(True), None, None).others(58, inverted)) == 57
 
 
 def test_too_few_photographs_for_a_reference_and_no_class_is_judged_by_samples(photos, tmp_path):

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from tests.support.networks import dcgan, progan
 
 from unseen.core.errors import CheckpointError, SpecError
+from unseen.core.files import sha256_of_file
 from unseen.core.registry import parse_spec
 from unseen.generators import Generator
 from unseen.generators.layered import LayeredGenerator
@@ -51,7 +52,10 @@ def test_what_is_written_is_read_again(
     images = generator(generator.latents(range(2)))
     with torch.no_grad():
         assert torch.equal(again(images), inverter(images))
-    assert again.provenance == inverter.provenance
+    sha256 = sha256_of_file(tmp_path / "e.safetensors")
+    assert again.provenance == {**inverter.provenance, "weights_sha256": sha256}
+    write_inverter(again, tmp_path / "again.safetensors")
+    assert sha256_of_file(tmp_path / "again.safetensors") == sha256
     assert not again.training
 
 

@@ -7,7 +7,7 @@ from tests.support.inversion_worlds import noise
 
 from unseen.core.errors import ImageError, SpecError
 from unseen.images.pixels import to_uint8
-from unseen.inversion.methods import Inversion, Reconstruction
+from unseen.inversion.methods import Inversion, PreparedMethod
 from unseen.inversion.nearest import NearestSamples, Samples
 from unseen.inversion.perceptual import Perceptual
 
@@ -155,4 +155,4 @@ def test_what_cannot_be_compared_is_refused(generator):
     with pytest.raises(ImageError, match="images of 8×8 for samples of 16×16"):
         list(nearest(drawn())(noise(1, 8)))
     with pytest.raises(SpecError, match="method nearest inverts nothing"):
-        Reconstruction(generator, None, PLAIN)
+        PreparedMethod(generator, None, PLAIN)

@@ -18,27 +18,19 @@ that was killed and resumed ends in the bytes of one that was not. No torch.
 import contextlib
 import dataclasses
 import json
-import shutil
-import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from unseen.core.errors import RecordError
-from unseen.core.files import (
-    canonical_json,
-    not_writable,
-    package_version,
-    refuse_foreign,
-    remove_asides,
-    write_aside,
-)
-from unseen.core.identity import difference
-from unseen.core.records import Count, FilePath, RecordFile, build, decode, to_json
+from unseen.core.errors import RecordError, SpecError
+from unseen.core.files import canonical_json, package_version, write_aside
+from unseen.core.identity import Identity, identify
+from unseen.core.records import Count, FilePath, RecordFile, build, to_json
 from unseen.core.results import Result
+from unseen.core.run_folder import Journal, RunFolder
 from unseen.images.record_pictures import (
     copy_pictures,
     picture_path,
@@ -52,7 +44,13 @@ RECORD = "inversions.json"
 JOURNAL = "entries.jsonl"
 POOL = "pool"
 CURVE = "upto"
-_KINDS = ("images", "reconstructions", "tensors")  # folders of a run's own files
+_OWNED = (  # what a run writes beside its record
+    JOURNAL,
+    "images/*/*.png",
+    "reconstructions/*/*/*.png",
+    "tensors/*/*/*.safetensors",
+)
+_PARTS_OF_SETTINGS = ("perceptual", "labelled_by")  # networks that a method uses
 
 Role = Literal["photograph", "control"]
 Method = Literal["a", "b", "c", "d", "e", "f", "nearest", "reference"]
@@ -111,6 +109,8 @@ class InversionsRecord:
     provenance: Mapping[str, Any]  # generator, inverter, encoder, settings, images, controls
     images: tuple[InvertedImage, ...]  # photographs first, then controls
     skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)  # broken: name → reason
+    # what decides the results, and the smallest batch size that images were inverted in
+    identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -277,9 +277,18 @@ def read_inversions(path: str | Path) -> Inversions:
     """
     record = RECORD_FILE.read(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    fields = {field.name: getattr(record, field.name) for field in _RECORD_FIELDS}
     if not record.complete:
-        fields["images"] = _images(_Journal(folder / JOURNAL).read(), record.methods)
+        journal = folder / JOURNAL
+        results = [
+            build(_Result, line, f"line {number} of {journal} is no result")
+            for number, line in enumerate(Journal(journal).read(), start=1)
+        ]
+        record = dataclasses.replace(record, images=_images(results, record.methods))
+    return _with_files(record, folder)
+
+
+def _with_files(record: InversionsRecord, folder: Path) -> Inversions:
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     return Inversions(**fields, folder=folder)
 
 
@@ -328,7 +337,12 @@ class InversionsWriter:
     """Writes a run's folder, image by image; opened again, it knows what is there.
 
     A file is written aside and renamed, and an image is listed when its files are in place: a run
-    that is killed loses the images in flight.
+    that is killed loses the images in flight. Nothing is written before `writing`.
+
+    Attributes:
+        folder: of the run.
+        methods: in the order of `KEPT`.
+        batch_size: images that are inverted at once: what the run began with, or fewer.
     """
 
     def __init__(
@@ -337,56 +351,65 @@ class InversionsWriter:
         *,
         provenance: Mapping[str, Any],
         methods: Sequence[str],
+        batch_size: int | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Make the folder, or find it as the same run left it.
+        """Say which run it is.
 
         Args:
             folder: new, or an earlier run's.
             provenance: JSON: all that decides the results.
             methods: of `KEPT`.
+            batch_size: images that are inverted at once, which decides their last bits.
             overwrite: replace what another run left there.
 
         Raises:
-            RecordError: the folder holds inversions by another generator, inverter or setting.
-            StorageError: it cannot be written, or holds something else.
+            SpecError: the provenance is no JSON.
         """
         self.folder = folder
-        self.provenance: dict[str, Any] = json.loads(canonical_json(dict(provenance)))
         self.methods = tuple(method for method in KEPT if method in methods)
-        self._journal = _Journal(folder / JOURNAL)
-        earlier = self._earlier(overwrite)
-        remove_asides(folder, below=(*_KINDS, POOL))
-        self._results = {} if earlier is None else {r.key: r for r in _results(earlier)}
-        self._journal.rewrite(list(self._results.values()))
-        self._write_record(complete=False)
-
-    def _earlier(self, overwrite: bool) -> Inversions | None:
-        """What the same run left here; what another left is refused, or removed."""
-        if not (self.folder / RECORD).exists():
-            refuse_foreign(self.folder, RECORD, also=(JOURNAL, POOL))
-            return None
-        if overwrite:
-            with contextlib.suppress(RecordError):
-                earlier = read_inversions(self.folder)
-                if self._same(earlier):
-                    return earlier
-            for kind in (*_KINDS, CURVE):
-                shutil.rmtree(self.folder / kind, ignore_errors=True)
-            return None
-        earlier = read_inversions(self.folder)
-        if self._same(earlier):
-            return earlier
-        there_is = {**earlier.provenance, "methods": list(earlier.methods)}
-        asked = {**self.provenance, "methods": list(self.methods)}
-        differing = difference(there_is, asked)
-        raise RecordError(
-            f"{self.folder} holds other inversions ({differing}); choose "
-            "another folder, or replace them with overwrite"
+        self.batch_size = batch_size
+        self.provenance, identity = _identified(provenance, self.methods, batch_size)
+        self._run = RunFolder(
+            folder,
+            identity,
+            owned=(*_OWNED, *(f"{CURVE}/*/{pattern}" for pattern in (*_OWNED, RECORD))),
+            header=RECORD,
+            before=(POOL, JOURNAL),
+            also={
+                "complete": False,
+                "methods": list(self.methods),
+                "provenance": self.provenance,
+                "images": [],
+            },
+            overwrite=overwrite,
         )
+        self._journal = Journal(folder / JOURNAL)
+        self._results: dict[tuple[Role, int, str], _Result] = {}
 
-    def _same(self, earlier: Inversions) -> bool:
-        return earlier.methods == self.methods and dict(earlier.provenance) == self.provenance
+    @contextlib.contextmanager
+    def writing(self) -> Iterator["InversionsWriter"]:
+        """Have the folder for this process alone; begin it, or find it as the same run left it.
+
+        Raises:
+            RecordError: the folder holds inversions by another generator, inverter or setting, or
+                a record that is broken.
+            StorageError: it cannot be written, holds something else, or another process writes it.
+        """
+        with self._run.writing():
+            earlier = read_inversions(self.folder)
+            self._results = {result.key: result for result in _results(earlier)}
+            if not earlier.complete:
+                self._journal.rewrite([to_json(result) for result in self._results.values()])
+            began = self._run.identity.batch_size
+            if began is not None and self.batch_size is not None:
+                self.batch_size = min(self.batch_size, began)
+                self._run.identity = dataclasses.replace(
+                    self._run.identity, batch_size=self.batch_size
+                )
+                if self.batch_size < began:
+                    self._write_record(complete=earlier.complete, skipped=earlier.skipped)
+            yield self
 
     def done(self, place: Place, method: str) -> bool:
         """Whether this image has its result, which may be a failure."""
@@ -396,6 +419,18 @@ class InversionsWriter:
     def count(self) -> int:
         """How many results there are."""
         return len(self._results)
+
+    def source_of(self, place: Place) -> tuple[str, int, tuple[int, int] | None] | None:
+        """Name, index and size of a finished image in its source; None: it is not finished."""
+        for method in self.methods:
+            result = self._results.get((place.role, place.number, method))
+            if result is not None:
+                return result.name, result.index, result.size
+        return None
+
+    def read_target(self, place: Place) -> UInt8[np.ndarray, "3 h w"]:
+        """The prepared image (RecordError: it is missing or broken)."""
+        return read_picture(self.folder, place.target)
 
     def write_target(self, place: Place, image: UInt8[np.ndarray, "3 h w"]) -> None:
         """Keep the prepared image (StorageError)."""
@@ -451,22 +486,20 @@ class InversionsWriter:
             method=method,
             reconstruction=result,
         )
-        self._journal.append(finished)
+        self._journal.append(to_json(finished))
         self._results[finished.key] = finished
 
     def finish(self, skipped: Mapping[str, str] | None = None) -> Inversions:
-        """Write the record with its entries, in order, and remove the list of finished images.
+        """Write the record with its images, in order, and remove the list of finished ones.
 
         Args:
             skipped: broken images, name → reason.
         """
-        self._write_record(complete=True, skipped=skipped or {})
+        record = self._write_record(complete=True, skipped=skipped or {})
         self._journal.remove()
-        return read_inversions(self.folder)
+        return _with_files(RECORD_FILE.parse(to_json(record)), self.folder)  # NaN is null
 
-    def _write_record(
-        self, *, complete: bool, skipped: Mapping[str, str] = types.MappingProxyType({})
-    ) -> None:
+    def _write_record(self, *, complete: bool, skipped: Mapping[str, str]) -> InversionsRecord:
         record = InversionsRecord(
             package_version=package_version(),
             complete=complete,
@@ -474,8 +507,42 @@ class InversionsWriter:
             provenance=self.provenance,
             images=_images(self._results.values(), self.methods) if complete else (),
             skipped=dict(skipped),
+            identity=self._run.identity.to_json(),
         )
         RECORD_FILE.write(self.folder / RECORD, record)
+        return record
+
+
+def _identified(
+    provenance: Mapping[str, Any], methods: Sequence[str], batch_size: int | None
+) -> tuple[dict[str, Any], Identity]:
+    """The provenance as JSON, and what of it decides the results."""
+    try:
+        plain: dict[str, Any] = json.loads(canonical_json(dict(provenance)))
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"what the generator, the inverter or the images say of themselves is no JSON "
+            f"({error}); give provenance of texts, numbers, lists and mappings"
+        ) from error
+    parts = {name: plain.get(name) for name in ("generator", "inverter", "encoder")}
+    options: dict[str, Any] = {"methods": list(methods)}
+    for method, settings in (plain.get("settings") or {}).items():
+        options[method] = {
+            key: value for key, value in settings.items() if key not in _PARTS_OF_SETTINGS
+        }
+        parts |= {f"{method} {key}": settings.get(key) for key in _PARTS_OF_SETTINGS}
+    images = dict(plain.get("images") or {})
+    images.pop("spec", None)  # the place; the fingerprint decides
+    fingerprint = images.pop("fingerprint", None)
+    options |= {"photographs": images, "controls": plain.get("controls")}
+    return plain, identify(
+        "inversions",
+        SCHEMA_VERSION,
+        images={"photographs": fingerprint},
+        parts=parts,
+        options=options,
+        batch_size=batch_size,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -492,7 +559,7 @@ class _Result:
     reconstruction: Reconstruction
 
     @property
-    def key(self) -> tuple[str, int, str]:
+    def key(self) -> tuple[Role, int, str]:
         return self.role, self.number, self.method
 
 
@@ -542,43 +609,3 @@ def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
     with write_aside(path) as aside:
         aside.write_bytes(save({k: np.ascontiguousarray(tensors[k]) for k in sorted(tensors)}))
-
-
-class _Journal:
-    """Finished results, a line of JSON each, appended."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> list[_Result]:
-        """Every whole line; the last one may have been cut off by a kill.
-
-        Raises:
-            RecordError: a whole line is no result.
-        """
-        results = []
-        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.endswith(b"\n"):
-                    origin = f"line {number} of {self.path}"
-                    value = decode(line, origin, "remove the line; its image is inverted again")
-                    results.append(build(_Result, value, f"{origin} is no result"))
-        return results
-
-    def rewrite(self, results: Sequence[_Result]) -> None:
-        with write_aside(self.path) as aside:
-            aside.write_text("".join(self._line(result) for result in results), encoding="utf-8")
-
-    def append(self, result: _Result) -> None:
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(self._line(result))
-        except OSError as error:
-            raise not_writable(self.path, error) from error
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-    @staticmethod
-    def _line(result: _Result) -> str:
-        return canonical_json(to_json(result)) + "\n"

@@ -1,14 +1,15 @@
 """Reconstruct photographs, and the generator's own images as controls, into a folder.
 
 Each image is kept as soon as it is finished. A batch of which anything is missing is run again as
-a whole, so a run that was killed and resumed ends in the bits of one that was not. The record and
+a whole, so a run that was killed and resumed ends in the bits of one that was not. An image is read
+from its source once, and from the run's own folder for all further methods and runs. The record and
 its folder are defined in `unseen.inversion.inversions`.
 """
 
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,14 +17,20 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from unseen.core.errors import ImageError, SpecError, StorageError
+from unseen.core.errors import (
+    ImageError,
+    OutOfMemoryError,
+    RecordError,
+    SpecError,
+    StorageError,
+)
+from unseen.core.memory import memory_for
 from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, silent
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import Generator, load_generator
 from unseen.generators.drawn_images import DrawnImages
-from unseen.images import ImageSource, Preparation, batches, open_images, subset
-from unseen.images.batching import default_workers
+from unseen.images import ImageSource, Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.inversion.inversions import (
     CURVE,
@@ -34,24 +41,27 @@ from unseen.inversion.inversions import (
     InversionsWriter,
     Method,
     Place,
+    Reconstruction,
 )
-from unseen.inversion.inversions import Reconstruction as Result
 from unseen.inversion.inverter import Inverter
-from unseen.inversion.inverter_file import load_inverter
-from unseen.inversion.methods import Inversion, Inverted, Reconstruction, inversion_preset
+from unseen.inversion.inverter_file import inverter_provenance, load_inverter
+from unseen.inversion.labelled_samples import (
+    LABELLED_CHANNEL,
+    SAMPLES_SEED,
+    DrawnSamples,
+    labelled_photographs,
+)
+from unseen.inversion.methods import Inversion, Inverted, PreparedMethod, inversion_preset
 from unseen.inversion.nearest import Mosaic, NearestSamples, Samples
 from unseen.inversion.perceptual import Perceptual, PerceptualName, load_perceptual
 from unseen.inversion.photograph_selection import Choice, Chosen, choose_images
-from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
+from unseen.segmenters import Segmenter, load_segmenter
 from unseen.statistics.correlations import correlations
 
 CONTROLS_SEED = 30_003  # of the controls' latents: other than samples', training's, validation's
-SAMPLES_SEED = 50_005  # of the samples that method nearest looks among, and of the photographs
 MOSAICS: tuple[Method, ...] = ("nearest", "reference")
-LABELLED_CHANNEL = "object"  # whose label maps it keeps
 _CONTROLS_FROM = 1 << 32  # method a's random starts of controls: other than the photographs'
 _COMPARED_AT_ONCE = 256  # images with the samples: these are described anew for every batch
-_LABELLED_AT_ONCE = 64  # samples
 
 
 def _methods(text: str) -> tuple[Method, ...]:
@@ -164,9 +174,12 @@ def invert(
     out: str | Path | None = None,
     encoder: str | Path | Inverter | None = None,
     segmenter: str | Path | Segmenter | None = None,
-    task: InversionRun = InversionRun(),
+    samples: DrawnSamples | None = None,
+    device: str = "auto",
+    task: InversionRun | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Inversions:
     """Reconstruct photographs by a generator; see `unseen.inversion.methods` for the ways.
 
@@ -179,12 +192,15 @@ def invert(
         encoder: an inverter that was trained end to end, for methods b and c.
         segmenter: whose features are compared, where the settings say so, and by which images are
             chosen, where they are; None: the churchyard's for the churchyard, else upp.
-        task: which images, by which methods.
+        samples: of this generator and segmenter, for method nearest; several runs may share them.
+        device: where a generator that is given by its spec computes.
+        task: which images, by which methods; None: the default.
         progress: called with reconstructions done, and of how many.
-        say: told in a sentence that images were resized.
+        say: told in a sentence that images were resized, or that the batch size is another.
+        options: fields of `InversionRun`, in place of those of `task`, e.g. `count=20`.
 
     Returns:
-        The record; runs for the curve lie in its folder, where `unseen.evidence_of_inversions`
+        The record; runs for the curve lie in its folder, where `unseen.evidence`
         finds them. `failures` lists images whose loss was not a number; the others are whole.
 
     Raises:
@@ -193,14 +209,16 @@ def invert(
         ImageError: a broken image (what was finished is kept), fewer images than asked for.
         RecordError: the folder holds other inversions.
         StorageError: the disk is full, or the folder cannot be written.
+        OutOfMemoryError: a batch is too large; what was finished is kept.
     """
+    task = dataclasses.replace(task or InversionRun(), **options)
     source = open_images(images) if isinstance(images, str | Path) else images
-    network = load_generator(generator) if isinstance(generator, str) else generator
+    network = load_generator(generator, device=device) if isinstance(generator, str) else generator
     inverter, encoder = (
-        load_inverter(one, network) if isinstance(one, str | Path) else one
-        for one in (inverter, encoder)
+        load_inverter(given, network) if isinstance(given, str | Path) else given
+        for given in (inverter, encoder)
     )
-    parts = _Parts(source, network, inverter, encoder, segmenter)
+    parts = _Parts(source, network, inverter, encoder, segmenter, samples)
     if out is not None:
         return _invert_into(Path(out), parts, task, progress or silent, say)
     temporary = tempfile.TemporaryDirectory(prefix="unseen-")
@@ -220,24 +238,26 @@ def _invert_into(
     say: Callable[[str], None] | None,
 ) -> Inversions:
     """The run into the folder, then those for the curve below it."""
-    ways = _Ways(parts, task)
-    others = {layer: _Ways(parts, ways.up_to(layer)) for layer in ways.curve()}
+    say = say or (lambda _: None)
+    methods = _Methods(parts, task)
+    further = {layer: _Methods(parts, methods.up_to(layer)) for layer in methods.curve()}
     chosen = _choose(parts, task, folder)
-    ways.refer(parts, chosen.indices)
-    run = _Run(task, parts, ways, chosen, say)
-    further = {
-        folder / CURVE / layer: _Run(other.task, parts, other, chosen, None)
-        for layer, other in others.items()
-    }
-    of = run.total + sum(one.total for one in further.values())
-    run.report(progress, 0, of)
-    record = run.into(folder)
-    before = run.total
-    for place, one in further.items():
-        one.report(progress, before, of)
-        one.into(place)
-        before += one.total
-    return record
+    methods.refer(parts, chosen.photographs)
+    runs = [_Run(folder, parts, methods, chosen, say)]
+    runs += [
+        _Run(folder / CURVE / layer, parts, other, chosen, say) for layer, other in further.items()
+    ]
+    targets = _Targets(parts, task, chosen, runs[0].writer, say)
+    total, before = sum(run.total for run in runs), 0
+    records = []
+    for run in runs:
+
+        def report(done: int, _: int, before: int = before) -> None:
+            progress(before + done, total)
+
+        records.append(run.make(targets, report))
+        before += run.total
+    return records[0]
 
 
 def default_perceptual(images: str) -> PerceptualName:
@@ -259,18 +279,6 @@ def preset_for(images: str, name: str, **changes: Any) -> Inversion:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Image:
-    """One image to be inverted."""
-
-    place: Place
-    name: str
-    index: int
-    size: tuple[int, int]
-    pixels: UInt8[np.ndarray, "3 s s"]
-    latents: torch.Tensor | None = None  # a control's own
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Parts:
     """What every run of a call shares."""
 
@@ -278,19 +286,26 @@ class _Parts:
     generator: Generator
     inverter: Inverter | None
     encoder: Inverter | None
-    named: str | Path | Segmenter | None  # the segmenter, or its spec
+    named: str | Path | Segmenter | None = None  # the segmenter, or its spec
+    given: DrawnSamples | None = None
+
+    @functools.cached_property
+    def device(self) -> torch.device:
+        """Where the generator's latents are."""
+        return self.generator.latents(range(1)).device
 
     @functools.cached_property
     def segmenter(self) -> Segmenter:
         """The segmenter, loaded when it is asked for."""
         if isinstance(self.named, Segmenter):
             return self.named
-        device = str(self.generator.latents(range(1)).device)
-        return load_segmenter(self.named or default_segmenter(self.source), device=device)
+        spec = self.named or default_segmenter(self.source)
+        return load_segmenter(spec, device=str(self.device))
 
-    def samples(self, count: int) -> Samples:
+    @functools.cached_property
+    def samples(self) -> DrawnSamples:
         """What the generator draws."""
-        return _samples(self.generator, self.segmenter, count)
+        return self.given or DrawnSamples(self.generator, self.segmenter)
 
     def others(self, count: int, left_out: Collection[int]) -> list[int]:
         """Indices of as many photographs but these; fewer where there are not so many."""
@@ -300,51 +315,26 @@ class _Parts:
         indices = subset(self.source, count, SAMPLES_SEED)
         return [index for index in indices if index not in left_out][: count - len(left_out)]
 
-    def photographs(self, indices: Sequence[int], task: InversionRun) -> Samples:
-        """Photographs, prepared as the generator's images are."""
-        read = batches(
-            self.source,
-            indices,
-            Preparation(self.generator.resolution),
-            batch_size=_LABELLED_AT_ONCE,
-            workers=default_workers() if task.workers is None else task.workers,
-            skip_broken=task.skip_broken,
-        )
-        return _labelled(np.concatenate([batch.images for batch in read]), self.segmenter)
-
-
-_drawn_last: list[tuple[Generator, Segmenter, Samples]] = []  # a bench asks for them again
-
-
-def _samples(generator: Generator, segmenter: Segmenter, count: int) -> Samples:
-    for known, by, samples in _drawn_last:
-        if known is generator and by is segmenter and len(samples.images) >= count:
-            return Samples(samples.images[:count], samples.label_maps[:count])
-    drawn = DrawnImages(generator, seed=SAMPLES_SEED)
-    samples = _labelled(np.stack(list(drawn.images(range(count)))), segmenter)
-    _drawn_last[:] = [(generator, segmenter, samples)]
-    return samples
-
-
-def _labelled(images: UInt8[np.ndarray, "n 3 s s"], segmenter: Segmenter) -> Samples:
-    """Images with the label maps that evidence would give them."""
-    prepare = Preparation(segmenter.resolution)
-    label_maps = []
-    for start in range(0, len(images), _LABELLED_AT_ONCE):
-        prepared = [prepare.apply(one) for one in images[start : start + _LABELLED_AT_ONCE]]
-        found = checked_label_maps(segmenter, np.stack(prepared), LABELLED_CHANNEL)
-        label_maps.append(found.astype(np.uint16))
-    return Samples(images, np.concatenate(label_maps))
-
 
 @dataclasses.dataclass(frozen=True)
 class _Images:
     """Which images are inverted."""
 
-    indices: Sequence[int]  # of photographs, in the source
+    photographs: Sequence[int]  # indices in the source
     controls: Sequence[int]  # of latents, in their stream
     chosen: Chosen | None = None
     chosen_controls: Chosen | None = None
+
+    def places(self) -> list[Place]:
+        """Photographs, then controls."""
+        return [
+            *(Place("photograph", number) for number in range(len(self.photographs))),
+            *(Place("control", number) for number in range(len(self.controls))),
+        ]
+
+    def index(self, place: Place) -> int:
+        """The index of an image in its source."""
+        return (self.photographs if place.role == "photograph" else self.controls)[place.number]
 
 
 def _choose(parts: _Parts, task: InversionRun, folder: Path) -> _Images:
@@ -365,41 +355,46 @@ def _choose(parts: _Parts, task: InversionRun, folder: Path) -> _Images:
     photographs = choose_images(
         source, parts.segmenter, choice, folder / POOL / "photograph.parquet"
     )
-    each = task.by_class if task.controls is None else task.controls
-    if each == 0:
+    by_class = task.by_class if task.controls is None else task.controls
+    if by_class == 0:
         return _Images(photographs.indices, (), photographs)
     own = choose_images(
         DrawnImages(parts.generator, seed=task.controls_seed),
         parts.segmenter,
-        dataclasses.replace(choice, each=each, classes=None),
+        dataclasses.replace(choice, each=by_class, classes=None),
         folder / POOL / "control.parquet",
     )
     return _Images(photographs.indices, own.indices, photographs, own)
 
 
-class _Ways:
-    """The methods of a task, made ready."""
+class _Methods:
+    """The methods of a task, made ready.
+
+    Attributes:
+        names: in order.
+        ready: by name.
+        described: what decides their results, as JSON.
+    """
 
     def __init__(self, parts: _Parts, task: InversionRun) -> None:
         self.task = task
-        self.names = tuple(parts.generator.layer_names)
-        self.methods = [method for method in KEPT if method in task.methods]
-        self.ready: dict[Method, Reconstruction | NearestSamples] = {}
+        self.layers = tuple(parts.generator.layer_names)
+        self.names = [method for method in KEPT if method in task.methods]
+        self.ready: dict[Method, PreparedMethod | NearestSamples] = {}
         self.described: dict[str, Any] = {}
-        device = parts.generator.latents(range(1)).device
-        for method in self.methods:
+        for method in self.names:
             settings = task.of(method, parts.source.spec)
             perceptual = load_perceptual(
                 settings.perceptual,
                 normalised=settings.normalised,
                 segmenter=parts.segmenter if settings.perceptual == "segmenter" else None,
                 inverter=parts.inverter or parts.encoder,
-                device=device,
+                device=parts.device,
             )
-            described = self._compare if method in MOSAICS else self._search
+            prepare = self._compare if method in MOSAICS else self._search
             self.described[method] = {
                 **settings.to_json(),
-                **described(parts, settings, perceptual),
+                **prepare(parts, settings, perceptual),
                 "perceptual": None if perceptual is None else dict(perceptual.provenance),
             }
 
@@ -407,16 +402,16 @@ class _Ways:
         self, parts: _Parts, settings: Inversion, perceptual: Perceptual | None
     ) -> dict[str, Any]:
         """Make one of the methods a to f ready; what decides its results beside the settings."""
-        way = Reconstruction(
+        method = PreparedMethod(
             parts.generator,
             parts.inverter,
             settings,
             encoder=parts.encoder,
             perceptual=perceptual,
         )
-        self.ready[settings.method] = way
-        layers = way.split.shapes.layer_names
-        return {"cut": layers[-1], "layers": list(layers), "perturbed": list(way.perturbed)}
+        self.ready[settings.method] = method
+        layers = method.split.shapes.layer_names
+        return {"cut": layers[-1], "layers": list(layers), "perturbed": list(method.perturbed)}
 
     def _compare(
         self, parts: _Parts, settings: Inversion, perceptual: Perceptual | None
@@ -431,9 +426,9 @@ class _Ways:
             settings,
             resolution=parts.generator.resolution,
             perceptual=perceptual,
-            device=parts.generator.latents(range(1)).device,
+            device=parts.device,
         )
-        self.ready["nearest"] = self._mosaic(lambda: parts.samples(settings.samples))
+        self.ready["nearest"] = self._mosaic(lambda: parts.samples.first(settings.samples))
         labelled = {**parts.segmenter.provenance, "channel": LABELLED_CHANNEL}
         return {"samples_seed": SAMPLES_SEED, "labelled_by": labelled, "cut": None}
 
@@ -448,189 +443,244 @@ class _Ways:
         others = parts.others(described["samples"], set(inverted))
         if len(others) < described["samples"]:
             return
-        self.methods.append("reference")
-        self.ready["reference"] = self._mosaic(lambda: parts.photographs(others, self.task))
-        self.described["reference"] = {**described, "method": "reference"}
 
-    def _f(self) -> Reconstruction:
-        found = self.ready["f"]
-        assert isinstance(found, Reconstruction)
-        return found
+        def photographs() -> Samples:
+            return labelled_photographs(
+                parts.source,
+                others,
+                parts.segmenter,
+                resolution=parts.generator.resolution,
+                workers=self.task.workers,
+                skip_broken=self.task.skip_broken,
+            )
+
+        self.names.append("reference")
+        self.ready["reference"] = self._mosaic(photographs)
+        self.described["reference"] = {**described, "method": "reference"}
 
     def curve(self) -> list[str]:
         """The last perturbed layers of the further runs, in the generator's order."""
         asked = self.task.curve
-        if "f" not in self.ready:
+        method = self.ready.get("f")
+        if not isinstance(method, PreparedMethod):
             return []
-        last = self._f().perturbed[-1]
-        depth = self.names.index(last) + 1
+        last = method.perturbed[-1]
+        depth = self.layers.index(last) + 1
         if asked == "auto":
             depths = sorted({1, depth // 2, 2 * depth} - {0, depth})
-            return [self.names[one - 1] for one in depths if one < len(self.names)]
-        if unknown := [name for name in asked if name not in self.names[:-1]]:
+            return [self.layers[i - 1] for i in depths if i < len(self.layers)]
+        if unknown := [name for name in asked if name not in self.layers[:-1]]:
             raise SpecError(
                 f"the curve cannot be perturbed up to {unknown[0]!r}; choose among "
-                f"{', '.join(self.names[:-1])}"
+                f"{', '.join(self.layers[:-1])}"
             )
-        return [name for name in self.names if name in asked and name != last]
+        return [name for name in self.layers if name in asked and name != last]
 
     def up_to(self, layer: str) -> InversionRun:
         """The same by method f alone, with all layers up to this one perturbed."""
-        settings = self._f().settings
+        method = self.ready["f"]
+        assert isinstance(method, PreparedMethod)
         return dataclasses.replace(
             self.task,
             methods=("f",),
-            settings=dataclasses.replace(settings, cut=layer, perturbed=None),
+            settings=dataclasses.replace(method.settings, cut=layer, perturbed=None),
             curve=(),
         )
 
 
-class _Run:
-    """One run of a task into one folder."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Image:
+    """One image to be inverted."""
+
+    place: Place
+    name: str
+    index: int
+    size: tuple[int, int] | None
+    pixels: UInt8[np.ndarray, "3 s s"]
+    latents: torch.Tensor | None = None  # a control's own
+
+
+class _Targets:
+    """The images to be inverted: read or drawn once, then taken from the first run's folder.
+
+    Attributes:
+        skipped: broken photographs, name → reason.
+    """
 
     def __init__(
         self,
-        task: InversionRun,
         parts: _Parts,
-        ways: _Ways,
+        task: InversionRun,
         images: _Images,
-        say: Callable[[str], None] | None,
+        home: InversionsWriter,
+        say: Callable[[str], None],
     ) -> None:
-        self.task, self.source, self.generator = task, parts.source, parts.generator
-        self.say = say
-        self.progress: Progress = silent
-        self.preparation = Preparation(self.generator.resolution)
-        self.indices, self.controls = images.indices, images.controls
         self.skipped: dict[str, str] = {}
-        self.methods, self.ways = ways.methods, ways.ready
-        self.total = (len(self.indices) + len(self.controls)) * len(self.methods)
-        self.provenance = {
-            "generator": dict(self.generator.provenance),
-            "inverter": None if parts.inverter is None else dict(parts.inverter.provenance),
-            "encoder": None if parts.encoder is None else dict(parts.encoder.provenance),
-            "settings": ways.described,
-            "images": {
-                "spec": self.source.spec,
-                "fingerprint": self.source.fingerprint(),
-                "count": len(self.indices),
-                "seed": task.seed,
-                "resolution": self.generator.resolution,
-                "preparation": "shorter side to the resolution, then the centre crop (Pillow, "
-                "bilinear, antialiased)",
-                **_selected(images.chosen),
-            },
-            "controls": {
-                "count": len(self.controls),
-                "seed": task.controls_seed,
-                **_selected(images.chosen_controls),
-            },
-        }
+        self._source, self._generator, self._home = parts.source, parts.generator, home
+        self._images, self._skip_broken, self._say = images, task.skip_broken, say
+        self._preparation = Preparation(parts.generator.resolution)
+        self._drawn = DrawnImages(parts.generator, seed=task.controls_seed)
+        self._said = False
 
-    def report(self, progress: Progress, before: int, of: int) -> None:
-        """Report to a callback, as a part of several runs."""
-        self.progress = lambda done, _: progress(before + done, of)
-
-    def into(self, folder: Path) -> Inversions:
-        """Make what is not in the folder yet."""
-        writer = InversionsWriter(
-            folder,
-            provenance=self.provenance,
-            methods=self.methods,
-            overwrite=self.task.overwrite,
-        )
-        try:
-            self._make(writer)
-            return writer.finish(self.skipped)
-        except (KeyboardInterrupt, StorageError, ImageError) as error:
-            told = f"{writer.count:,} of {self.total:,} reconstructions are kept in {folder}"
-            interrupted = isinstance(error, KeyboardInterrupt)
-            error.add_note(told + (": run the same command again to go on" if interrupted else ""))
-            raise
-
-    def _make(self, writer: InversionsWriter) -> None:
-        self.progress(writer.count, self.total)
-        for methods, places in self._batches():
-            if not self._missing(writer, methods, places):
-                continue
-            images = list(self._read(places))
-            for image in images:
-                writer.write_target(image.place, image.pixels)
-            for method in self._missing(writer, methods, [image.place for image in images]):
-                for found in self._invert(method, images):
-                    self._keep(writer, images[found.row], method, found)
-                    self.progress(writer.count, self.total)
-
-    def _missing(
-        self, writer: InversionsWriter, methods: Sequence[Method], places: Sequence[Place]
-    ) -> list[Method]:
-        """Those of the methods by which one of these images has not been inverted."""
-        return [
-            method for method in methods if not all(writer.done(place, method) for place in places)
-        ]
-
-    def _batches(self) -> Iterator[tuple[list[Method], list[Place]]]:
-        """Images that go together, photographs first, and the methods that they go through."""
-        photographs = [Place("photograph", number) for number in range(len(self.indices))]
-        controls = [Place("control", number) for number in range(len(self.controls))]
-        searching: list[Method] = [one for one in self.methods if one not in MOSAICS]
-        comparing: list[Method] = [one for one in self.methods if one in MOSAICS]
-        for methods, places, size in (
-            (searching, photographs, self.task.batch_size),
-            (searching, controls, self.task.batch_size),
-            (comparing, photographs + controls, _COMPARED_AT_ONCE),
-        ):
-            for start in range(0, len(places) if methods else 0, size):
-                yield methods, places[start : start + size]
-
-    def _read(self, places: Sequence[Place]) -> Iterator[_Image]:
-        """Photographs one by one, then controls all at once."""
-        yield from self._photographs([one for one in places if one.role == "photograph"])
-        controls = [one for one in places if one.role == "control"]
+    def read(self, places: Sequence[Place]) -> list[_Image]:
+        """These images; a broken photograph that is to be skipped is left out."""
+        known = {place: image for place in places if (image := self._finished(place)) is not None}
+        photographs = [place for place in places if place.role == "photograph"]
+        for image in self._photographs(place for place in photographs if place not in known):
+            known[image.place] = image
+        controls = [place for place in places if place.role == "control"]
+        if any(place not in known for place in controls):
+            for image in self._controls(controls):
+                known.setdefault(image.place, image)
         if controls:
-            seed = self.task.controls_seed
-            indices = [self.controls[one.number] for one in controls]
-            latents = self.generator.latents(indices, seed=seed)
-            drawn = to_uint8(self.generator(latents).cpu().numpy())
-            for place, index, own, pixels in zip(controls, indices, latents, drawn, strict=True):
-                name = f"seed {seed}, index {index}"
-                height, width = pixels.shape[1:]
-                yield _Image(place, name, index, (height, width), pixels, own)
+            indices = [self._images.index(place) for place in controls]
+            latents = self._generator.latents(indices, seed=self._drawn.seed)
+            for place, own in zip(controls, latents, strict=True):
+                known[place] = dataclasses.replace(known[place], latents=own)
+        return [known[place] for place in places if place in known]
 
-    def _photographs(self, places: Sequence[Place]) -> Iterator[_Image]:
+    def _finished(self, place: Place) -> _Image | None:
+        """An image that the first run has inverted, from its folder."""
+        source = self._home.source_of(place)
+        if source is None:
+            return None
+        try:
+            return _Image(place, *source, self._home.read_target(place))
+        except RecordError:  # someone removed or changed it: it is read anew
+            return None
+
+    def _photographs(self, places: Iterable[Place]) -> Iterator[_Image]:
         for place in places:
-            index = self.indices[place.number]
-            name = self.source.names[index]
+            index = self._images.index(place)
+            name = self._source.names[index]
             try:
-                pixels = self.source.read(index)
+                pixels = self._source.read(index)
             except ImageError as error:
-                if not self.task.skip_broken:
+                if not self._skip_broken:
                     raise
                 self.skipped[name] = str(error)
                 continue
             height, width = pixels.shape[1:]
-            side = self.generator.resolution
-            if (height, width) != (side, side) and self.say is not None:
-                self.say(
+            side = self._generator.resolution
+            if (height, width) != (side, side) and not self._said:
+                self._say(
                     f"{name} is {width}×{height}; images of other sizes are resized to {side}×"
                     f"{side}, shorter side first, then the centre crop"
                 )
-                self.say = None  # once
-            prepared = self.preparation.apply(pixels)
+                self._said = True
+            prepared = self._preparation.apply(pixels)
             yield _Image(place, name, index, (height, width), prepared)
 
+    def _controls(self, places: Sequence[Place]) -> Iterator[_Image]:
+        indices = [self._images.index(place) for place in places]
+        for place, index, pixels in zip(places, indices, self._drawn.images(indices), strict=True):
+            height, width = pixels.shape[1:]
+            name = f"seed {self._drawn.seed}, index {index}"
+            yield _Image(place, name, index, (height, width), pixels)
+
+
+class _Run:
+    """One run into one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        parts: _Parts,
+        methods: _Methods,
+        images: _Images,
+        say: Callable[[str], None],
+    ) -> None:
+        self.methods, self.images, self.task, self.say = methods, images, methods.task, say
+        self.total = len(images.places()) * len(methods.names)
+        self.writer = InversionsWriter(
+            folder,
+            provenance=_provenance(parts, methods, images),
+            methods=methods.names,
+            batch_size=self.task.batch_size,
+            overwrite=self.task.overwrite,
+        )
+
+    def make(self, targets: _Targets, progress: Progress) -> Inversions:
+        """Make what is not in the folder yet."""
+        writer = self.writer
+        with writer.writing():
+            if writer.batch_size != self.task.batch_size:
+                self.say(
+                    f"the run in {writer.folder} was begun with batches of {writer.batch_size}, "
+                    "and is finished with them"
+                )
+            try:
+                self._make(targets, progress)
+                return writer.finish(targets.skipped)
+            except (KeyboardInterrupt, StorageError, ImageError, OutOfMemoryError) as error:
+                told = (
+                    f"{writer.count:,} of {self.total:,} reconstructions are kept in "
+                    f"{writer.folder}"
+                )
+                interrupted = isinstance(error, KeyboardInterrupt)
+                error.add_note(
+                    told + (": run the same command again to go on" if interrupted else "")
+                )
+                raise
+
+    def _make(self, targets: _Targets, progress: Progress) -> None:
+        progress(self.writer.count, self.total)
+        for methods, places in self._batches():
+            if not self._missing(methods, places):
+                continue
+            images = targets.read(places)
+            for image in images:
+                self.writer.write_target(image.place, image.pixels)
+            for method in self._missing(methods, [image.place for image in images]):
+                for result in self._invert(method, images):
+                    self._keep(images[result.row], method, result)
+                    progress(self.writer.count, self.total)
+
+    def _missing(self, methods: Sequence[Method], places: Sequence[Place]) -> list[Method]:
+        """Those of the methods by which one of these images has not been inverted."""
+        return [
+            method
+            for method in methods
+            if not all(self.writer.done(place, method) for place in places)
+        ]
+
+    def _batches(self) -> Iterator[tuple[list[Method], list[Place]]]:
+        """Images that go together, photographs first, and the methods that they go through."""
+        places = self.images.places()
+        photographs = [place for place in places if place.role == "photograph"]
+        controls = places[len(photographs) :]
+        searching = [method for method in self.methods.names if method not in MOSAICS]
+        comparing = [method for method in self.methods.names if method in MOSAICS]
+        at_once = self.writer.batch_size or self.task.batch_size
+        for methods, together, size in (
+            (searching, photographs, at_once),
+            (searching, controls, at_once),
+            (comparing, places, _COMPARED_AT_ONCE),
+        ):
+            for start in range(0, len(together) if methods else 0, size):
+                yield methods, together[start : start + size]
+
     def _invert(self, method: Method, images: Sequence[_Image]) -> Iterator[Inverted | Mosaic]:
-        batch = torch.from_numpy(to_unit(np.stack([image.pixels for image in images])))
+        pixels = np.stack([np.ascontiguousarray(image.pixels) for image in images])
+        batch = torch.from_numpy(to_unit(pixels))
+        if all(image.place.role == "control" for image in images):
+            # In the order of memory of a generator's own images, whether they were drawn or read:
+            # convolutions differ by it in the last bits.
+            batch = batch.contiguous(memory_format=torch.channels_last)
         numbers = [
             image.index + (_CONTROLS_FROM if image.place.role == "control" else 0)
             for image in images
         ]
-        yield from self.ways[method](batch, numbers=numbers)
+        if method in MOSAICS:
+            what, advice = f"comparing {len(images)} images with samples", "use fewer --samples"
+        else:
+            what, advice = f"inverting {len(images)} images at once", "use a smaller --batch-size"
+        with memory_for(what, f"{advice}; the run goes on from what is kept"):
+            yield from self.methods.ready[method](batch, numbers=numbers)
 
-    def _keep(
-        self, writer: InversionsWriter, image: _Image, method: Method, found: Inverted | Mosaic
-    ) -> None:
+    def _keep(self, image: _Image, method: Method, found: Inverted | Mosaic) -> None:
         """Write one result."""
-        result = Result(
+        result = Reconstruction(
             image=None,
             tensors=None,
             loss=None,
@@ -642,7 +692,7 @@ class _Run:
         )
         about: dict[str, Any] = {"name": image.name, "index": image.index, "size": image.size}
         if found.failed is not None:
-            writer.write(image.place, method, result, **about)
+            self.writer.write(image.place, method, result, **about)
             return
         rebuilt = found.reconstruction.cpu().numpy()
         agreement = correlations(to_unit(image.pixels)[None], rebuilt[None])
@@ -656,7 +706,7 @@ class _Run:
         tensors = found.tensors
         if image.latents is not None:
             tensors["true_latents"] = image.latents
-        writer.write(
+        self.writer.write(
             image.place,
             method,
             result,
@@ -665,6 +715,32 @@ class _Run:
             tensors={name: value.float().cpu().numpy() for name, value in tensors.items()},
             **about,
         )
+
+
+def _provenance(parts: _Parts, methods: _Methods, images: _Images) -> dict[str, Any]:
+    """All that decides the results, and where the images are from."""
+    task = methods.task
+    return {
+        "generator": dict(parts.generator.provenance),
+        "inverter": inverter_provenance(parts.inverter),
+        "encoder": inverter_provenance(parts.encoder),
+        "settings": methods.described,
+        "images": {
+            "spec": parts.source.spec,
+            "fingerprint": parts.source.fingerprint(),
+            "count": len(images.photographs),
+            "seed": task.seed,
+            "resolution": parts.generator.resolution,
+            "preparation": "shorter side to the resolution, then the centre crop (Pillow, "
+            "bilinear, antialiased)",
+            **_selected(images.chosen),
+        },
+        "controls": {
+            "count": len(images.controls),
+            "seed": task.controls_seed,
+            **_selected(images.chosen_controls),
+        },
+    }
 
 
 def _selected(chosen: Chosen | None) -> dict[str, Any]:

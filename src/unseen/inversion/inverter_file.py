@@ -15,15 +15,26 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unseen.core.errors import CheckpointError
-from unseen.core.files import canonical_json, package_version, write_aside
+from unseen.core.files import (
+    canonical_json,
+    package_version,
+    sha256_of_file,
+    write_aside,
+)
 from unseen.core.registry import parse_spec, plugin
 from unseen.generators import Generator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_networks import Architecture
-from unseen.inversion.layers import GeneratorShapes, SplitGenerator, split_generator
+from unseen.inversion.layers import (
+    GeneratorShapes,
+    SplitGenerator,
+    split_generator,
+    tensors_sha256,
+)
 
 FORMAT_VERSION = 1
 _KEY = "unseen_inverter"  # in the file's metadata
+_FILE_HASH = "weights_sha256"  # in the provenance of what was read from a file
 
 
 def write_inverter(inverter: Inverter, path: Path, *, half: bool = False) -> None:
@@ -43,7 +54,7 @@ def write_inverter(inverter: Inverter, path: Path, *, half: bool = False) -> Non
         "package_version": package_version(),
         "shapes": dataclasses.asdict(inverter.shapes),
         "architecture": dataclasses.asdict(inverter.architecture),
-        "provenance": dict(inverter.provenance),
+        "provenance": {k: v for k, v in inverter.provenance.items() if k != _FILE_HASH},
     }
     state = {
         name: value.detach().cpu().contiguous() for name, value in inverter.state_dict().items()
@@ -125,7 +136,17 @@ def read_inverter(path: Path, generator: Generator) -> Inverter:
             "train an inverter of this one"
         )
     fill_inverter(inverter, state, str(path))
+    inverter.provenance = {**provenance, _FILE_HASH: sha256_of_file(path)}
     return inverter
+
+
+def inverter_provenance(inverter: Inverter | None) -> dict[str, Any] | None:
+    """What an inverter says of itself; a hash of its tensors where it was read from no file."""
+    if inverter is None:
+        return None
+    if _FILE_HASH in inverter.provenance:
+        return dict(inverter.provenance)
+    return {**inverter.provenance, _FILE_HASH: tensors_sha256(inverter)}
 
 
 def _split_for(inverter: Inverter, generator: Generator, source: str) -> SplitGenerator:

@@ -45,13 +45,7 @@ class SplitGenerator:
     @property
     def weights_sha256(self) -> str:
         """SHA-256 of every tensor in order: the same for any cut, and whatever file held them."""
-        digest = hashlib.sha256()
-        for module in (*self.layers, self.tail):
-            for value in module.state_dict().values():
-                values = value.detach().cpu().contiguous()
-                digest.update(f"{values.dtype} {tuple(values.shape)}\n".encode())
-                digest.update(values.flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return tensors_sha256(*self.layers, self.tail)
 
     def head(self, latents: Float[Tensor, "n z"]) -> list[Tensor]:
         """r_1 … r_n: the features of every layer up to the cut."""
@@ -61,6 +55,17 @@ class SplitGenerator:
             current = layer(current)
             features.append(current)
         return features
+
+
+def tensors_sha256(*modules: nn.Module) -> str:
+    """SHA-256 of every tensor of the modules, in order."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for value in module.state_dict().values():
+            values = value.detach().cpu().contiguous()
+            digest.update(f"{values.dtype} {tuple(values.shape)}\n".encode())
+            digest.update(values.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def split_generator(generator: Generator, cut: str | None = None) -> SplitGenerator:

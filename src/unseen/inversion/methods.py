@@ -205,24 +205,22 @@ def invert_batch(
     perceptual: Perceptual | None = None,
     numbers: Sequence[int] | None = None,
 ) -> InvertedBatch:
-    """Reconstruct images by one method; see `Reconstruction` for the arguments and errors."""
-    way = Reconstruction(generator, inverter, settings, encoder=encoder, perceptual=perceptual)
-    found = sorted(way(images, numbers=numbers), key=lambda each: each.row)
+    """Reconstruct images by one method; see `PreparedMethod` for the arguments and errors."""
+    prepared = PreparedMethod(generator, inverter, settings, encoder=encoder, perceptual=perceptual)
+    rows = sorted(prepared(images, numbers=numbers), key=lambda inverted: inverted.row)
     return InvertedBatch(
-        reconstructions=torch.stack([each.reconstruction for each in found]),
-        latents=torch.stack([each.latents for each in found]),
-        features=torch.stack([each.features for each in found]),
-        deltas={
-            name: torch.stack([each.deltas[name] for each in found]) for name in found[0].deltas
-        },
-        losses=torch.tensor([each.loss for each in found]),
-        terms={name: torch.tensor([each.terms[name] for each in found]) for name in found[0].terms},
-        steps=tuple(each.steps for each in found),
-        failures=tuple(each.failed for each in found),
+        reconstructions=torch.stack([row.reconstruction for row in rows]),
+        latents=torch.stack([row.latents for row in rows]),
+        features=torch.stack([row.features for row in rows]),
+        deltas={name: torch.stack([row.deltas[name] for row in rows]) for name in rows[0].deltas},
+        losses=torch.tensor([row.loss for row in rows]),
+        terms={name: torch.tensor([row.terms[name] for row in rows]) for name in rows[0].terms},
+        steps=tuple(row.steps for row in rows),
+        failures=tuple(row.failed for row in rows),
     )
 
 
-class Reconstruction:
+class PreparedMethod:
     """One method, made ready for a generator; called with a batch of images.
 
     Attributes:
@@ -261,9 +259,9 @@ class Reconstruction:
         self.settings, self.perceptual = settings, perceptual
         self.estimator = _estimator(settings.method, inverter, encoder)
         guide = inverter or encoder
-        for name, one in (("inverter", inverter), ("encoder", encoder)):
-            if one is not None:
-                _check(one, generator, name)
+        for name, network in (("inverter", inverter), ("encoder", encoder)):
+            if network is not None:
+                _check(network, generator, name)
         cut = settings.cut or (None if guide is None else guide.layer_names[-1])
         self.split = split_generator(generator, cut)
         self.generator = generator
@@ -271,9 +269,9 @@ class Reconstruction:
         if (perceptual is None) != (settings.perceptual == "none") or (
             perceptual is not None and perceptual.name != settings.perceptual
         ):
-            found = "none" if perceptual is None else perceptual.name
+            given = "none" if perceptual is None else perceptual.name
             raise SpecError(
-                f"the settings name the perceptual features {settings.perceptual!r} and {found!r} "
+                f"the settings name the perceptual features {settings.perceptual!r} and {given!r} "
                 "were given; load the ones named"
             )
 
@@ -307,8 +305,8 @@ class Reconstruction:
             for row in range(len(images)):
                 yield problem.solved(row, problem.start[row], 0, None)
             return
-        for each in minimise(problem.loss, problem.start, settings.optimiser):
-            yield problem.solved(each.row, each.point, each.steps, each.failed)
+        for ended in minimise(problem.loss, problem.start, settings.optimiser):
+            yield problem.solved(ended.row, ended.point, ended.steps, ended.failed)
 
     def _start(self, images: Tensor, numbers: Sequence[int]) -> Tensor:
         """The latents that the method begins from."""
@@ -356,22 +354,22 @@ def _estimator(
     """The network whose z a method begins from."""
     if method == "a":
         return None
-    found, what = (encoder, "encoder") if method in ("b", "c") else (inverter, "inverter")
-    if found is None:
+    network, what = (encoder, "encoder") if method in ("b", "c") else (inverter, "inverter")
+    if network is None:
         how = " that was trained end to end" if what == "encoder" else ""
         raise SpecError(f"method {method} needs an {what}{how}, and none is given; name one")
-    return found.eval()
+    return network.eval()
 
 
 def _check(inverter: Inverter, generator: Generator, what: str) -> None:
     """Refuse another generator's inverter; its file's hash is checked when it is loaded."""
-    for name, found, needed in (
+    for name, size, needed in (
         ("latent size", inverter.latent_size, generator.latent_size),
         ("resolution", inverter.resolution, generator.resolution),
     ):
-        if found != needed:
+        if size != needed:
             raise SpecError(
-                f"the {what} is for another generator: its {name} is {found}, the generator's "
+                f"the {what} is for another generator: its {name} is {size}, the generator's "
                 f"{needed}; load the one that was trained for it"
             )
     cut = inverter.layer_names[-1]
@@ -395,20 +393,23 @@ class _Drawn:
 class _Problem:
     """What is minimised for a batch: points (m, d) of some of its rows → losses (m,)."""
 
-    def __init__(self, way: Reconstruction, images: Tensor, latents: Tensor) -> None:
-        self.way, self.settings, self.images, self.latents = way, way.settings, images, latents
+    def __init__(self, prepared: PreparedMethod, images: Tensor, latents: Tensor) -> None:
+        self.prepared, self.settings = prepared, prepared.settings
+        self.images, self.latents = images, latents
         self.start = latents
-        if way.perturbed:
-            names = way.split.shapes.layer_names
-            self.sizes = [way.split.shapes.features[names.index(name)] for name in way.perturbed]
-            self.first = names.index(way.perturbed[0])
+        if prepared.perturbed:
+            names = prepared.split.shapes.layer_names
+            self.sizes = [
+                prepared.split.shapes.features[names.index(name)] for name in prepared.perturbed
+            ]
+            self.first = names.index(prepared.perturbed[0])
             # Below the first perturbed layer nothing changes: g_i(…g_1(z0)).
-            self.base = in_company(lambda z: way.split.head(z)[self.first], latents)
+            self.base = in_company(lambda z: prepared.split.head(z)[self.first], latents)
             lengths = sum(int(np.prod(size)) for size in self.sizes)
             self.start = torch.zeros(len(images), lengths, device=images.device)
         self.wanted = None
-        if way.perceptual is not None:
-            self.wanted = in_company(way.perceptual.features, images)
+        if prepared.perceptual is not None:
+            self.wanted = in_company(prepared.perceptual.features, images)
 
     def loss(self, points: Tensor, rows: Tensor) -> Tensor:
         """What is minimised, for each row."""
@@ -438,14 +439,14 @@ class _Problem:
         )
 
     def _draw(self, points: Tensor, rows: Tensor) -> _Drawn:
-        split = self.way.split
-        if not self.way.perturbed:
+        split = self.prepared.split
+        if not self.prepared.perturbed:
             features = split.head(points)[-1]
             return _Drawn(points, features, {}, split.tail(features))
         parts = torch.split(points, [int(np.prod(size)) for size in self.sizes], dim=1)
         deltas = {
             name: part.reshape(-1, *size)
-            for name, part, size in zip(self.way.perturbed, parts, self.sizes, strict=True)
+            for name, part, size in zip(self.prepared.perturbed, parts, self.sizes, strict=True)
         }
         features = self.base[rows]
         for index, name in enumerate(split.shapes.layer_names[self.first :], start=self.first):
@@ -459,8 +460,8 @@ class _Problem:
         """The loss's summands before weighting, for each row."""
         terms = {"pixel": _mean(drawn.images - self.images[rows], "l1")}
         if self.wanted is not None:
-            assert self.way.perceptual is not None
-            features = self.way.perceptual.features(drawn.images)
+            assert self.prepared.perceptual is not None
+            features = self.prepared.perceptual.features(drawn.images)
             distance = self.settings.perceptual_distance
             terms["perceptual"] = _mean(features - self.wanted[rows], distance)
         if drawn.deltas:
