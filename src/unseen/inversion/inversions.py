@@ -150,7 +150,7 @@ class Inversions(InversionsRecord, Result):
             RecordError: the method did not run or failed, or the file is missing or broken.
         """
         result = self._result(image, method)
-        assert result.image is not None
+        assert result.image is not None  # `_result` looked
         return read_picture(self.folder, result.image)
 
     def label_map(self, image: InvertedImage, method: str) -> Integer[np.ndarray, "h w"]:
@@ -179,7 +179,8 @@ class Inversions(InversionsRecord, Result):
         from safetensors.numpy import load_file
 
         result = self._result(image, method)
-        assert result.tensors is not None
+        if result.tensors is None:
+            raise RecordError(f"the record names no tensors of {image.name} by {method}")
         path = picture_path(self.folder, result.tensors)
         try:
             arrays: dict[str, np.ndarray] = load_file(path)
@@ -254,8 +255,8 @@ class Inversions(InversionsRecord, Result):
         if result is None:
             known = ", ".join(image.reconstructions) or "none"
             raise RecordError(f"{image.name} was not inverted by method {method}; by: {known}")
-        if result.failed is not None or result.image is None or result.tensors is None:
-            why = result.failed or "its files are not named"
+        if result.failed is not None or result.image is None:
+            why = result.failed or "its picture is not named"
             raise RecordError(f"{image.name} has no reconstruction by {method}: {why}")
         return result
 
