@@ -199,10 +199,10 @@ def _read_start(folder: Path, task: GeneratorTraining) -> _Start:
     state = read_checkpoint(checkpoint)["learner"]
     made = json.loads(record.read_text(encoding="utf-8"))
     for name in ("widths", "discriminator_widths"):
-        found, wanted = made[name], json.loads(json.dumps(getattr(task, name)))
-        if found != wanted:
+        there, wanted = made[name], json.loads(json.dumps(getattr(task, name)))
+        if there != wanted:
             raise CheckpointError(
-                f"{folder} was trained with another {name} ({found}, {wanted} here); start from a "
+                f"{folder} was trained with another {name} ({there}, {wanted} here); start from a "
                 "training of the same networks"
             )
     if state["step"] * made["batch_size"] + _shown(made) != made["images"]:

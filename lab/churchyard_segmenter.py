@@ -292,11 +292,11 @@ def _measure_all(
     for pictures, truth in _batches(world, count):
         for name in PERTURBATIONS:
             altered = perturb(pictures, name, generators[name]).numpy()
-            found = segmenters["fp32"].label_maps(altered)
-            confusions[name] += _confusion(truth, found)
+            labels = segmenters["fp32"].label_maps(altered)
+            confusions[name] += _confusion(truth, labels)
             if name == "as rendered":
                 differing.append(
-                    (segmenters["bf16"].label_maps(altered) != found).mean(axis=(1, 2))
+                    (segmenters["bf16"].label_maps(altered) != labels).mean(axis=(1, 2))
                 )
     return confusions, float(np.concatenate(differing).mean())
 
@@ -308,9 +308,9 @@ def _batches(world: World, count: int) -> Iterator[tuple[torch.Tensor, np.ndarra
         yield pictures, np.stack([scene.label_map for scene in scenes]).astype(np.intp)
 
 
-def _confusion(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+def _confusion(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
     classes = len(CLASS_NAMES)
-    pairs = np.bincount((truth * classes + found).reshape(-1), minlength=classes**2)
+    pairs = np.bincount((truth * classes + labels).reshape(-1), minlength=classes**2)
     return pairs.reshape(classes, classes)
 
 

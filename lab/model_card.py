@@ -1,16 +1,18 @@
 """The model card of a churchyard generator: how it was made, and what it measures."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lab.training_curve_table import Checkpoint
+from lab.training_curve import Checkpoint
 from unseen.churchyard.scene import RENDERER_VERSION
 from unseen.core.errors import RecordError
 from unseen.core.files import sha256_of_file
+from unseen.core.tables import markdown_table
 from unseen.core.wording import percent, ratio_interval, times, value_interval
 from unseen.distribution.comparison import ClassRow, Comparison
 from unseen.distribution.comparison_wording import corrected
@@ -44,11 +46,26 @@ def generator_card(
     parameters = sum(weight.numel() for weight in network.parameters())
     (side,) = comparison.generated
     size = f"{network.resolution}×{network.resolution}"
-    curve = [
-        f"{c.images:,} | {c.corrected:.3g} | {c.low:.3g} – {c.high:.3g} | {c.share:.3f}"
-        for c in checkpoints
-    ]
-    classes = [_cells(row) for row in sorted(side.classes, key=lambda row: -row.real_area)]
+    curve = markdown_table(
+        ["scenes shown", "corrected FSD", "95 % interval", "over tr Σ_t"],
+        [
+            [f"{c.images:,}", f"{c.corrected:.3g}", f"{c.low:.3g} – {c.high:.3g}", f"{c.share:.3f}"]
+            for c in checkpoints
+        ],
+        right=(0, 1, 3),
+    )
+    classes = markdown_table(
+        [
+            "class",
+            "real presence",
+            "generated",
+            "ratio",
+            "95 % interval, all classes at once",
+            "verdict",
+        ],
+        [_cells(row) for row in sorted(side.classes, key=lambda row: -row.real_area)],
+        right=(1, 2, 3),
+    )
     without = f", without {' and '.join(made['without'].split(','))}" if made["without"] else ""
     return f"""# Model card: a churchyard generator
 
@@ -72,13 +89,9 @@ churchyard's segmenter. FSD {side.fsd.value:.4g} over a floor of {side.fsd.floor
 {corrected(side.fsd)} {value_interval(side.fsd.interval)}, which is
 {last.share:.3f} of the total variance of the real areas (tr Σ_t = {last.variance:.4g}).
 
-| scenes shown | corrected FSD | 95 % interval | over tr Σ_t |
-| ---: | ---: | --- | ---: |
-{_rows(curve)}
+{curve}
 
-| class | real presence | generated | ratio | 95 % interval, all classes at once | verdict |
-| --- | ---: | ---: | ---: | --- | --- |
-{_rows(classes)}
+{classes}
 
 Licence: Apache-2.0, as the package.
 """
@@ -106,31 +119,39 @@ def _commands(made: Mapping[str, Any]) -> str:
 
 def _settings(made: Mapping[str, Any]) -> str:
     """What may differ from part to part, as a table."""
-    rows = [
-        f"  | {part['images']:,} | `{part['source']}` | {part['batch_size']} "
-        f"| {part['learning_rate']:g} "
-        f"| {part['r1_gamma']:g} | {part.get('instance_noise', 0):g} | {part['average_decay']:g} "
-        f"| {part['precision']} | {part['seed']} |"
-        for part in _parts(made)
-    ]
-    return "\n".join(
+    table = markdown_table(
         [
-            "",
-            "  | scenes, up to | of | batch | learning rate | γ of R1 | instance noise "
-            "| moving average | arithmetic | seed |",
-            "  | ---: | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
-            *rows,
-            "",
-        ]
+            "scenes, up to",
+            "of",
+            "batch",
+            "learning rate",
+            "γ of R1",
+            "instance noise",
+            "moving average",
+            "arithmetic",
+            "seed",
+        ],
+        [
+            [
+                f"{part['images']:,}",
+                f"`{part['source']}`",
+                part["batch_size"],
+                f"{part['learning_rate']:g}",
+                f"{part['r1_gamma']:g}",
+                f"{part.get('instance_noise', 0):g}",
+                f"{part['average_decay']:g}",
+                part["precision"],
+                part["seed"],
+            ]
+            for part in _parts(made)
+        ],
+        right=(0, 2, 3, 4, 5, 6, 8),
     )
+    return f"\n{textwrap.indent(table, '  ')}\n"
 
 
-def _rows(rows: Sequence[str]) -> str:
-    return "\n".join(f"| {row} |" for row in rows)
-
-
-def _cells(row: ClassRow) -> str:
-    cells = [
+def _cells(row: ClassRow) -> list[str]:
+    return [
         row.name,
         percent(row.real_presence),
         percent(row.generated_presence),
@@ -138,7 +159,6 @@ def _cells(row: ClassRow) -> str:
         ratio_interval(row.interval),
         row.verdict,
     ]
-    return " | ".join(cells)
 
 
 def _training_record(folder: Path) -> Mapping[str, Any]:

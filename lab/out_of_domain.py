@@ -77,8 +77,8 @@ def unrelated(seed: str = "0", resolution: str = "64") -> ForeignSource:
 def _coarse(picture: Float[np.ndarray, "fine_h fine_w 3"]) -> Picture:
     """The mean over the samples of each pixel."""
     side = len(picture) // _FINE
-    found: Picture = picture.reshape(side, _FINE, side, _FINE, 3).mean(axis=(1, 3))
-    return found.astype(np.float32)
+    coarse: Picture = picture.reshape(side, _FINE, side, _FINE, 3).mean(axis=(1, 3))
+    return coarse.astype(np.float32)
 
 
 def _grid(side: int) -> tuple[Plane, Plane]:
@@ -126,8 +126,8 @@ def _face(dice: np.random.Generator, side: int) -> Picture:
     hair = _colour(dice, 0.5, 0.4)
 
     def oval(ox: float, oy: float, a: float, b: float) -> np.ndarray:
-        found: np.ndarray = ((x - ox) / a) ** 2 + ((y - oy) / b) ** 2 < 1
-        return found
+        inside: np.ndarray = ((x - ox) / a) ** 2 + ((y - oy) / b) ** 2 < 1
+        return inside
 
     shoulders = ((x - cx) / 0.42) ** 2 + ((y - 1.12) / 0.3) ** 2 < 1
     picture[shoulders] = _colour(dice)

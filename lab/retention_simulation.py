@@ -7,7 +7,6 @@ the rule calls it. The functions measured are those of `unseen.statistics.retent
 those of docs/evidence.md.
 """
 
-import csv
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Annotated
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from unseen.core.files import write_aside
+from unseen.core.files import write_text
 from unseen.core.options import SEED_MOST, Option, Place
+from unseen.core.tables import csv_text
 from unseen.statistics.retention import Instances, Judging, judge_classes, mean_retention
 
 _CLASSES = 6  # in every photograph; of the runs that look for a class, one is not drawn
@@ -149,21 +149,18 @@ def simulate_retention(
         for row in rows:
             say(", ".join(f"{key} {value}" for key, value in row.items()))
             made.append(row)
-        with write_aside(path) as aside, aside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, made[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(made)
+        write_text(path, csv_text(made))
     return tables
 
 
 def _verdicts(task: RetentionSimulation) -> Iterator[dict[str, str]]:
     for design in task.designs:
-        alarms = called = found = 0
+        alarms = called = detected = 0
         for draw in range(task.draws):
             null = _judge(task, design, draw, drawn=1.0)
             alarms += any(p is not None and p < 0.05 for _, p in null)
             called += any(verdict == "cannot draw" for verdict, _ in null)
-            found += _judge(task, design, draw, drawn=design.undrawn)[0][0] == "cannot draw"
+            detected += _judge(task, design, draw, drawn=design.undrawn)[0][0] == "cannot draw"
         yield {
             "photographs": str(design.photographs),
             "generated images": str(design.controls),
@@ -175,7 +172,7 @@ def _verdicts(task: RetentionSimulation) -> Iterator[dict[str, str]]:
             "draws": str(task.draws),
             "p < 0.05, any class": str(alarms),
             "cannot draw, any class": str(called),
-            "undrawn class found": str(found),
+            "undrawn class found": str(detected),
         }
 
 
@@ -210,7 +207,7 @@ def _judge(
         reference="reference" if design.reference else None,
         judging=Judging(permutations=task.permutations, resamples=1, seed=draw),
     )
-    return [(one.verdict, one.p_holm) for one in judged.values()]
+    return [(judgement.verdict, judgement.p_holm) for judgement in judged.values()]
 
 
 def _intervals(task: RetentionSimulation) -> Iterator[dict[str, str]]:
@@ -229,9 +226,9 @@ def _coverage(
     width = 0.0
     for draw in range(task.draws):
         random = np.random.default_rng((task.seed, 1000 + images, draw))
-        one = draw_instances(random, images, harder=harder)
+        instances = draw_instances(random, images, harder=harder)
         low, high = mean_retention(
-            one.retention["f"], one.images, resamples=999, seed=draw
+            instances.retention["f"], instances.images, resamples=999, seed=draw
         ).interval or (0.0, 1.0)
         inside += low <= truth <= high
         above += low > truth

@@ -5,7 +5,6 @@ moments, and with them the true Fréchet distance between two populations, are e
 measured are the public ones of `unseen.statistics`. The tables are those of docs/statistics.md.
 """
 
-import csv
 import dataclasses
 import json
 import time
@@ -20,8 +19,9 @@ import scipy.linalg
 import scipy.special
 from jaxtyping import Float64
 
-from unseen.core.files import write_aside
+from unseen.core.files import write_text
 from unseen.core.options import SEED_MOST, Option, Place
+from unseen.core.tables import csv_text, markdown_table
 from unseen.statistics import compare_classes, frechet_inference
 from unseen.statistics.frechet import fidelity
 
@@ -346,16 +346,15 @@ def write_tables(out: Path) -> list[Path]:
     for name, table in tables.items():
         if not table:
             continue
-        path = out / f"{name}.csv"
-        with write_aside(path) as aside, aside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(table)
-        written.append(path)
-    path = out / "tables.md"
-    with write_aside(path) as aside:
-        aside.write_text("\n\n".join(_markdown(t) for t in tables.values() if t) + "\n")
-    return [*written, path]
+        written.append(out / f"{name}.csv")
+        write_text(written[-1], csv_text(table))
+    pages = [
+        markdown_table(table[0], (row.values() for row in table))
+        for table in tables.values()
+        if table
+    ]
+    write_text(out / "tables.md", "\n\n".join(pages) + "\n")
+    return [*written, out / "tables.md"]
 
 
 def _distance_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
@@ -438,7 +437,7 @@ def _detection_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, object
             "statistic": statistic,
             "printed drop %": f"{100 * np.mean([drop for drop, _ in cell]):.1f}",
             "draws": len(cell),
-            "detected %": f"{100 * np.mean([found for _, found in cell]):.0f}",
+            "detected %": f"{100 * np.mean([detected for _, detected in cell]):.0f}",
         }
         for (n, m, presence, statistic), cell in sorted(designs.items())
         if len(cell) > 1
@@ -457,9 +456,3 @@ def _speed_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
         }
         for row in rows
     ]
-
-
-def _markdown(table: Sequence[Mapping[str, object]]) -> str:
-    lines = ["| " + " | ".join(table[0]) + " |", "|" + " --- |" * len(table[0])]
-    lines += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in table]
-    return "\n".join(lines)

@@ -7,17 +7,17 @@ reaches that draws one average image for ever.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
-from lab.model_card import generator_card
-from lab.training_curve_table import Checkpoint, checkpoints_csv, draw_checkpoints
 from unseen.core.errors import RecordError
+from unseen.core.figure_style import save_figure, styled_figure, svg_and_png
 from unseen.core.files import write_text
 from unseen.core.options import Argument, Device, Option
+from unseen.core.tables import csv_text
 from unseen.distribution.areas import Areas
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import Comparison
@@ -26,6 +26,27 @@ from unseen.generators import load_generator
 from unseen.segmenters import Precision, Segmenter, load_segmenter
 
 REAL_WORLD = 1  # seed of the real scenes
+_AIM = 0.05  # of tr Σ_t
+_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_COLOUR = "#2f7fb8"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One snapshot's distance from the real scenes, in percent² of area."""
+
+    images: int  # real scenes shown in training
+    fsd: float  # plug-in
+    corrected: float
+    low: float  # 95 % interval of the corrected value
+    high: float
+    floor: float  # of the plug-in value
+    variance: float  # tr Σ_t of the real areas
+
+    @property
+    def share(self) -> float:
+        """Corrected FSD over tr Σ_t."""
+        return self.corrected / self.variance
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,13 +76,13 @@ class Checkpoints:
         Raises:
             RecordError: the folder has none.
         """
-        found = sorted((self.folder / "snapshots").glob("*.safetensors"))
-        if not found:
+        snapshots = sorted((self.folder / "snapshots").glob("*.safetensors"))
+        if not snapshots:
             raise RecordError(
                 f"{self.folder} has no snapshots/*.safetensors; name the folder of "
                 "`python -m lab train generator`"
             )
-        return found[::-1][:: self.every][::-1]
+        return snapshots[::-1][:: self.every][::-1]
 
 
 def measure_checkpoints(
@@ -96,6 +117,8 @@ def measure_checkpoints(
     yield task.folder / "quality.csv"
     yield from draw_checkpoints(task.folder, rows)
     if (task.folder / "generator.json").exists():
+        from lab.model_card import generator_card  # which takes `Checkpoint` from here
+
         card = task.folder / "generator.md"
         write_text(card, generator_card(task.folder, task.real, rows, comparison))
         yield card
@@ -125,3 +148,35 @@ def checkpoint(images: int, real: Areas, comparison: Comparison) -> Checkpoint:
 def _line(row: Checkpoint) -> str:
     share = f"{row.corrected:.3g} = {row.share:.3f} tr Σ"
     return f"{row.images:,} scenes: corrected FSD {share} (floor {row.floor:.2g})"
+
+
+def checkpoints_csv(rows: Sequence[Checkpoint]) -> str:
+    """Every snapshot as a row of CSV, with its share of tr Σ_t."""
+    tables = ({**dataclasses.asdict(row), "share": row.share} for row in rows)
+    return csv_text(
+        {name: value if name == "images" else f"{value:.6g}" for name, value in table.items()}
+        for table in tables
+    )
+
+
+def draw_checkpoints(folder: Path, rows: Sequence[Checkpoint]) -> Iterator[Path]:
+    """Draw `quality.svg` and `quality.png`: share of tr Σ_t against images shown."""
+    with styled_figure(6.0, 3.2) as figure:
+        figure.set_layout_engine("constrained")
+        axis = figure.subplots()
+        images = [row.images / 1000 for row in rows]
+        low = [row.low / row.variance for row in rows]
+        high = [row.high / row.variance for row in rows]
+        axis.fill_between(images, low, high, color=_COLOUR, alpha=0.2, linewidth=0)
+        axis.plot(images, [row.share for row in rows], "o-", color=_COLOUR, markersize=4)
+        axis.axhline(_AIM, color="#999999", linestyle=":", linewidth=1)
+        axis.annotate(f"aim {_AIM:g}", (images[0], _AIM * 1.04), fontsize=8, color="#777777")
+        axis.set_yscale("log")
+        least, most = axis.get_ylim()
+        ticks = [tick for tick in _TICKS if least <= tick <= most]
+        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.set_xlabel("thousand scenes shown")
+        axis.set_ylabel("corrected FSD / tr Σ_t")
+        axis.grid(axis="y", linewidth=0.7)
+        yield from save_figure(figure, svg_and_png(folder / "quality"))

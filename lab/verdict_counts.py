@@ -171,16 +171,17 @@ def measure_evidence(
     rule = cut_rule(chosen, first.subject.name)
     say(rule)
     rows: list[Row] = []
-    for one in (first, *others):
-        presence = _presence(task, one, segmenter)
+    for loaded in (first, *others):
+        presence = _presence(task, loaded, segmenter)
         for seed in range(task.first_seed, task.first_seed + task.seeds):
-            rows += _report(task, one, segmenter, chosen, seed, rule, presence)
+            rows += _report(task, loaded, segmenter, chosen, seed, rule, presence)
             called = [
                 row.name
                 for row in rows
-                if (row.subject, row.seed, row.verdict) == (one.subject.name, seed, "cannot draw")
+                if (row.subject, row.seed, row.verdict)
+                == (loaded.subject.name, seed, "cannot draw")
             ]
-            say(f"{one.subject.name}, seed {seed}: cannot draw {', '.join(called) or 'nothing'}")
+            say(f"{loaded.subject.name}, seed {seed}: cannot draw {', '.join(called) or 'nothing'}")
     names = [subject.name for subject in task.subjects]
     for name, text in (
         ("development.csv", candidates_csv(candidates)),
@@ -201,13 +202,13 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     draw. Of sets that are equal, the one whose controls retain most; where none is large enough,
     of those whose controls pass, or else of all, the one that loses fewest classes.
     """
-    enough = [one for one in candidates if one.enough and not one.lost]
+    enough = [candidate for candidate in candidates if candidate.enough and not candidate.lost]
     if not enough:
         return min(
             candidates,
-            key=lambda one: (not one.enough, len(one.lost), -one.controls),
+            key=lambda candidate: (not candidate.enough, len(candidate.lost), -candidate.controls),
         )
-    return min(enough, key=lambda one: (one.size, -one.controls))
+    return min(enough, key=lambda candidate: (candidate.size, -candidate.controls))
 
 
 def cut_rule(chosen: Candidate, generator: str) -> str:
@@ -246,7 +247,7 @@ def _develop(
     say: Callable[[str], None],
 ) -> list[Candidate]:
     """Every candidate's retention on development seeds, the images of all being the same."""
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     pool: Path | None = None
     for name, setting in _settings(task, first.generator):
         folder = task.out / "development" / name
@@ -266,7 +267,7 @@ def _develop(
             for name in kept["lost"]
             if _drawn(*presence.get(name, (1, 0)), setting.least_drawn)
         ]
-        found.append(
+        candidates.append(
             dataclasses.replace(
                 setting,
                 controls=kept["controls"],
@@ -279,7 +280,7 @@ def _develop(
             f"photographs {kept['photographs']:.3f}; lost, though drawn: "
             f"{', '.join(drawn) or 'nothing'}"
         )
-    return found
+    return candidates
 
 
 def _settings(task: EvidenceBench, generator: Generator) -> Iterator[tuple[str, Candidate]]:
@@ -309,34 +310,34 @@ def _settings(task: EvidenceBench, generator: Generator) -> Iterator[tuple[str, 
 
 
 def _retentions(task: EvidenceBench, record: Inversions, segmenter: Segmenter) -> dict[str, Any]:
-    found = evidence_of_inversions(
+    evidence = evidence_of_inversions(
         record, segmenter, task=_evidence_task(task, None, permutations=99)
     )
     photographs = [
         fate.retention
-        for one in found.instances
-        if one.role == "photograph"
-        for fate in one.fates
-        if fate.method == found.primary
+        for instance in evidence.instances
+        if instance.role == "photograph"
+        for fate in instance.fates
+        if fate.method == evidence.primary
     ]
     return {
-        "controls": control_retention(found, found.primary) or 0.0,
+        "controls": control_retention(evidence, evidence.primary) or 0.0,
         "photographs": float(np.mean(photographs)),
-        "lost": [one.name for one in found.classes if _is_lost(one, found)],
+        "lost": [row.name for row in evidence.classes if _is_lost(row, evidence)],
     }
 
 
-def _is_lost(one: ClassEvidence, found: Evidence) -> bool:
+def _is_lost(row: ClassEvidence, evidence: Evidence) -> bool:
     """Retained as little as what cannot be drawn, whether that is more than chance or not."""
-    here, rules = one.by(found.primary), found.rules
+    here, rules = row.by(evidence.primary), evidence.rules
     if here.matched.mean is None or here.matched.images < rules.least_images:
         return False
     beside = [(here.controls, rules.half)]
-    if found.reference is None:
-        beside.append((one.peers, rules.half))
+    if evidence.reference is None:
+        beside.append((row.peers, rules.half))
     else:
-        beside.append((one.by(found.reference).matched, rules.fifth))
-    known = [share * each.mean for each, share in beside if each.mean is not None]
+        beside.append((row.by(evidence.reference).matched, rules.fifth))
+    known = [share * mean.mean for mean, share in beside if mean.mean is not None]
     return all(here.matched.mean < limit for limit in known)
 
 
@@ -346,7 +347,7 @@ def _drawn(real: float, generated: float, least: float) -> bool:
 
 def _report(
     task: EvidenceBench,
-    one: _Loaded,
+    loaded: _Loaded,
     segmenter: Segmenter,
     chosen: Candidate,
     seed: int,
@@ -354,49 +355,49 @@ def _report(
     presence: Mapping[str, tuple[float, float]],
 ) -> list[Row]:
     """The verdicts of one seed."""
-    folder = task.out / "reporting" / one.subject.name / f"seed-{seed}"
+    folder = task.out / "reporting" / loaded.subject.name / f"seed-{seed}"
     run = _inversion(task, chosen, seed, task.by_class)
     # The curve takes as long again for every cut, so the first seed's alone.
     if seed == task.first_seed and not task.mosaics:
         run = dataclasses.replace(run, curve=tuple(task.cuts))
-    record = _invert(task, one, segmenter, run, seed, folder)
+    record = _invert(task, loaded, segmenter, run, seed, folder)
 
     def verdicts() -> dict[str, Any]:
-        found = evidence_of_inversions(
+        evidence = evidence_of_inversions(
             record, segmenter, task=_evidence_task(task, rule, permutations=task.permutations)
         )
-        return {"rows": _rows(found)}
+        return {"rows": _rows(evidence)}
 
     kept = _kept(record, {"rule": rule, "permutations": task.permutations}, verdicts)
     return [
         Row(
-            subject=one.subject.name,
+            subject=loaded.subject.name,
             seed=seed,
             real_presence=presence.get(row["name"], (0.0, 0.0))[0],
             generated_presence=presence.get(row["name"], (0.0, 0.0))[1],
-            planted=row["name"] in one.subject.without,
+            planted=row["name"] in loaded.subject.without,
             **row,
         )
         for row in kept["rows"]
     ]
 
 
-def _rows(found: Evidence) -> list[dict[str, Any]]:
+def _rows(evidence: Evidence) -> list[dict[str, Any]]:
     rows = []
-    for one in found.classes:
-        here = one.by(found.primary)
+    for row in evidence.classes:
+        here = row.by(evidence.primary)
         rows.append(
             {
-                "name": one.name,
-                "verdict": one.verdict or "none",
-                "images": one.images,
-                "instances": one.instances,
+                "name": row.name,
+                "verdict": row.verdict or "none",
+                "images": row.images,
+                "instances": row.instances,
                 "retained": here.photographs.mean,
                 "reference": None
-                if found.reference is None
-                else one.by(found.reference).photographs.mean,
+                if evidence.reference is None
+                else row.by(evidence.reference).photographs.mean,
                 "controls": here.controls.mean,
-                "p_holm": one.p_holm,
+                "p_holm": row.p_holm,
             }
         )
     return rows
@@ -418,7 +419,7 @@ def _kept(
     return measured
 
 
-def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, each: int) -> InversionRun:
+def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, by_class: int) -> InversionRun:
     changes: dict[str, Any] = {} if task.steps is None else {"steps": task.steps}
     if chosen.window is not None:
         changes["samples"], changes["window"] = chosen.samples, chosen.window
@@ -430,7 +431,7 @@ def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, each: int) -> 
     return InversionRun(
         methods=tuple(task.methods),
         settings=settings,
-        by_class=each,
+        by_class=by_class,
         pool=task.pool,
         controls_seed=seed,
         batch_size=task.batch_size,
@@ -440,7 +441,7 @@ def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, each: int) -> 
 
 def _invert(
     task: EvidenceBench,
-    one: _Loaded,
+    loaded: _Loaded,
     segmenter: Segmenter,
     run: InversionRun,
     seed: int,
@@ -448,10 +449,10 @@ def _invert(
 ) -> Inversions:
     return invert(
         task.scenes(seed),
-        one.generator,
-        one.inverter,
+        loaded.generator,
+        loaded.inverter,
         segmenter=segmenter,
-        samples=one.samples,
+        samples=loaded.samples,
         out=folder,
         task=run,
     )
@@ -470,11 +471,14 @@ def _evidence_task(task: EvidenceBench, rule: str | None, *, permutations: int) 
 
 
 def _presence(
-    task: EvidenceBench, one: _Loaded, segmenter: Segmenter
+    task: EvidenceBench, loaded: _Loaded, segmenter: Segmenter
 ) -> dict[str, tuple[float, float]]:
     """Class → share of the scenes, and of the generator's images, that hold it."""
     sides = []
-    for name, source in (("scenes", task.scenes(PRESENCE)), (one.subject.name, one.generator)):
+    for name, source in (
+        ("scenes", task.scenes(PRESENCE)),
+        (loaded.subject.name, loaded.generator),
+    ):
         areas = segment(
             source,
             segmenter,

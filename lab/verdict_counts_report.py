@@ -10,6 +10,7 @@ import numpy as np
 
 from unseen.core.figure_style import LIGHT, save_figure, styled_figure, svg_and_png
 from unseen.core.tables import csv_text, markdown_table
+from unseen.core.wording import count
 from unseen.instance_evidence.record import CONTROL_PASSES
 from unseen.statistics.agreement import resamples
 
@@ -113,11 +114,11 @@ class ClassSummary:
 def summarise(rows: Sequence[Row]) -> list[ClassSummary]:
     """The classes of every generator, in order of first appearance."""
     keys = dict.fromkeys((row.subject, row.name) for row in rows)
-    found = []
+    summaries = []
     for subject, name in keys:
         these = [row for row in rows if (row.subject, row.name) == (subject, name)]
         verdicts = [row.verdict for row in these]
-        found.append(
+        summaries.append(
             ClassSummary(
                 subject=subject,
                 name=name,
@@ -130,12 +131,17 @@ def summarise(rows: Sequence[Row]) -> list[ClassSummary]:
                 verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
             )
         )
-    return found
+    return summaries
 
 
 def candidates_csv(candidates: Sequence[Candidate]) -> str:
     """A row a candidate."""
-    return csv_text([{**dataclasses.asdict(one), "lost": " ".join(one.lost)} for one in candidates])
+    return csv_text(
+        [
+            {**dataclasses.asdict(candidate), "lost": " ".join(candidate.lost)}
+            for candidate in candidates
+        ]
+    )
 
 
 def rows_csv(rows: Sequence[Row]) -> str:
@@ -154,92 +160,84 @@ def evidence_markdown(
     parts = [
         "## Chosen on development seeds",
         f"{rule[0].upper()}{rule[1:]}.",
-        markdown_table(
-            ("searched", "controls retain", "scenes retain", "lost, though drawn", ""),
-            [
-                [
-                    one.searched,
-                    f"{one.controls:.3f}",
-                    f"{one.photographs:.3f}",
-                    ", ".join(one.lost) or "–",
-                    "chosen" if one == chosen else "",
-                ]
-                for one in candidates
-            ],
-        ),
+        _choice_table(candidates, chosen),
         "## Found on other seeds",
         "\n".join(f"- {line}" for line in aims(rows, names)),
     ]
     summaries = summarise(rows)
     for name in names:
         seeds = len({row.seed for row in rows if row.subject == name})
-        table = sorted(
-            (one for one in summaries if one.subject == name), key=lambda one: one.retained
-        )
-        parts += [
-            f"### {name}, {seeds} seed{'' if seeds == 1 else 's'}",
-            markdown_table(
-                (
-                    "class",
-                    "real presence",
-                    "drawn",
-                    "retained",
-                    "of controls",
-                    "by as many scenes",
-                    "cannot draw",
-                    "can draw",
-                    "undecided",
-                    "untested",
-                ),
-                [
-                    [
-                        one.name + (" (planted)" if one.planted else ""),
-                        f"{100 * one.real_presence:.1f} %",
-                        "–" if math.isnan(one.drawn) else f"{100 * one.drawn:.0f} %",
-                        _number(one.retained),
-                        _number(one.controls),
-                        _number(one.reference),
-                        *(
-                            str(one.verdicts.get(verdict, 0))
-                            for verdict in ("cannot draw", "can draw", "undecided", "untested")
-                        ),
-                    ]
-                    for one in table
-                ],
-            ),
-        ]
+        classes = [summary for summary in summaries if summary.subject == name]
+        parts += [f"### {name}, {count(seeds, 'seed')}", _class_table(classes)]
     return "\n\n".join(parts) + "\n"
+
+
+def _choice_table(candidates: Sequence[Candidate], chosen: Candidate) -> str:
+    return markdown_table(
+        ("searched", "controls retain", "scenes retain", "lost, though drawn", ""),
+        [
+            [
+                candidate.searched,
+                f"{candidate.controls:.3f}",
+                f"{candidate.photographs:.3f}",
+                ", ".join(candidate.lost) or "–",
+                "chosen" if candidate == chosen else "",
+            ]
+            for candidate in candidates
+        ],
+    )
+
+
+def _class_table(summaries: Sequence[ClassSummary]) -> str:
+    """The classes of one generator, those that it retains least first."""
+    verdicts = ("cannot draw", "can draw", "undecided", "untested")
+    columns = ("class", "real presence", "drawn", "retained", "of controls", "by as many scenes")
+    return markdown_table(
+        (*columns, *verdicts),
+        [
+            [
+                summary.name + (" (planted)" if summary.planted else ""),
+                f"{100 * summary.real_presence:.1f} %",
+                "–" if math.isnan(summary.drawn) else f"{100 * summary.drawn:.0f} %",
+                _number(summary.retained),
+                _number(summary.controls),
+                _number(summary.reference),
+                *(summary.verdicts.get(verdict, 0) for verdict in verdicts),
+            ]
+            for summary in sorted(summaries, key=lambda summary: summary.retained)
+        ],
+    )
 
 
 def aims(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """What was aimed at, and how often it was reached, a sentence each."""
     summaries = summarise(rows)
-    first = {one.name: one for one in summaries if one.subject == names[0]}
+    first = {summary.name: summary for summary in summaries if summary.subject == names[0]}
     lines = []
-    for one in summaries:
-        if not one.planted:
+    for summary in summaries:
+        if not summary.planted:
             continue
-        seeds = sum(one.verdicts.values())
+        seeds = sum(summary.verdicts.values())
         line = (
-            f"{one.name}, planted in {one.subject}: cannot draw in "
-            f"{one.verdicts.get('cannot draw', 0)} of {seeds} seeds; retained "
-            f"{_number(one.retained)}"
+            f"{summary.name}, planted in {summary.subject}: cannot draw in "
+            f"{summary.verdicts.get('cannot draw', 0)} of {seeds} seeds; retained "
+            f"{_number(summary.retained)}"
         )
-        other = first.get(one.name)
-        if other is not None and other.subject != one.subject and other.retained > 0:
-            share = one.retained / other.retained
+        drawn = first.get(summary.name)
+        if drawn is not None and drawn.subject != summary.subject and drawn.retained > 0:
+            share = summary.retained / drawn.retained
             reached = "reached" if share <= _THIRD else "missed"
-            interval = _share_interval(rows, one, other)
+            interval = _share_interval(rows, summary, drawn)
             sure = "" if interval is None else " [{:.2f}, {:.2f}]".format(*interval)
             line += (
-                f" where {other.subject} retains {_number(other.retained)}: {share:.2f}{sure} of "
+                f" where {drawn.subject} retains {_number(drawn.retained)}: {share:.2f}{sure} of "
                 f"it (aim at most a third: {reached})"
             )
         lines.append(line)
     for name in names:
-        well = [one for one in summaries if one.subject == name and one.well_drawn]
+        well = [summary for summary in summaries if summary.subject == name and summary.well_drawn]
         looked_at = len({row.seed for row in rows if row.subject == name})
-        kinds = {one.name for one in well}
+        kinds = {summary.name for summary in well}
         called = [
             row
             for row in rows
@@ -256,17 +254,17 @@ def aims(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
 
 
 def _share_interval(
-    rows: Sequence[Row], one: ClassSummary, other: ClassSummary
+    rows: Sequence[Row], summary: ClassSummary, against: ClassSummary
 ) -> tuple[float, float] | None:
     """95 % of the ratio of two mean retentions, by resampling seeds; None for fewer than five."""
     by_seed: dict[int, dict[str, float]] = {}
     for row in rows:
-        if row.name == one.name and row.retained is not None:
+        if row.name == summary.name and row.retained is not None:
             by_seed.setdefault(row.seed, {})[row.subject] = row.retained
-    both = [seed for seed in by_seed.values() if {one.subject, other.subject} <= set(seed)]
+    both = [seed for seed in by_seed.values() if {summary.subject, against.subject} <= set(seed)]
     if len(both) < _LEAST_SEEDS:
         return None
-    pairs = np.array([(seed[one.subject], seed[other.subject]) for seed in both])
+    pairs = np.array([(seed[summary.subject], seed[against.subject]) for seed in both])
     ours, theirs = (resamples(len(pairs), draws=_RESAMPLES) @ pairs).T
     low, high = np.quantile(ours / theirs.clip(min=1e-12), [0.025, 0.975])
     return float(low), float(high)
@@ -281,7 +279,7 @@ def draw_evidence(
 ) -> Iterator[Path]:
     """Draw `evidence.svg` and `evidence.png`; yields each path."""
     summaries = summarise(rows)
-    classes = len({one.name for one in summaries})
+    classes = len({summary.name for summary in summaries})
     with styled_figure(9.5, 1.6 + 0.34 * classes) as figure:
         figure.set_layout_engine("constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
@@ -294,26 +292,30 @@ def draw_evidence(
 
 def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequence[str]) -> None:
     """What every generator retains of every class, those it retains least at the top."""
-    found = {(one.subject, one.name): one for one in summaries}
-    mean = {one.name: one.retained for one in summaries}  # the last generator's, where it has one
+    by_class = {(summary.subject, summary.name): summary for summary in summaries}
+    mean = {
+        summary.name: summary.retained for summary in summaries
+    }  # the last generator's, where it has one
     order = sorted(mean, key=lambda name: -mean[name])
     for i, subject in enumerate(names):
         colour = _COLOURS[i % len(_COLOURS)]
         axis.plot([], [], "o", color=colour, label=subject)
         for y, name in enumerate(order):
-            one = found.get((subject, name))
-            if one is None:
+            summary = by_class.get((subject, name))
+            if summary is None:
                 continue
             height = y + 0.36 * (i - (len(names) - 1) / 2)
-            called = one.verdicts.get("cannot draw", 0)
+            called = summary.verdicts.get("cannot draw", 0)
             fill = colour if called else "white"
-            axis.plot(one.retained, height, "o", color=colour, markerfacecolor=fill, markersize=6)
-            axis.plot(one.controls, height, "|", color=colour, markersize=8)
+            axis.plot(
+                summary.retained, height, "o", color=colour, markerfacecolor=fill, markersize=6
+            )
+            axis.plot(summary.controls, height, "|", color=colour, markersize=8)
             if called:
-                text = f"  cannot draw, {called} of {sum(one.verdicts.values())}"
-                at = (one.retained, height)
+                text = f"  cannot draw, {called} of {sum(summary.verdicts.values())}"
+                at = (summary.retained, height)
                 axis.annotate(text, at, fontsize=7, va="center", color=colour)
-    planted = {one.name for one in summaries if one.planted}
+    planted = {summary.name for summary in summaries if summary.planted}
     labels = [f"{name} (planted)" if name in planted else name for name in order]
     axis.set_yticks(range(len(order)), labels, fontsize=8)
     axis.set_xlim(-0.02, 1.02)
@@ -324,18 +326,29 @@ def _draw_classes(axis: "Axes", summaries: Sequence[ClassSummary], names: Sequen
 def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidate) -> None:
     """Retention against the cut, a line a setting; of mosaics against the window."""
     for kind in dict.fromkeys(map(_line, candidates)):
-        line = sorted((one for one in candidates if _line(one) == kind), key=_place)
+        line = sorted(
+            (candidate for candidate in candidates if _line(candidate) == kind), key=_place
+        )
         mine = kind == _line(chosen)
         style: dict[str, Any] = {
             "linewidth": 1.8 if mine else 0.7,
             "linestyle": "-" if line[0].perturbed == "all" else "--",
             "alpha": 1 if mine else 0.5,
         }
-        depths = [_place(one) for one in line]
-        axis.plot(depths, [one.controls for one in line], "o", color="#2166ac", ms=3, **style)
-        axis.plot(depths, [one.photographs for one in line], "s", color="#d6604d", ms=3, **style)
+        depths = [_place(candidate) for candidate in line]
+        axis.plot(
+            depths, [candidate.controls for candidate in line], "o", color="#2166ac", ms=3, **style
+        )
+        axis.plot(
+            depths,
+            [candidate.photographs for candidate in line],
+            "s",
+            color="#d6604d",
+            ms=3,
+            **style,
+        )
     axis.axvline(_place(chosen), color="#999999", linewidth=0.8, linestyle=":")
-    axis.set_xticks(sorted({_place(one) for one in candidates}))
+    axis.set_xticks(sorted({_place(candidate) for candidate in candidates}))
     axis.set_ylim(0, 1.02)
     what = "last perturbed layer" if chosen.window is None else "window"
     axis.set_xlabel(f"{what} (development seeds)", fontsize=9)
@@ -344,14 +357,14 @@ def _draw_choice(axis: "Axes", candidates: Sequence[Candidate], chosen: Candidat
     axis.text(0.02, 0.01, "scenes", color="#d6604d", transform=axis.transAxes, fontsize=8)
 
 
-def _line(one: Candidate) -> tuple[object, ...]:
+def _line(candidate: Candidate) -> tuple[object, ...]:
     """What its line has in common."""
-    return one.perturbed, one.regularisation, one.samples
+    return candidate.perturbed, candidate.regularisation, candidate.samples
 
 
-def _place(one: Candidate) -> float:
+def _place(candidate: Candidate) -> float:
     """Where it stands on the axis."""
-    return float(one.depth) if one.window is None else one.window
+    return float(candidate.depth) if candidate.window is None else candidate.window
 
 
 def _mean(values: Sequence[float | None]) -> float:

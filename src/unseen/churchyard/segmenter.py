@@ -177,8 +177,8 @@ class ChurchyardSegmenter:
             batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device)
             batch = network_input(batch).contiguous(memory_format=torch.channels_last)
             labels = labels_by_majority(_belief(self._network, batch))
-        found: np.ndarray = labels.cpu().numpy()
-        return found
+        label_maps: np.ndarray = labels.cpu().numpy()
+        return label_maps
 
 
 def load_network(path: Path) -> SegmenterNetwork:
