@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import unseen
-from unseen.core.errors import GeneratorError, SpecError
+from unseen.core.errors import GeneratorError, OutOfMemoryError, SpecError
 from unseen.generators import Generator, load_generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import open_source
@@ -24,6 +24,9 @@ def draw(latents):
 
 def plain():
     return unseen.FunctionGenerator(draw, latent_size=2, resolution=8)
+
+def plain_of(file):
+    return plain()
 
 def scaled(device, precision, scale="1"):
     return unseen.FunctionGenerator(
@@ -57,7 +60,7 @@ def test_a_function_is_a_generator_with_the_papers_latents(module: str) -> None:
     assert images.shape == (2, 3, 8, 8)
     torch.testing.assert_close(images[1, 2, 4, 5], latents[1, 0].clamp(-1, 1))
     assert generator.provenance["spec"] == f"python:{module}:plain"
-    assert len(generator.provenance["module_sha256"]) == 64
+    assert generator.provenance["module_sha256"].keys() == {f"{module}.py"}
 
 
 def test_options_and_precision_reach_a_factory_that_takes_them(module: str) -> None:
@@ -71,7 +74,7 @@ def test_options_and_precision_reach_a_factory_that_takes_them(module: str) -> N
 @pytest.mark.parametrize(
     ("suffix", "error", "message"),
     [
-        (":nothing", GeneratorError, "returned int, which lacks layer_names, latent_size"),
+        (":nothing", GeneratorError, "int, which lacks layer_names, latent_size"),
         (":missing", SpecError, "has no function 'missing'"),
         (":plain?scale=2", SpecError, "has the option 'scale', which plain does not take"),
         ("_broken:plain", GeneratorError, "needs 'no_such_package_anywhere', which is missing"),
@@ -157,6 +160,62 @@ def test_what_a_class_of_ones_own_draws_is_checked(
 def test_gradients_do_not_matter_and_grey_is_drawn() -> None:
     drawn = DrawnImages(Duck(lambda n: torch.full((n, 1, 8, 8), -1.0)))
     assert drawn.read(3).tolist() == np.zeros((3, 8, 8), np.uint8).tolist()
+
+
+def _exits(count: int) -> torch.Tensor:
+    raise SystemExit(0)
+
+
+def _fails(count: int) -> torch.Tensor:
+    raise KeyError("no weights\nand a second line")
+
+
+@pytest.mark.parametrize(("images", "value"), [(_exits, "exit"), (_fails, "no weights")])
+def test_what_a_users_code_raises_is_one_line(
+    images: Callable[[int], torch.Tensor], value: str
+) -> None:
+    function = unseen.FunctionGenerator(
+        lambda latents: images(len(latents)), latent_size=2, resolution=8
+    )
+    for call in (lambda: DrawnImages(Duck(images)).read(0), lambda: function(torch.zeros(1, 2))):
+        with pytest.raises(GeneratorError, match=value) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_generator() -> None:
+    def images(count: int) -> torch.Tensor:
+        raise RuntimeError("CUDA out of memory")
+
+    with pytest.raises(OutOfMemoryError, match="batch-size"):
+        DrawnImages(Duck(images)).read(0)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("provenance", {"weights": object()}),
+        ("provenance", ["list"]),
+        ("resolution", 8.0),
+        ("resolution", 0),
+        ("latent_size", "2"),
+    ],
+)
+def test_members_of_another_form_are_refused(member: str, value: object) -> None:
+    duck = Duck(lambda n: torch.zeros(n, 3, 8, 8))
+    setattr(duck, member, value)
+    with pytest.raises(GeneratorError, match="Duck"):
+        DrawnImages(duck)
+
+
+def test_files_that_options_name_are_in_the_provenance(module: str, tmp_path: Path) -> None:
+    spec = f"python:{module}:plain_of?file=w.bin"
+    hashes = []
+    for content in (b"1", b"2"):
+        (tmp_path / "w.bin").write_bytes(content)
+        hashes.append(load_generator(spec).provenance["file_sha256"]["file"])
+    assert len(hashes[0]) == 64
+    assert hashes[0] != hashes[1]
 
 
 def test_images_without_a_value_below_0_are_warned_of_once() -> None:

@@ -1,9 +1,6 @@
 """`python:MODULE:FACTORY`: a generator that the user wrote, or a function made into one."""
 
 import dataclasses
-import hashlib
-import inspect
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +11,11 @@ from torch import Tensor, nn
 
 from unseen.core.devices import resolve_device
 from unseen.core.errors import GeneratorError, SpecError
+from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, call_user_factory
+from unseen.core.user_code import module_files, user_code
+from unseen.generators.checks import check_generator, checked_images
 from unseen.generators.latents import LatentStream
-from unseen.generators.output import checked_images
 from unseen.generators.protocol import Generator, Precision
 
 
@@ -50,7 +49,7 @@ class FunctionGenerator:
         Raises:
             GeneratorError: the function gave something else.
         """
-        with torch.no_grad():
+        with torch.no_grad(), user_code("the generator", GeneratorError):
             images = self.function(latents)
         return checked_images(images, range(len(latents)), self.resolution, "the generator").clamp(
             -1, 1
@@ -68,7 +67,8 @@ def load_python(spec: Spec, *, device: str = "cpu", precision: Precision = "fp32
     """`python:MODULE:FACTORY` calls your factory, which returns the generator.
 
     The factory gets `device`, `precision` and the spec's options, if it takes them. What it returns
-    says its own provenance; the spec and the SHA-256 of the factory's module are added.
+    says its own provenance. Added are the spec, the SHA-256 of the module and of every module that
+    it imports from its own folder, and that of every file that an option names.
 
     Raises:
         SpecError: no such module or factory, or it does not take the options.
@@ -97,28 +97,17 @@ def python_generator(
         raise GeneratorError(
             f"{spec.text} takes no precision, and {precision} was asked for; leave it at fp32"
         )
-    if not isinstance(generator, Generator):
-        raise GeneratorError(
-            f"{spec.text} returned {type(generator).__name__}, which lacks "
-            f"{', '.join(_missing(generator))}; return unseen.FunctionGenerator(function, "
-            "latent_size=…, resolution=…)"
-        )
-    generator.provenance = {
-        **generator.provenance,
+    checked = check_generator(generator, spec.text)
+    files = {name: Path(value).expanduser() for name, value in spec.options.items()}
+    provenance = {
+        **checked.provenance,
         "spec": spec.text,
-        "module_sha256": _module_sha256(spec),
+        "module_sha256": module_files(spec.require_argument("module:factory").partition(":")[0]),
+        "file_sha256": {
+            name: sha256_of_file(path) for name, path in files.items() if path.is_file()
+        },
         **({"precision": precision} if "precision" in taken else {}),
     }
-    return generator
-
-
-def _missing(generator: object) -> list[str]:
-    members = (*inspect.get_annotations(Generator), "latents", "__call__", "split")
-    return [name for name in members if not hasattr(generator, name)]
-
-
-def _module_sha256(spec: Spec) -> str | None:
-    """Of the module's source, if it has one."""
-    module = sys.modules[spec.require_argument("module:factory").partition(":")[0]]
-    file = getattr(module, "__file__", None)
-    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    with user_code(f"{spec.text}: setting provenance", GeneratorError):
+        object.__setattr__(checked, "provenance", provenance)
+    return checked

@@ -21,7 +21,7 @@ from unseen.core.errors import SampleError
 from unseen.core.files import canonical_json, sha256_of_parts
 from unseen.core.progress import Progress, silent
 from unseen.generators import Generator
-from unseen.generators.output import checked_images
+from unseen.generators.checks import check_generator, draw
 from unseen.generators.sample_folder import NAME, SampleFolder, contents
 from unseen.images import Batch, Preparation
 from unseen.images.naming import NumberedNames
@@ -39,6 +39,7 @@ class DrawnImages:
     when counting from 0, and the batch size is part of the record.
 
     Raises:
+        GeneratorError: the object is no generator.
         SampleError: a rounding that there is not, or a batch size below 1.
     """
 
@@ -57,6 +58,7 @@ class DrawnImages:
         if self.rounding not in get_args(Rounding):
             known = ", ".join(get_args(Rounding))
             raise SampleError(f"rounding {self.rounding!r} is not known; known: {known}")
+        check_generator(self.generator, type(self.generator).__name__)
         if self.batch_size < 1:
             raise SampleError(f"batches of {self.batch_size} images were asked for; at least 1")
 
@@ -172,8 +174,7 @@ class DrawnImages:
             size = self.batch_size if fill else len(indices)
             asked = [*indices, *[indices[-1]] * (size - len(indices))]
             rows = list(range(len(indices)))
-        drawn = self.generator(self.generator.latents(asked, seed=self.seed))
-        images = checked_images(drawn, asked, self.generator.resolution, self.spec)[rows]
+        images = draw(self.generator, asked, seed=self.seed, name=self.spec)[rows]
         if len(indices) > 1 and not self._seen:
             self._seen.append(float(images.min()))
             self._warn_of_a_half_range()

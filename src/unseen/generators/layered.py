@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from unseen.core.errors import CheckpointError, SpecError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec
+from unseen.generators.checks import checked_images
 from unseen.generators.latents import LatentStream
-from unseen.generators.output import checked_images
 from unseen.generators.protocol import Precision
 from unseen.weights import Checkpoint
 

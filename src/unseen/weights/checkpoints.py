@@ -35,6 +35,7 @@ _GENERATORS = (
 )
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "weights", "network", "net")
 _PREFIXES = ("module", "_orig_mod")  # of DataParallel, torch.compile
+_LONGEST_NAME = 300  # characters; printable, because messages show them
 _DEEPEST = 16  # levels of nesting
 _NUMBERS = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # safetensors'
 _NPZ_BUDGET = 20  # times the file's size, unpacked; weights hardly compress
@@ -173,6 +174,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
                     "and NVIDIA's pickles are read"
                 )
         tensors, settings, place = _read_pickled(path)
+    for name in tensors:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise CheckpointError(f"{path} holds a tensor called {name[:40]!a}: no network's")
     if any("/" in name for name in tensors):
         # tflib lists a network's variables as `G_mapping/…` and `G_synthesis/…`, TensorFlow adds
         # `:0`.
@@ -307,7 +311,7 @@ def _find(
             if isinstance(name, str) and isinstance(value, Mapping) and (tensors := _tensors(value))
         }
         if len(nests) > 1:
-            names = ", ".join(name[:40] for name in list(nests)[:4])
+            names = ", ".join(ascii(name[:40]) for name in list(nests)[:4])
             raise CheckpointError(
                 f"{path} holds several networks ({names}); save the generator's state dict alone"
             )
@@ -315,7 +319,7 @@ def _find(
 
     result = search(content, 0)
     if result is None:
-        names = ", ".join(str(name)[:40] for name in list(content)[:4]) or "nothing"
+        names = ", ".join(ascii(name)[:40] for name in list(content)[:4]) or "nothing"
         raise CheckpointError(
             f"{path} holds no tensors (found {names}); a state dict is needed, or the snapshot "
             "that StyleGAN's training wrote"

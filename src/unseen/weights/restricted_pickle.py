@@ -241,7 +241,9 @@ class SavedModule:
     def _table(self, key: str) -> dict[str, Any]:
         table = self._state.get(key, {})
         if not isinstance(table, dict) or not all(isinstance(name, str) for name in table):
-            raise CheckpointError(f"a {self.class_name} of the file has no usable {key}")
+            raise CheckpointError(
+                f"the module {self.class_name[:40]!a} of the file has no usable {key}"
+            )
         return table
 
     @property
