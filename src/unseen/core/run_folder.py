@@ -205,8 +205,14 @@ class RunFolder:
 
     def _below(self) -> list[str]:
         """The folders in the folder that this run writes to; "." for any depth."""
-        first = {pattern.partition("/")[0] for pattern in self.owned if "/" in pattern}
-        return sorted("." if name == "**" else name for name in first)
+        names: set[str] = set()
+        for pattern in self.owned:
+            first, slash, _ = pattern.partition("/")
+            if slash:
+                places = [] if first == "**" else self.folder.glob(first)
+                names.update(place.name for place in places if place.is_dir())
+                names.update({"."} if first == "**" else ())
+        return sorted(names)
 
     def _files(self) -> Iterator[Path]:
         for pattern in self.owned:

@@ -6,8 +6,6 @@ numbers mean is defined in docs/evidence.md.
 """
 
 import dataclasses
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,11 +15,13 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
-from unseen.core.files import canonical_json, package_version, remove_asides, write_json
-from unseen.core.identity import difference
+from unseen.core.files import remove_asides
+from unseen.core.identity import identify, part_difference
+from unseen.core.memory import memory_for
 from unseen.core.options import Device, Option, Overwrite, check_options
 from unseen.core.progress import Progress, silent
 from unseen.core.records import build
+from unseen.core.run_folder import RunFolder
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import BatchSize, Channel, default_segmenter
 from unseen.images import ImageSource, Preparation, open_images
@@ -29,7 +29,13 @@ from unseen.images.record_pictures import read_label_map
 from unseen.instance_evidence.judging import Instrument, MeasuredImage, MeasuredInstance, compose
 from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
 from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
-from unseen.inversion.inversions import Inversions, Selection, curve_runs, read_inversions
+from unseen.inversion.inversions import (
+    ROLES,
+    Inversions,
+    Selection,
+    curve_runs,
+    read_inversions,
+)
 from unseen.segmenters import (
     Segmenter,
     checked_label_maps,
@@ -52,9 +58,7 @@ from unseen.statistics.retention import Judging
 LabelMaps = Literal["segmenter", "true"]
 
 _PICTURES = "pictures"
-_ABOUT = f"{_PICTURES}/evidence.json"  # what the kept pictures are of
-_KEPT = re.compile(r"\d{5}(-labels|-true-labels)?\.(png|jpg)")
-_FOLDER = re.compile(r"(photograph|control)(-[\w.-]+)?")
+_OWNED = tuple(f"{role}*/[0-9]*.{ending}" for role in ROLES for ending in ("png", "jpg"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,30 +100,37 @@ class EvidenceTask:
 
 
 def evidence(
-    photographs: str | Path | ImageSource,
-    reconstructions: str | Path | ImageSource,
+    images: str | Path | ImageSource | Inversions | Sequence[str | Path | Inversions],
+    reconstructions: str | Path | ImageSource | None = None,
     segmenter: str | Path | Segmenter | None = None,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     controls: tuple[str | Path | ImageSource, str | Path | ImageSource] | None = None,
     only_pairs: bool = False,
-    task: EvidenceTask = EvidenceTask(),
+    task: EvidenceTask | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Evidence:
-    """Evidence from images and their reconstructions by any tool.
+    """Evidence from inversions, or from images and their reconstructions by any tool.
 
     Args:
-        photographs: a source, its spec, or the path of a folder or an archive.
+        images: without reconstructions what `unseen.invert` returned, or the folder that it wrote,
+            with the runs for the curve that lie in it; or several of these, of the same images,
+            that differ in the last perturbed layer. Verdicts are about the first. With
+            reconstructions a set of images: a source, its spec, or the path of a folder or an
+            archive.
         reconstructions: of the same names; only their endings may differ.
         segmenter: a segmenter, or its spec; None: the churchyard's where the photographs are,
             else upp.
         out: folder for the record `evidence.json` and the pictures of its page. A run that was
-            interrupted goes on from what is there.
+            interrupted goes on from what is there. None: the first run's own, or `evidence`.
         controls: images of the generator, chosen as the photographs were, and what the same tool
-            made of them. None: no verdicts, but what vanished.
+            made of them. None: no verdicts, but what vanished. Inversions have their own.
         only_pairs: leave out photographs without a reconstruction.
-        task: how.
+        task: how; None: the default. Where it says nothing of how the photographs were chosen, the
+            run does.
         progress: called with images done, and of how many.
+        options: fields of `EvidenceTask`, in place of those of `task`, e.g. `classes=["car"]`.
 
     Returns:
         The record, as written.
@@ -127,10 +138,16 @@ def evidence(
     Raises:
         ImageError: names that do not pair, images that cannot be read or hold no instances.
         SegmenterError: a segmenter that is unusable, or does not know a class asked for.
-        RecordError: the folder holds other evidence.
+        RecordError: the folder holds other evidence; no such run, or runs of different images.
         StorageError: the disk is full, or the folder cannot be written.
     """
-    source = _opened(photographs)
+    task = dataclasses.replace(task or EvidenceTask(), **options)
+    if reconstructions is None:
+        if controls is not None or only_pairs:
+            raise ImageError("inversions hold their controls and pairs; leave controls out")
+        runs: Any = images  # whatever else it is, reading the record says so
+        return evidence_of_inversions(runs, segmenter, out=out, task=task, progress=progress)
+    source = _opened(images)
     collection = pair_up(
         source,
         _opened(reconstructions),
@@ -139,7 +156,7 @@ def evidence(
         only_pairs=only_pairs,
     )
     network = _segmenter(segmenter or default_segmenter(source), task)
-    return _gather(collection, network, Path(out), task, progress)
+    return _gather(collection, network, Path(out or "evidence"), task, progress)
 
 
 def evidence_of_inversions(
@@ -150,22 +167,9 @@ def evidence_of_inversions(
     task: EvidenceTask = EvidenceTask(),
     progress: Progress | None = None,
 ) -> Evidence:
-    """Evidence from what `unseen invert` left.
-
-    Args:
-        runs: a folder of inversions, with the ones for the curve that lie in it; or several of
-            the same images that differ in the last perturbed layer. Verdicts are about the first
-            one's method f, and the others give the curve.
-        segmenter: as `evidence` takes it.
-        out: folder for the record; None: the first run's own.
-        task: how. Where it says nothing of how the photographs were chosen, the run does.
-        progress: called with images done, and of how many.
-
-    Raises:
-        RecordError: no such run, or runs of different images; see `evidence` for the others.
-    """
+    """Evidence from what `unseen invert` left; see `evidence` for arguments and errors."""
     given = [runs] if isinstance(runs, str | Path | Inversions) else list(runs)
-    several = [one if isinstance(one, Inversions) else read_inversions(one) for one in given]
+    several = [run if isinstance(run, Inversions) else read_inversions(run) for run in given]
     first = several[0]
     if len(several) == 1:
         several += curve_runs(first)
@@ -188,8 +192,9 @@ def _selection(run: Inversions) -> Selection | None:
     return build(Selection, recorded, f"{run.folder} does not say how images were chosen")
 
 
-def _opened(source: str | Path | ImageSource) -> ImageSource:
-    return open_images(source) if isinstance(source, str | Path) else source
+def _opened(source: Any) -> ImageSource:
+    opened: ImageSource = open_images(source) if isinstance(source, str | Path) else source
+    return opened
 
 
 def _segmenter(segmenter: str | Path | Segmenter, task: EvidenceTask) -> Segmenter:
@@ -205,10 +210,12 @@ def _gather(
     task: EvidenceTask,
     progress: Progress | None,
 ) -> Evidence:
-    run = _Run(collection, segmenter, folder, task, progress or silent)
-    images = list(run.measure())
-    record = compose(collection, images, run.instrument(), task.judging)
-    write_evidence(folder / FILE, record)
+    measuring = _Measuring(collection, segmenter, folder, task, progress or silent)
+    remove_asides(folder)
+    with measuring.pictures.writing():
+        images = list(measuring.measure())
+        record = compose(collection, images, measuring.instrument(), task.judging)
+        write_evidence(folder / FILE, record)
     return record
 
 
@@ -222,7 +229,7 @@ class _Shown:
     label_map: Callable[[], Integer[np.ndarray, "h w"]] | None = None  # None: to be segmented
 
 
-class _Run:
+class _Measuring:
     """Segments, keeps and measures a collection."""
 
     def __init__(
@@ -241,6 +248,7 @@ class _Run:
         self.size: tuple[int, int] | None = None  # of label maps
         self.truth = self._true_labels()
         self._check_labels()
+        self.pictures = self._run_folder()
         for name in task.classes or ():
             if name not in self.names:
                 known = ", ".join(self.names[:12]) + (", …" if len(self.names) > 12 else "")
@@ -271,8 +279,8 @@ class _Run:
 
     def _judged_by(self) -> str:
         """The key of the method that verdicts are about."""
-        methods = {one.method: one.key for one in reversed(self.collection.methods)}
-        known = [one for one in JUDGED_BY if one in methods]
+        keys = {method.method: method.key for method in reversed(self.collection.methods)}
+        known = [name for name in JUDGED_BY if name in keys]
         asked = self.task.judged_by
         if asked is not None and asked not in known:
             raise RecordError(
@@ -281,7 +289,7 @@ class _Run:
             )
         if asked is None and not known:
             return self.collection.methods[0].key
-        return methods[asked or known[0]]
+        return keys[asked or known[0]]
 
     def _check_labels(self) -> None:
         """Label maps that were made before must be this segmenter's."""
@@ -289,19 +297,37 @@ class _Run:
         if made is None:
             return
         ours = {**self.segmenter.provenance, "channel": self.task.channel}
-        plain = json.loads(canonical_json(ours))
-        if dict(made) != plain:
-            differing = difference(made, plain)
+        differing = part_difference(made, ours, "segmenter")
+        if differing is not None:
             raise RecordError(
                 f"the samples of method nearest were labelled by another segmenter ({differing}); "
                 "name that one, or run `unseen invert` again"
             )
 
+    def _run_folder(self) -> RunFolder:
+        """The pictures and label maps, which lie beside those of a comparison."""
+        folder = self.folder / _PICTURES
+        beside = [path.name for path in folder.glob("*") if not path.name.startswith(ROLES)]
+        identity = identify(
+            "pictures of evidence",
+            1,
+            parts={"segmenter": self.segmenter.provenance},
+            options={"channel": self.task.channel, "collection": self.collection.identity},
+            batch_size=self.task.batch_size,
+        )
+        return RunFolder(
+            folder, identity, _OWNED, FILE, before=beside, overwrite=self.task.overwrite
+        )
+
+    @property
+    def _at_once(self) -> int:
+        """Images a call of the segmenter: what the run began with, or fewer."""
+        return min(self.task.batch_size, self.pictures.identity.batch_size or self.task.batch_size)
+
     def measure(self) -> Iterator[MeasuredImage]:
         """Every image with its label maps and its instances; kept as they come."""
-        self._open_folder()
         entries = self.collection.entries
-        a_call = max(1, self.task.batch_size // (1 + len(self.collection.methods)))
+        a_call = max(1, self._at_once // (1 + len(self.collection.methods)))
         self.progress(0, len(entries))
         for start in range(0, len(entries), a_call):
             chunk = range(start, min(start + a_call, len(entries)))
@@ -351,28 +377,11 @@ class _Run:
 
     def _label_maps(self, shown: Sequence[_Shown]) -> dict[str, Integer[np.ndarray, "h w"]]:
         """Label maps by stem: read where a whole chunk is kept, made where not."""
-        kept = [self._kept_map(one) for one in shown]
-        if all(one is not None for one in kept):
-            found = [one for one in kept if one is not None]
-        else:
-            prepare = Preparation(self.segmenter.resolution)
-            found = []
-            unseen = [one for one in shown if one.label_map is None]
-            segmented: list[Integer[np.ndarray, "h w"]] = []
-            for start in range(0, len(unseen), self.task.batch_size):
-                images = [
-                    prepare.apply(one.image) for one in unseen[start:][: self.task.batch_size]
-                ]
-                segmented += list(
-                    checked_label_maps(self.segmenter, np.stack(images), self.task.channel)
-                )
-            made = iter(segmented)
-            found = [next(made) if one.label_map is None else one.label_map() for one in shown]
-            for one, label_map in zip(shown, found, strict=True):
-                if one.path is None:
-                    write_picture(self.folder, one.stem, one.image)
-                write_labels(self.folder, one.stem, label_map)
-        for label_map in found:
+        kept = [self._kept_map(picture) for picture in shown]
+        maps = [label_map for label_map in kept if label_map is not None]
+        if len(maps) < len(shown):
+            maps = self._make_maps(shown)
+        for label_map in maps:
             height, width = label_map.shape
             self.size = self.size or (height, width)
             if (height, width) != self.size:
@@ -381,22 +390,45 @@ class _Run:
                     f"{height}×{width} after {self.size[0]}×{self.size[1]}; one record needs one "
                     "size"
                 )
-        return {one.stem: label_map for one, label_map in zip(shown, found, strict=True)}
+        return {picture.stem: label_map for picture, label_map in zip(shown, maps, strict=True)}
 
-    def _kept_map(self, one: _Shown) -> Integer[np.ndarray, "h w"] | None:
-        if one.path is None and self._picture(one) is None:
+    def _make_maps(self, shown: Sequence[_Shown]) -> list[Integer[np.ndarray, "h w"]]:
+        """Segment what has no label map, and keep pictures and label maps."""
+        prepare = Preparation(self.segmenter.resolution)
+        without = [picture for picture in shown if picture.label_map is None]
+        segmented: list[Integer[np.ndarray, "h w"]] = []
+        for start in range(0, len(without), self._at_once):
+            images = [
+                prepare.apply(picture.image) for picture in without[start : start + self._at_once]
+            ]
+            with memory_for(
+                f"segmenting {len(images)} images at once", "use a smaller --batch-size"
+            ):
+                segmented += list(
+                    checked_label_maps(self.segmenter, np.stack(images), self.task.channel)
+                )
+        made = iter(segmented)
+        maps = [
+            next(made) if picture.label_map is None else picture.label_map() for picture in shown
+        ]
+        for picture, label_map in zip(shown, maps, strict=True):
+            if picture.path is None:
+                write_picture(self.folder, picture.stem, picture.image)
+            write_labels(self.folder, picture.stem, label_map)
+        return maps
+
+    def _kept_map(self, picture: _Shown) -> Integer[np.ndarray, "h w"] | None:
+        if self._picture(picture) is None:
             return None
-        labels = labels_path(one.stem)
+        labels = labels_path(picture.stem)
         return read_label_map(self.folder, labels) if (self.folder / labels).is_file() else None
 
-    def _picture(self, one: _Shown) -> str | None:
+    def _picture(self, picture: _Shown) -> str | None:
         """Where the picture lies below the folder."""
-        if one.path is not None:
-            return one.path
-        for ending in ("png", "jpg"):
-            if (self.folder / f"{one.stem}.{ending}").is_file():
-                return f"{one.stem}.{ending}"
-        return None
+        if picture.path is not None:
+            return picture.path
+        names = (f"{picture.stem}.{ending}" for ending in ("png", "jpg"))
+        return next((name for name in names if (self.folder / name).is_file()), None)
 
     def _measure(
         self,
@@ -503,35 +535,6 @@ class _Run:
         mapped: np.ndarray = self.truth[nearest]
         return mapped
 
-    def _open_folder(self) -> None:
-        """Make the folder of pictures, or find it as the same evidence left it."""
-        remove_asides(self.folder, below=[_PICTURES])
-        about = self.folder / _ABOUT
-        identity = json.loads(
-            canonical_json(
-                {
-                    "package_version": package_version(),
-                    "collection": dict(self.collection.identity),
-                    "segmenter": {**self.segmenter.provenance, "channel": self.task.channel},
-                    "batch_size": self.task.batch_size,
-                }
-            )
-        )
-        if about.is_file():
-            earlier = _read_about(about)
-            if earlier == identity:
-                return
-            if not self.task.overwrite:
-                differing = difference(earlier, identity)
-                raise RecordError(
-                    f"{self.folder} holds other evidence ({differing}); "
-                    "choose another folder, or replace it with overwrite"
-                )
-        for path in (self.folder / _PICTURES).glob("*/*"):
-            if _FOLDER.fullmatch(path.parent.name) and _KEPT.fullmatch(path.name):
-                path.unlink()
-        write_json(about, identity)
-
 
 def _resized(image: UInt8[np.ndarray, "3 s s"], size: tuple[int, ...]) -> np.ndarray:
     """The image on the pixels of a label map (h, w)."""
@@ -540,11 +543,3 @@ def _resized(image: UInt8[np.ndarray, "3 s s"], size: tuple[int, ...]) -> np.nda
     picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
     resized = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.moveaxis(np.asarray(resized), -1, 0)
-
-
-def _read_about(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        value = None
-    return value if isinstance(value, dict) else {"collection": "unreadable"}

@@ -13,13 +13,12 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
-from unseen.core.files import sha256_of_file
-from unseen.core.records import build
+from unseen.core.files import canonical_json, sha256_of_file, sha256_of_parts
+from unseen.core.records import build, to_json
 from unseen.core.wording import count, listed
 from unseen.images import ImageSource, open_images
 from unseen.instance_evidence.record import Method, Side
 from unseen.inversion.inversions import (
-    RECORD,
     Inversions,
     InvertedImage,
     Role,
@@ -283,9 +282,13 @@ def open_runs(
         if controls
         else None,
         identity={
-            "runs": [sha256_of_file(record.folder / RECORD) for record in records],
-            "complete": [record.complete for record in records],
-            "images": len(photographs) + len(controls),
+            "runs": [
+                sha256_of_parts(canonical_json(to_json(image)) for image in record.images)
+                for record in records
+            ],
+            "targets": sha256_of_parts(
+                sha256_of_file(first.folder / image.image) for image in first.images
+            ),
         },
         provenance={"runs": [dict(record.provenance) for record in records]},
         true_classes=_true_classes(truth) if truth is not None else (),
