@@ -202,7 +202,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_record(world):
 def test_other_evidence_in_the_folder_is_refused_and_replaced_when_asked(world):
     gather(world)
     save(world / "rebuilt", "p00.png", scene(np.random.default_rng(1)))
-    with pytest.raises(RecordError, match="fingerprint|sources"):
+    with pytest.raises(RecordError, match="sources"):
         gather(world)
     replaced = gather(world, task=dataclasses.replace(TASK, overwrite=True))
     assert to_json(replaced) == to_json(gather(world, out="fresh"))

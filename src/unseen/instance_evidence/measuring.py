@@ -24,7 +24,7 @@ from unseen.core.records import build
 from unseen.core.run_folder import RunFolder
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import BatchSize, Channel, default_segmenter
-from unseen.images import ImageSource, Preparation, open_images
+from unseen.images import Images, ImageSource, Preparation, open_images
 from unseen.images.record_pictures import read_label_map
 from unseen.instance_evidence.judging import Instrument, MeasuredImage, MeasuredInstance, compose
 from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
@@ -56,6 +56,7 @@ from unseen.statistics.instances import (
 from unseen.statistics.retention import Judging
 
 LabelMaps = Literal["segmenter", "true"]
+ImageSet = str | Path | ImageSource | Images
 
 _PICTURES = "pictures"
 _OWNED = tuple(f"{role}*/[0-9]*.{ending}" for role in ROLES for ending in ("png", "jpg"))
@@ -100,12 +101,12 @@ class EvidenceTask:
 
 
 def evidence(
-    images: str | Path | ImageSource | Inversions | Sequence[str | Path | Inversions],
-    reconstructions: str | Path | ImageSource | None = None,
+    images: ImageSet | Inversions | Sequence[str | Path | Inversions],
+    reconstructions: ImageSet | None = None,
     segmenter: str | Path | Segmenter | None = None,
     *,
     out: str | Path | None = None,
-    controls: tuple[str | Path | ImageSource, str | Path | ImageSource] | None = None,
+    controls: tuple[ImageSet, ImageSet] | None = None,
     only_pairs: bool = False,
     task: EvidenceTask | None = None,
     progress: Progress | None = None,
@@ -117,8 +118,8 @@ def evidence(
         images: without reconstructions what `unseen.invert` returned, or the folder that it wrote,
             with the runs for the curve that lie in it; or several of these, of the same images,
             that differ in the last perturbed layer. Verdicts are about the first. With
-            reconstructions a set of images: a source, its spec, or the path of a folder or an
-            archive.
+            reconstructions a set of images: a source, its spec, the path of a folder or an
+            archive, or images in memory.
         reconstructions: of the same names; only their endings may differ.
         segmenter: a segmenter, or its spec; None: the churchyard's where the photographs are,
             else upp.
@@ -147,11 +148,12 @@ def evidence(
             raise ImageError("inversions hold their controls and pairs; leave controls out")
         runs: Any = images  # whatever else it is, reading the record says so
         return evidence_of_inversions(runs, segmenter, out=out, task=task, progress=progress)
-    source = _opened(images)
+    photographs: Any = images
+    source = open_images(photographs)
     collection = pair_up(
         source,
-        _opened(reconstructions),
-        controls=None if controls is None else (_opened(controls[0]), _opened(controls[1])),
+        open_images(reconstructions),
+        controls=None if controls is None else (open_images(controls[0]), open_images(controls[1])),
         true_label_maps=task.label_maps == "true",
         only_pairs=only_pairs,
     )
@@ -190,11 +192,6 @@ def _selection(run: Inversions) -> Selection | None:
     if recorded is None:
         return None
     return build(Selection, recorded, f"{run.folder} does not say how images were chosen")
-
-
-def _opened(source: Any) -> ImageSource:
-    opened: ImageSource = open_images(source) if isinstance(source, str | Path) else source
-    return opened
 
 
 def _segmenter(segmenter: str | Path | Segmenter, task: EvidenceTask) -> Segmenter:

@@ -30,7 +30,7 @@ from unseen.core.progress import Progress, silent
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import Generator, load_generator
 from unseen.generators.drawn_images import DrawnImages
-from unseen.images import ImageSource, Preparation, open_images, subset
+from unseen.images import Images, ImageSource, Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.inversion.inversions import (
     CURVE,
@@ -167,7 +167,7 @@ class InversionRun:
 
 
 def invert(
-    images: str | Path | ImageSource,
+    images: str | Path | ImageSource | Images,
     generator: str | Generator,
     inverter: str | Path | Inverter | None = None,
     *,
@@ -184,7 +184,7 @@ def invert(
     """Reconstruct photographs by a generator; see `unseen.inversion.methods` for the ways.
 
     Args:
-        images: a source, its spec, or the path of a folder or an archive.
+        images: a source, its spec, the path of a folder or an archive, or images in memory.
         generator: one that can be split into layers, or its spec.
         inverter: E, of this generator, for methods d, e and f; a file or a spec.
         out: folder of the record, the pictures and the tensors. A run that was interrupted goes on
@@ -212,7 +212,7 @@ def invert(
         OutOfMemoryError: a batch is too large; what was finished is kept.
     """
     task = dataclasses.replace(task or InversionRun(), **options)
-    source = open_images(images) if isinstance(images, str | Path) else images
+    source = open_images(images)
     network = load_generator(generator, device=device) if isinstance(generator, str) else generator
     inverter, encoder = (
         load_inverter(given, network) if isinstance(given, str | Path) else given
