@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-
 from unseen.bench.cross_domain_report import (
     HELD_OUT,
     OWN,
@@ -38,7 +36,7 @@ from unseen.core.progress import Progress, part_of, silent
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import load_generator
 from unseen.inversion.inversions import METHODS, Inversions, Method, Role
-from unseen.inversion.invert import preset_for
+from unseen.inversion.invert import invert, preset_for
 from unseen.inversion.inverter_file import load_inverter
 from unseen.inversion.methods import Inversion
 from unseen.segmenters import load_segmenter
@@ -154,19 +152,22 @@ def invert_domains(
         generator = load_generator(spec, device=task.device)
         for name in task.groups if number == 0 else [UNRELATED]:
             say(f"{name}, by {spec}")
-            record = task.invert(
+            run = task.run(
                 task.method,
                 settings,
+                count=task.count,
+                seed=task.seed,
+                controls=0 if records else task.count,  # the generator's own, with the first group
+                controls_seed=OWN_SEED,
+            )
+            record = invert(
                 task.groups[name],
                 generator,
                 load_inverter(inverter, generator),
                 out=_folder(task, number, name),
                 segmenter=segmenter,
+                task=run,
                 progress=part_of(progress, done, total),
-                count=task.count,
-                seed=task.seed,
-                controls=0 if records else task.count,  # the generator's own, with the first group
-                controls_seed=OWN_SEED,
             )
             done += len(record.images)
             records.append((name, record))
@@ -194,28 +195,23 @@ def _folder(task: CrossDomain, number: int, name: str) -> Path:
 
 def _result(task: CrossDomain, records: Sequence[tuple[str, Inversions]]) -> CrossDomainResult:
     labels = _labels(task)
-    groups = [
-        _group(OWN, labels[0], f"seed {OWN_SEED}", task.method, records[0][1], "control"),
-    ]
+    groups = [_group(OWN, labels[0], f"seed {OWN_SEED}", task.method, records[0][1], "control")]
     for number, (name, record) in enumerate(records):
         label = labels[max(0, number - len(task.groups) + 1)]
         spec = task.groups[name]
         groups.append(_group(name, label, spec, task.method, record, "photograph"))
-    of = {group.name: group for group in groups[: len(task.groups) + 1]}
+    named = {group.name: group for group in groups}
     differences = []
-    if TRAINING in of and HELD_OUT in of:
+    if TRAINING in named and HELD_OUT in named:
         for measure in ("loss", "pixel", "correlation"):
-            first, second = (
-                np.array([getattr(image, measure) for image in of[name].images], np.float64)
-                for name in (TRAINING, HELD_OUT)
-            )
-            difference = mean_difference(first, second)
+            held_out = named[HELD_OUT].values(measure)
+            difference = mean_difference(named[TRAINING].values(measure), held_out)
             differences.append(
                 Difference(
                     measure=measure,
                     value=difference.value,
                     interval=difference.interval,
-                    held_out=float(second.mean()),
+                    held_out=float(held_out.mean()),
                 )
             )
     return CrossDomainResult(
@@ -235,20 +231,19 @@ def _result(task: CrossDomain, records: Sequence[tuple[str, Inversions]]) -> Cro
 def _group(
     name: str, generator: str, spec: str, method: Method, record: Inversions, role: Role
 ) -> Group:
-    images = []
-    for image in record.of(role):
-        result = image.reconstructions[method]
-        if result.failed is None:
-            images.append(
-                GroupImage(
-                    name=image.name,
-                    loss=result.loss or 0.0,
-                    pixel=result.terms["pixel"],
-                    correlation=result.correlation or 0.0,
-                )
-            )
-    failed = len(record.of(role)) - len(images)
-    return Group(name=name, generator=generator, spec=spec, images=tuple(images), failed=failed)
+    results = [(image.name, image.reconstructions[method]) for image in record.of(role)]
+    images = tuple(
+        GroupImage(
+            name=image,
+            loss=result.loss or 0.0,
+            pixel=result.terms["pixel"],
+            correlation=result.correlation or 0.0,
+        )
+        for image, result in results
+        if result.failed is None
+    )
+    failed = len(results) - len(images)
+    return Group(name=name, generator=generator, spec=spec, images=images, failed=failed)
 
 
 def _shown(task: CrossDomain, name: str, record: Inversions, role: Role) -> ShownGroup:

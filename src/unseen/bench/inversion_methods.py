@@ -33,7 +33,7 @@ from unseen.core.progress import Progress, part_of, silent
 from unseen.generators import Generator, load_generator
 from unseen.images.pixels import to_unit
 from unseen.inversion.inversions import PAPER_METHODS, Inversions, Method, Role
-from unseen.inversion.invert import preset_for
+from unseen.inversion.invert import invert, preset_for
 from unseen.inversion.inverter_file import load_inverter
 from unseen.inversion.layers import SplitGenerator, split_generator
 from unseen.inversion.methods import Inversion
@@ -157,18 +157,20 @@ def _invert(
         say(f"method {method}")
         settings = task.settings(method, inverter.layer_names[-1])
         needed = method in "def" or settings.perceptual in ("inverter", "latents")
-        records[method] = task.invert(
-            method,
-            settings,
+        records[method] = invert(
             task.photographs,
             generator,
             inverter if needed else None,
             out=task.out / "inversions" / method,
             encoder=encoder if method in "bc" else None,
+            task=task.run(
+                method,
+                settings,
+                count=task.examples,
+                controls=task.count,
+                controls_seed=task.seed,
+            ),
             progress=part_of(progress, number * images, len(task.methods) * images),
-            count=task.examples,
-            controls=task.count,
-            controls_seed=task.seed,
         )
     return records
 
@@ -282,11 +284,9 @@ def _result(
         },
         provenance={
             "task": {
-                **{
-                    field.name: getattr(task, field.name)
-                    for field in dataclasses.fields(task)
-                    if field.name not in ("out", "overwrite", "batch_size")
-                },
+                field.name: getattr(task, field.name)
+                for field in dataclasses.fields(task)
+                if field.name not in ("out", "overwrite", "batch_size")
             },
             "inversions": {method: dict(record.provenance) for method, record in records.items()},
         },

@@ -1,4 +1,4 @@
-"""What the two benches of layer inversion share: their options, and one run of `unseen invert`."""
+"""What the two benches of layer inversion share: their options, and what was reconstructed."""
 
 import dataclasses
 from pathlib import Path
@@ -6,13 +6,9 @@ from typing import Annotated, Any
 
 from unseen.bench.grids import Rebuilt
 from unseen.core.options import Argument, Device, Option, Overwrite, check_options
-from unseen.core.progress import Progress
-from unseen.generators import Generator
 from unseen.inversion.inversions import Inversions, InvertedImage, Method
-from unseen.inversion.invert import InversionRun, invert
-from unseen.inversion.inverter import Inverter
+from unseen.inversion.invert import InversionRun
 from unseen.inversion.methods import Inversion, Steps
-from unseen.segmenters import Segmenter
 
 _CHANGES = ("steps", "cut", "perturbed", "regularisation", "perceptual")
 
@@ -58,37 +54,14 @@ class LayerBench:
         values = {name: getattr(self, name) for name in _CHANGES}
         return {name: value for name, value in values.items() if value is not None}
 
-    def invert(
-        self,
-        method: Method,
-        settings: Inversion,
-        photographs: str,
-        generator: Generator,
-        inverter: Inverter | None,
-        *,
-        out: Path,
-        progress: Progress,
-        encoder: Inverter | None = None,
-        segmenter: Segmenter | None = None,
-        **images: Any,
-    ) -> Inversions:
-        """Invert by one method; `images` are the fields of `InversionRun` that choose them."""
-        run = InversionRun(
+    def run(self, method: Method, settings: Inversion, **images: Any) -> InversionRun:
+        """What `unseen.inversion.invert` is told; `images` are the fields that choose images."""
+        return InversionRun(
             methods=(method,),
             settings=settings,
             batch_size=self.batch_size,
             overwrite=self.overwrite,
             **images,
-        )
-        return invert(
-            photographs,
-            generator,
-            inverter,
-            out=out,
-            encoder=encoder,
-            segmenter=segmenter,
-            task=run,
-            progress=progress,
         )
 
 

@@ -15,6 +15,7 @@ Source of the studentised permutation test: Chung and Romano, Annals of Statisti
 import dataclasses
 import math
 from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -368,208 +369,175 @@ def judge_classes(
     Returns:
         The classes asked for.
     """
-    judged = {
-        name: _measure(instances, _others(photographs, name), controls, primary, reference, judging)
-        for name, instances in photographs.items()
-        if asked is None or name in asked
-    }
+    judge = _Judge(controls, primary, range_methods, reference, judging)
+    judged = {}
+    for name, instances in photographs.items():
+        if asked is None or name in asked:
+            others = [photographs[known] for known in photographs if known != name]
+            judged[name] = judge.measure(instances, Instances.joined(others) if others else None)
     tested = [name for name, judgement in judged.items() if judgement.p_value is not None]
     adjusted = holm(np.array([judged[name].p_value for name in tested], np.float64))
     for name, p_holm in zip(tested, adjusted, strict=True):
-        judgement = dataclasses.replace(judged[name], p_holm=float(p_holm))
-        judged[name] = _decide(judgement, primary, range_methods, reference, judging)
+        judged[name] = judge.decide(dataclasses.replace(judged[name], p_holm=float(p_holm)))
     return judged
 
 
-def _others(photographs: Mapping[str, Instances], name: str) -> Instances | None:
-    """The instances of all other classes in the photographs."""
-    others = [instances for known, instances in photographs.items() if known != name]
-    return Instances.joined(others) if others else None
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Judge:
+    """What the judgements of all classes have in common."""
 
+    controls: Instances | None
+    primary: str
+    range_methods: Sequence[str]
+    reference: str | None
+    rules: Judging
 
-def _matched(
-    instances: Instances, controls: Instances | None, primary: str, judging: Judging
-) -> list[list[int]]:
-    """Controls for every instance, none for those on which the primary method failed."""
-    matches: list[list[int]] = [[] for _ in range(len(instances))]
-    if controls is not None:
-        whole = np.flatnonzero(~np.isnan(instances.retention[primary]))
-        usable = np.flatnonzero(~np.isnan(controls.retention[primary]))
-        rows = match_controls(instances.take(whole), controls.take(usable), judging)
-        for i, chosen in zip(whole, rows, strict=True):
-            matches[i] = [int(usable[j]) for j in chosen]
-    return matches
-
-
-def _measure(
-    instances: Instances,
-    others: Instances | None,
-    controls: Instances | None,
-    primary: str,
-    reference: str | None,
-    judging: Judging,
-) -> ClassJudgement:
-    """Means, matches, and the p-value where there is enough to test; else the verdict."""
-    matches = _matched(instances, controls, primary, judging)
-    peers = _matched(instances, others, primary, judging)
-    by_method = {
-        method: _method_retention(method, instances, controls, matches, judging)
-        for method in instances.retention
-    }
-    judged = ClassJudgement(
-        verdict=None,
-        reason="",
-        by_method=by_method,
-        controls=matches,
-        peers=_mean_of_matched(others, peers, primary, judging),
-    )
-    short = _too_little(by_method[primary], judging)
-    if controls is None:
-        return dataclasses.replace(judged, reason="without controls no verdict is possible")
-    if short is not None:
-        return dataclasses.replace(judged, verdict=short[0], reason=short[1])
-    rows, weights = _weighted(matches)
-    has = np.array([bool(chosen) for chosen in matches])
-    p_value = permutation_p_value(
-        (instances.retention[primary][has], instances.images[has]),
-        (controls.retention[primary][rows], controls.images[rows], weights),
-        permutations=judging.permutations,
-        seed=judging.seed,
-    )
-    if reference is not None:
-        p_value = max(p_value, _reference_p_value(instances, primary, reference, judging))
-    return dataclasses.replace(judged, verdict="undecided", p_value=p_value)
-
-
-def _too_little(here: MethodRetention, judging: Judging) -> tuple[InstanceVerdict, str] | None:
-    """The verdict, and why, of a class that cannot be tested; None where it can."""
-    images, instances = here.photographs.images, here.photographs.instances
-    if images < judging.least_images:
-        return "untested", (
-            f"{count(images, 'photograph')} hold{'s' if images == 1 else ''} it; a test needs "
-            f"{judging.least_images}"
-        )
-    if 2 * here.matched.instances < instances:
-        return "undecided", (
-            f"only {here.matched.instances} of {instances} instances have a control of like area, "
-            "perimeter ratio and contrast"
-        )
-    if min(here.matched.images, here.controls.images) < judging.least_images:
-        return "undecided", (
-            f"too few matched controls: {count(here.controls.images, 'generated image')} for "
-            f"{count(here.matched.images, 'photograph')}; {judging.least_images} of each are needed"
-        )
-    return None
-
-
-def _reference_p_value(
-    instances: Instances, primary: str, reference: str, judging: Judging
-) -> float:
-    """One-sided p-value of "the reference retains the same instances no better"."""
-    if reference not in instances.retention:
-        return 1.0
-    ours, theirs = instances.retention[primary], instances.retention[reference]
-    both = ~np.isnan(ours) & ~np.isnan(theirs)
-    images = instances.images[both]
-    if len(np.unique(images)) < judging.least_images:
-        return 1.0
-    return permutation_p_value(
-        (ours[both], images),
-        (theirs[both], images, np.ones(len(images))),
-        permutations=judging.permutations,
-        seed=judging.seed,
-    )
-
-
-def _method_retention(
-    method: str,
-    instances: Instances,
-    controls: Instances | None,
-    matches: Sequence[Sequence[int]],
-    judging: Judging,
-) -> MethodRetention:
-    """Means of one method over all instances, the matched ones, and their controls."""
-    values = instances.retention[method]
-
-    def mean(chosen: np.ndarray) -> MeanRetention:
-        chosen = chosen & ~np.isnan(values)
-        return mean_retention(
-            values[chosen],
-            instances.images[chosen],
-            resamples=judging.resamples,
-            seed=judging.seed,
-        )
-
-    return MethodRetention(
-        photographs=mean(np.ones(len(instances), bool)),
-        matched=mean(np.array([bool(chosen) for chosen in matches], bool)),
-        controls=_mean_of_matched(controls, matches, method, judging),
-    )
-
-
-def _mean_of_matched(
-    controls: Instances | None, matches: Sequence[Sequence[int]], method: str, judging: Judging
-) -> MeanRetention:
-    """What a method retains of matched controls, every instance's together weighing 1."""
-    if controls is None:
-        return mean_retention(np.zeros(0), np.zeros(0, np.int64))
-    rows, weights = _weighted(matches)
-    kept = ~np.isnan(controls.retention[method][rows])
-    return mean_retention(
-        controls.retention[method][rows][kept],
-        controls.images[rows][kept],
-        weights[kept],
-        resamples=judging.resamples,
-        seed=judging.seed,
-    )
-
-
-def _weighted(
-    matches: Sequence[Sequence[int]],
-) -> tuple[Int64[np.ndarray, " b"], Float64[np.ndarray, " b"]]:
-    """The matched controls, each with one over the number that its instance has."""
-    rows = np.array([row for chosen in matches for row in chosen], np.int64)
-    return rows, np.array([1 / len(chosen) for chosen in matches for _ in chosen], np.float64)
-
-
-def _decide(
-    judged: ClassJudgement,
-    primary: str,
-    range_methods: Sequence[str],
-    reference: str | None,
-    judging: Judging,
-) -> ClassJudgement:
-    """The verdict of a class that was tested."""
-    here = judged.by_method[primary]
-    assert judged.p_holm is not None
-    assert here.matched.mean is not None
-    assert here.controls.mean is not None
-    limit = judging.half * here.controls.mean
-    drawn = [method for method in range_methods if _retains(judged.by_method[method], limit)]
-    beside, objection = _beside(judged, here.matched.mean, limit, reference, judging)
-    text = (
-        f"{share(here.matched.mean)} retained, {share(here.controls.mean)} of its controls{beside}"
-    )
-    if objection:
-        return dataclasses.replace(judged, reason=f"{text}{objection}")
-    if judged.p_holm < judging.significance and here.matched.mean < limit:
-        if drawn:
-            return dataclasses.replace(
-                judged,
-                reason=f"{text}, and yet {drawn[0]}, which lies in range(G), retains it",
+    def measure(self, instances: Instances, others: Instances | None) -> ClassJudgement:
+        """Means, matches, and the p-value where there is enough to test; else the verdict."""
+        matches = self._matched(instances, self.controls)
+        everything = np.arange(len(instances))
+        has = np.flatnonzero([bool(chosen) for chosen in matches])
+        by_method = {
+            method: MethodRetention(
+                photographs=self._mean(instances, method, everything),
+                matched=self._mean(instances, method, has),
+                controls=self._mean_of_matched(self.controls, matches, method),
             )
-        return dataclasses.replace(judged, verdict="cannot draw", reason=text)
-    if drawn and here.matched.mean >= limit:
-        retained = share(judged.by_method[drawn[0]].photographs.mean)
-        return dataclasses.replace(
-            judged,
-            verdict="can draw",
-            range_method=drawn[0],
-            reason=f"{drawn[0]}, which lies in range(G), retains {retained}",
+            for method in instances.retention
+        }
+        judged = ClassJudgement(
+            verdict=None,
+            reason="",
+            by_method=by_method,
+            controls=matches,
+            peers=self._mean_of_matched(others, self._matched(instances, others), self.primary),
         )
-    if here.matched.mean < limit:
-        return dataclasses.replace(judged, reason=f"{text}; not shown to be more than chance")
-    return dataclasses.replace(judged, reason=f"{text}; no method in range(G) retains it")
+        if self.controls is None:
+            return dataclasses.replace(judged, reason="without controls no verdict is possible")
+        short = self._too_little(by_method[self.primary])
+        if short is not None:
+            return dataclasses.replace(judged, verdict=short[0], reason=short[1])
+        rows, weights = _weighted(matches)
+        p_value = self._p_value(
+            (instances.retention[self.primary][has], instances.images[has]),
+            (self.controls.retention[self.primary][rows], self.controls.images[rows], weights),
+        )
+        if self.reference is not None:
+            p_value = max(p_value, self._reference_p_value(instances, self.reference))
+        return dataclasses.replace(judged, verdict="undecided", p_value=p_value)
+
+    def _matched(self, instances: Instances, controls: Instances | None) -> list[list[int]]:
+        """Controls for every instance, none for those on which the primary method failed."""
+        matches: list[list[int]] = [[] for _ in range(len(instances))]
+        if controls is not None:
+            whole = np.flatnonzero(~np.isnan(instances.retention[self.primary]))
+            usable = np.flatnonzero(~np.isnan(controls.retention[self.primary]))
+            rows = match_controls(instances.take(whole), controls.take(usable), self.rules)
+            for i, chosen in zip(whole, rows, strict=True):
+                matches[i] = [int(usable[j]) for j in chosen]
+        return matches
+
+    def _mean(
+        self, instances: Instances, method: str, rows: np.ndarray, weights: np.ndarray | None = None
+    ) -> MeanRetention:
+        values = instances.retention[method][rows]
+        whole = ~np.isnan(values)  # the method did not fail
+        return mean_retention(
+            values[whole],
+            instances.images[rows][whole],
+            None if weights is None else weights[whole],
+            resamples=self.rules.resamples,
+            seed=self.rules.seed,
+        )
+
+    def _mean_of_matched(
+        self, controls: Instances | None, matches: Sequence[Sequence[int]], method: str
+    ) -> MeanRetention:
+        """What a method retains of matched controls, every instance's together weighing 1."""
+        if controls is None:
+            return mean_retention(np.zeros(0), np.zeros(0, np.int64))
+        return self._mean(controls, method, *_weighted(matches))
+
+    def _too_little(self, here: MethodRetention) -> tuple[InstanceVerdict, str] | None:
+        """The verdict, and why, of a class that cannot be tested; None where it can."""
+        images, instances = here.photographs.images, here.photographs.instances
+        needed = self.rules.least_images
+        if images < needed:
+            holders = f"{count(images, 'photograph')} hold{'s' if images == 1 else ''} it"
+            return "untested", f"{holders}; a test needs {needed}"
+        if 2 * here.matched.instances < instances:
+            return "undecided", (
+                f"only {here.matched.instances} of {instances} instances have a control of like "
+                "area, perimeter ratio and contrast"
+            )
+        if min(here.matched.images, here.controls.images) < needed:
+            return "undecided", (
+                f"too few matched controls: {count(here.controls.images, 'generated image')} for "
+                f"{count(here.matched.images, 'photograph')}; {needed} of each are needed"
+            )
+        return None
+
+    def _p_value(self, photographs: Any, controls: Any) -> float:
+        return permutation_p_value(
+            photographs, controls, permutations=self.rules.permutations, seed=self.rules.seed
+        )
+
+    def _reference_p_value(self, instances: Instances, reference: str) -> float:
+        """One-sided p-value of "the reference retains the same instances no better"."""
+        if reference not in instances.retention:
+            return 1.0
+        ours, theirs = instances.retention[self.primary], instances.retention[reference]
+        both = ~np.isnan(ours) & ~np.isnan(theirs)
+        images = instances.images[both]
+        if len(np.unique(images)) < self.rules.least_images:
+            return 1.0
+        return self._p_value((ours[both], images), (theirs[both], images, np.ones(len(images))))
+
+    def decide(self, judged: ClassJudgement) -> ClassJudgement:
+        """The verdict of a class that was tested."""
+        here = judged.by_method[self.primary]
+        retained, controls = here.matched.mean, here.controls.mean
+        assert judged.p_holm is not None
+        assert retained is not None
+        assert controls is not None
+        limit = self.rules.half * controls
+        drawn = [m for m in self.range_methods if _retains(judged.by_method[m], limit)]
+        beside, objection = self._beside(judged, retained, limit)
+        text = f"{share(retained)} retained, {share(controls)} of its controls{beside}"
+        if objection:
+            return dataclasses.replace(judged, reason=f"{text}{objection}")
+        if drawn and retained >= limit:
+            by_drawn = share(judged.by_method[drawn[0]].photographs.mean)
+            reason = f"{drawn[0]}, which lies in range(G), retains {by_drawn}"
+            return dataclasses.replace(
+                judged, verdict="can draw", range_method=drawn[0], reason=reason
+            )
+        if retained >= limit:
+            text += "; no method in range(G) retains it"
+        elif judged.p_holm >= self.rules.significance:
+            text += "; not shown to be more than chance"
+        elif drawn:
+            text += f", and yet {drawn[0]}, which lies in range(G), retains it"
+        else:
+            return dataclasses.replace(judged, verdict="cannot draw", reason=text)
+        return dataclasses.replace(judged, reason=text)
+
+    def _beside(self, judged: ClassJudgement, retained: float, limit: float) -> tuple[str, str]:
+        """The reference or the peers in words, and why they forbid "cannot draw", or nothing."""
+        if self.reference is not None:
+            by_reference = judged.by_method.get(self.reference)
+            if by_reference is None or by_reference.matched.mean is None:
+                return "", "; there is no reference"
+            mean, least = by_reference.matched.mean, self.rules.fifth
+            words = f", {share(mean)} by as many other photographs"
+            objection = ": not under a fifth of these"
+        elif judged.peers.mean is not None and judged.peers.images >= self.rules.least_images:
+            mean, least = judged.peers.mean, self.rules.half
+            words = f", {share(mean)} of its peers"
+            objection = ": the photographs as a whole are not rebuilt much better"
+        else:
+            return "", ""
+        return words, objection if limit > retained >= least * mean else ""
 
 
 def _retains(method: MethodRetention, limit: float) -> bool:
@@ -578,21 +546,9 @@ def _retains(method: MethodRetention, limit: float) -> bool:
     return interval is not None and interval[0] >= limit
 
 
-def _beside(
-    judged: ClassJudgement, mean: float, limit: float, reference: str | None, judging: Judging
-) -> tuple[str, str]:
-    """The reference or the peers in words, and why they forbid "cannot draw" ("": they do not)."""
-    if reference is not None:
-        by_reference = judged.by_method.get(reference)
-        if by_reference is None or by_reference.matched.mean is None:
-            return "", "; there is no reference"
-        other_mean, least = by_reference.matched.mean, judging.fifth
-        words = f", {share(other_mean)} by as many other photographs"
-        objection = ": not under a fifth of these"
-    elif judged.peers.mean is not None and judged.peers.images >= judging.least_images:
-        other_mean, least = judged.peers.mean, judging.half
-        words = f", {share(other_mean)} of its peers"
-        objection = ": the photographs as a whole are not rebuilt much better"
-    else:
-        return "", ""
-    return words, objection if limit > mean >= least * other_mean else ""
+def _weighted(
+    matches: Sequence[Sequence[int]],
+) -> tuple[Int64[np.ndarray, " b"], Float64[np.ndarray, " b"]]:
+    """The matched controls, each with one over the number that its instance has."""
+    rows = np.array([row for chosen in matches for row in chosen], np.int64)
+    return rows, np.array([1 / len(chosen) for chosen in matches for _ in chosen], np.float64)
