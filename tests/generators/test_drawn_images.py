@@ -270,7 +270,7 @@ def test_areas_that_are_there_do_not_stand_for_images_that_are_not(tmp_path):
 def test_kept_images_of_another_drawing_are_refused_or_replaced(tmp_path):
     keep = tmp_path / "kept"
     areas_of(DrawnImages(counting(), keep=keep))
-    with pytest.raises(RecordError, match="samples that differ in seed; choose another folder"):
+    with pytest.raises(RecordError, match="seed is 1 there, 2 here"):
         areas_of(DrawnImages(counting(), seed=2, keep=keep))
     areas_of(DrawnImages(counting(), seed=2, keep=keep, overwrite=True), count=9)
     assert len(list(keep.glob("*.png"))) == 9

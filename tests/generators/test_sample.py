@@ -1,6 +1,7 @@
 """Samples: by index, resumable, as a folder or a zip, and refused where something else is."""
 
 import json
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.support.kills import killed_while_writing
 import unseen
 from unseen.cli.main import run
 from unseen.core.errors import RecordError, SampleError, StorageError
+from unseen.core.lock import LOCK, locked
 from unseen.generators.sample import Sampling, parse_indices, sample, sample_grid
 from unseen.images import open_images
 
@@ -106,6 +108,45 @@ def test_a_zip_that_was_stopped_goes_on_to_the_same_bytes(tmp_path: Path) -> Non
     assert (tmp_path / "cut.zip").read_bytes() == whole
 
 
+def test_a_zip_that_was_killed_after_its_rename_is_finished(tmp_path: Path) -> None:
+    out = sample(task(tmp_path / "s.zip"))
+    whole = out.read_bytes()
+    sample(task(tmp_path / "s.zip.parts"))  # what the kill left
+    killed_while_writing(tmp_path / "s.zip.parts" / "s.zip")
+    function = Counting()
+    assert sample(task(out, generator=generator(function))) == out
+    assert function.drawn == 0
+    assert out.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [out]
+    with pytest.raises(StorageError, match="is there already"):
+        sample(task(out, "0-4"))
+    with pytest.raises(StorageError, match="is there already"):
+        sample(task(out, seed=2))
+    assert out.read_bytes() == whole
+
+
+def test_leftovers_of_a_kill_go_and_those_of_a_live_run_stay(tmp_path: Path) -> None:
+    sample(task(tmp_path / "s", "0-4"))
+    killed_while_writing(tmp_path / "s" / "00000007.png")
+    with locked(tmp_path / "s" / LOCK):  # another run is writing images
+        live = tmp_path / "s" / ".unseen-aside-live"
+        live.write_bytes(b"")
+        thread = threading.Thread(target=sample, args=(task(tmp_path / "s"),))
+        thread.start()
+        thread.join(0.5)
+        assert live.exists()
+    thread.join()
+    assert len(files(tmp_path / "s")) == 11  # ten images and the header
+
+
+def test_a_name_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    function = Counting()
+    for name in ("a" * 300, "a" * 252 + ".zip", "\udcff"):
+        with pytest.raises(StorageError):
+            sample(task(tmp_path / name, generator=generator(function)))
+    assert function.drawn == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "differing"),
     [({"seed": 2}, "seed"), ({"rounding": "truncate"}, "rounding")],
@@ -114,7 +155,7 @@ def test_another_sample_in_the_same_folder_is_refused_or_replaced(
     tmp_path: Path, settings: dict[str, Any], differing: str
 ) -> None:
     sample(task(tmp_path / "s"))
-    with pytest.raises(RecordError, match=f"samples that differ in {differing}; choose"):
+    with pytest.raises(RecordError, match=f"{differing} is"):
         sample(task(tmp_path / "s", "0-1", **settings))
     sample(task(tmp_path / "s", "0-1", overwrite=True, **settings))
     assert sorted(files(tmp_path / "s")) == ["00000000.png", "00000001.png", "sample.json"]
@@ -122,22 +163,27 @@ def test_another_sample_in_the_same_folder_is_refused_or_replaced(
 
 def test_another_generator_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     sample(task(tmp_path / "s", generator=generator(weights_sha256="a")))
-    with pytest.raises(RecordError, match="samples that differ in generator"):
+    with pytest.raises(RecordError, match="weights_sha256 is a there, b here"):
         sample(task(tmp_path / "s", generator=generator(weights_sha256="b")))
 
 
-def test_batch_norm_by_the_batch_makes_the_batch_size_part_of_the_sample(tmp_path: Path) -> None:
-    by_batch = generator(batch_norm="batch")
-    sample(task(tmp_path / "s", generator=by_batch, batch_size=5))
-    with pytest.raises(RecordError, match="samples that differ in batch_size"):
-        sample(task(tmp_path / "s", generator=by_batch, batch_size=2))
+def test_batch_norm_by_the_batch_is_finished_with_the_batch_size_it_began_with(
+    tmp_path: Path,
+) -> None:
+    sample(task(tmp_path / "whole", generator=generator(batch_norm="batch"), batch_size=5))
+    sample(task(tmp_path / "s", "0-6", generator=generator(batch_norm="batch"), batch_size=5))
+    function = Counting()
+    by_batch = generator(function, batch_norm="batch")
+    sample(task(tmp_path / "s", generator=by_batch, batch_size=2))
+    assert function.drawn == 5  # the batch of 5 to 9
+    assert files(tmp_path / "s") == files(tmp_path / "whole")
 
 
 def test_the_same_weights_elsewhere_go_on_with_a_folder(tmp_path: Path) -> None:
     first = {"spec": "progan:a.pth?x=1", "weights_sha256": "a"}
     sample(task(tmp_path / "s", "0-5", generator=generator(**first)))
     sample(task(tmp_path / "s", generator=generator(**first | {"spec": "progan:b/a.pth?x=1"})))
-    with pytest.raises(RecordError, match="samples that differ in generator"):
+    with pytest.raises(RecordError, match=r"progan\?x=2 here"):
         sample(task(tmp_path / "s", generator=generator(**first | {"spec": "progan:a.pth?x=2"})))
 
 
@@ -151,7 +197,7 @@ def test_photographs_are_never_taken_for_samples(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"mine")
     with pytest.raises(StorageError, match=r"not empty and holds no sample\.json"):
         sample(task(tmp_path, overwrite=True))
-    with pytest.raises(StorageError, match="is a file; name a folder"):
+    with pytest.raises(StorageError, match=r"photo\.png"):
         sample(task(tmp_path / "photo.png"))
     (tmp_path / "photos.zip").write_bytes(b"mine")
     with pytest.raises(StorageError, match="is there already"):

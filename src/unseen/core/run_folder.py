@@ -62,6 +62,7 @@ class RunFolder:
     also: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # for readers of the header
     overwrite: bool = False  # another run's files may be removed
     _depth: int = dataclasses.field(default=0, init=False)  # of nested `writing`
+    _swept: bool = dataclasses.field(default=False, init=False)
 
     def begun(self) -> bool:
         """Whether this run has begun the folder; `identity` then has the batch size of then.
@@ -112,7 +113,9 @@ class RunFolder:
         with locked(self.folder / LOCK, patience=patience):
             self._depth += 1
             try:
-                remove_asides(self.folder, below=self._below())
+                if not self._swept:
+                    remove_asides(self.folder, below=self._below())
+                    self._swept = True
                 if not self.begun():
                     self._remove_owned()
                     self._write_header()

@@ -114,7 +114,8 @@ def read_areas(path: str | Path) -> Areas:
     if not path.is_file():
         raise RecordError(f"{path} is not there; make it with: unseen segment IMAGES {path}")
     try:
-        table = pq.read_table(path, partitioning=None)
+        with pq.ParquetFile(path) as file:  # `read_table` imports pandas where there is pandas
+            table = file.read()
         table.validate(full=True)
         columns = tuple(table.column_names)
         metadata = (table.schema.metadata or {}).get(_KEY)

@@ -128,11 +128,11 @@ def run_comparison(task: ComparisonRun, *, watch: Watch | None = None) -> Compar
         UnseenError: a side that cannot be read, sides that do not match, too few images; see
             `segment` and `compare`.
     """
+    run = _Run(task, watch or _unwatched)
     record = task.out / FILE
     check_writable(record)
     with locked(task.out / LOCK, patience=PATIENCE):
         remove_asides(task.out)
-        run = _Run(task, watch or _unwatched)
         comparison = run.compare()
         if task.pictures:
             comparison = run.keep_pictures(comparison)

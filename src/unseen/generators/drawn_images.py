@@ -19,10 +19,11 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import SampleError
 from unseen.core.files import canonical_json, sha256_of_parts
+from unseen.core.memory import memory_for
 from unseen.core.progress import Progress, silent
 from unseen.generators import Generator
 from unseen.generators.checks import check_generator, draw
-from unseen.generators.sample_folder import NAME, SampleFolder, contents
+from unseen.generators.sample_folder import NAME, SampleFolder, samples_identity
 from unseen.images import Batch, Preparation
 from unseen.images.naming import NumberedNames
 from unseen.images.pixels import Rounding, to_uint8
@@ -36,7 +37,8 @@ class DrawnImages:
 
     A generator whose images depend on the others in their batch says so by `"batch_norm": "batch"`
     in its provenance. Image k is then always drawn in the company of the batch that it falls in
-    when counting from 0, and the batch size is part of the record.
+    when counting from 0, and the batch size is part of the record. A folder that keeps such images
+    is filled with the batch size that it was begun with.
 
     Raises:
         GeneratorError: the object is no generator.
@@ -78,16 +80,28 @@ class DrawnImages:
         return self.generator.provenance.get("batch_norm") == "batch"
 
     @property
+    def size(self) -> int:
+        """Images a call of the generator."""
+        if self.by_batch and self.keep is not None:
+            return self.folder.run.identity.batch_size or self.batch_size
+        return self.batch_size
+
+    @property
     def header(self) -> dict[str, Any]:
         """All that decides the images, as JSON."""
-        header: dict[str, Any] = {
-            "generator": dict(self.generator.provenance),
-            "seed": self.seed,
-            "rounding": self.rounding,
-        }
-        if self.by_batch:
-            header["batch_size"] = self.batch_size
-        plain: dict[str, Any] = json.loads(canonical_json(header))  # as it is read back
+        return {**self._drawn, "batch_size": self.size} if self.by_batch else self._drawn
+
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(  # as it is read back
+            canonical_json(
+                {
+                    "generator": dict(self.generator.provenance),
+                    "seed": self.seed,
+                    "rounding": self.rounding,
+                }
+            )
+        )
         return plain
 
     def fingerprint(self) -> str:
@@ -95,7 +109,8 @@ class DrawnImages:
 
         Where the provenance does not say which weights they are, of image 0 too.
         """
-        parts = [canonical_json(contents(self.header))]
+        identity = samples_identity(self._drawn, self.size if self.by_batch else None)
+        parts = [canonical_json(identity.to_json())]
         if "weights_sha256" not in self.generator.provenance:
             parts.append(self._draw([0], fill=False).tobytes().hex())
         return sha256_of_parts(parts)
@@ -122,44 +137,48 @@ class DrawnImages:
         images = self.images(indices)
         for start in range(0, len(indices), batch_size):
             stop = min(start + batch_size, len(indices))
-            prepared = [preparation.apply(each) for each in itertools.islice(images, stop - start)]
+            prepared = [
+                preparation.apply(image) for image in itertools.islice(images, stop - start)
+            ]
             yield Batch(positions=list(range(start, stop)), images=np.stack(prepared), broken=[])
 
     def keep_all(self, indices: Sequence[int], *, progress: Progress | None = None) -> None:
         """Draw into the folder those of the images that it lacks."""
         progress = progress or silent
-        missing = self._folder.missing(indices)
+        missing = self.folder.missing(indices)
         done = len(indices) - len(missing)
         if done:
             progress(done, len(indices))
         for together in self._calls(missing):
-            self._folder.write(together, self._draw(together))
+            self.folder.write(together, self._draw(together))
             done += len(together)
             progress(done, len(indices))
 
     @functools.cached_property
-    def _folder(self) -> SampleFolder:
+    def folder(self) -> SampleFolder:
+        """The folder that keeps the images (RecordError, StorageError: it is another's)."""
         assert self.keep is not None
-        return SampleFolder(self.keep, self.header, overwrite=self.overwrite)
+        size = self.batch_size if self.by_batch else None
+        return SampleFolder(self.keep, self._drawn, size, overwrite=self.overwrite)
 
     def _calls(self, indices: Sequence[int]) -> Iterator[list[int]]:
         """The indices in order, cut into what one call of the generator draws."""
         if self.by_batch:
-            for _, block in itertools.groupby(indices, lambda index: index // self.batch_size):
+            for _, block in itertools.groupby(indices, lambda index: index // self.size):
                 yield list(block)
         else:
-            for start in range(0, len(indices), self.batch_size):
-                yield list(indices[start : start + self.batch_size])
+            for start in range(0, len(indices), self.size):
+                yield list(indices[start : start + self.size])
 
     def _kept(self, indices: Sequence[int]) -> Iterator[UInt8[np.ndarray, "3 h w"]]:
-        missing = self._folder.missing(indices)
+        missing = self.folder.missing(indices)
         drawn = {}
         if missing:
             images = self._draw(missing)
-            self._folder.write(missing, images)
+            self.folder.write(missing, images)
             drawn = dict(zip(missing, images, strict=True))
         for index in indices:
-            yield drawn[index] if index in drawn else self._folder.read(index)
+            yield drawn[index] if index in drawn else self.folder.read(index)
 
     def _draw(self, indices: Sequence[int], *, fill: bool = True) -> UInt8[np.ndarray, "n 3 h w"]:
         """Images of one call: at most a batch, and of one block where they depend on it.
@@ -167,14 +186,19 @@ class DrawnImages:
         A smaller batch is filled up, unless told.
         """
         if self.by_batch:
-            first = indices[0] // self.batch_size * self.batch_size
-            asked = list(range(first, first + self.batch_size))
+            first = indices[0] // self.size * self.size
+            asked = list(range(first, first + self.size))
             rows = [index - first for index in indices]
         else:
-            size = self.batch_size if fill else len(indices)
+            size = self.size if fill else len(indices)
             asked = [*indices, *[indices[-1]] * (size - len(indices))]
             rows = list(range(len(indices)))
-        images = draw(self.generator, asked, seed=self.seed, name=self.spec)[rows]
+        with memory_for(
+            f"drawing {len(asked)} images at once",
+            "run the same command again with a smaller --generator-batch-size (of `unseen sample` "
+            "--batch-size): what was finished is kept",
+        ):
+            images = draw(self.generator, asked, seed=self.seed, name=self.spec)[rows]
         if len(indices) > 1 and not self._seen:
             self._seen.append(float(images.min()))
             self._warn_of_a_half_range()

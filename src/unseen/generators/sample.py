@@ -7,7 +7,6 @@ folder made at once.
 import dataclasses
 import json
 import re
-import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +16,14 @@ import numpy as np
 from PIL import Image
 
 from unseen.core.errors import SampleError, StorageError
-from unseen.core.files import write_aside
+from unseen.core.files import check_writable, write_aside
+from unseen.core.identity import Identity
 from unseen.core.options import SEED_MOST, Option, Overwrite, Place
 from unseen.core.progress import Progress
+from unseen.core.records import decode
 from unseen.generators import Generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
-from unseen.generators.sample_folder import HEADER, NAME
+from unseen.generators.sample_folder import HEADER, SampleFolder
 from unseen.images.pixels import Rounding
 
 
@@ -93,33 +94,38 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
     Raises:
         SampleError: no indices, or a negative one.
         RecordError: the folder holds samples of another generator, seed or rounding.
-        StorageError: something else is there already, or it cannot be written.
+        StorageError: something else is there already, another run is writing there, or it cannot be
+            written.
         GeneratorError: the generator drew something that is no image, NaN for one.
     """
     if not task.indices or task.batch_size < 1:
         raise SampleError(
             f"{len(task.indices)} images in batches of {task.batch_size}; at least 1 is needed"
         )
+    check_writable(task.out)
     zipped = task.out.suffix.lower() == ".zip"
-    folder = task.out.with_name(task.out.name + ".parts") if zipped else task.out
-    if zipped and task.out.exists():
-        if not task.overwrite:
-            raise StorageError(f"{task.out} is there already; remove it, or use --overwrite")
-        task.out.unlink()
     images = DrawnImages(
         task.generator,
         seed=task.seed,
         rounding=task.rounding,
         batch_size=task.batch_size,
-        keep=folder,
+        keep=task.out.with_name(task.out.name + ".parts") if zipped else task.out,
         overwrite=task.overwrite,
     )
     if not images.by_batch and len(task.indices) < task.batch_size:
         images = dataclasses.replace(images, batch_size=len(task.indices))
-    images.keep_all(task.indices, progress=progress)
-    if zipped:
-        _pack(folder, task.out, task.indices)
-        shutil.rmtree(folder)
+    if not zipped:
+        images.keep_all(task.indices, progress=progress)
+        return task.out
+    with images.folder.run.writing():
+        if task.out.exists() and not _is_packed(task.out, images, task.indices):
+            if not task.overwrite:
+                raise StorageError(f"{task.out} is there already; remove it, or use --overwrite")
+            task.out.unlink()
+        if not task.out.exists():  # else a kill came between the last rename and the clearing
+            images.keep_all(task.indices, progress=progress)
+            _pack(images.folder, task.out, task.indices)
+        images.folder.run.discard()
     return task.out
 
 
@@ -153,11 +159,31 @@ def sample_grid(
         Image.fromarray(grid.reshape(rows * height, columns * width, 3)).save(aside)
 
 
-def _pack(folder: Path, out: Path, indices: Sequence[int]) -> None:
+def _pack(folder: SampleFolder, out: Path, indices: Sequence[int]) -> None:
     """Stored, since PNG is compressed already; equal samples make equal files."""
-    with write_aside(out) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
-        for index in sorted(indices):
-            name = f"{index // 1000:05}/img{index:08}.png"
-            archive.writestr(zipfile.ZipInfo(name), (folder / NAME.format(index)).read_bytes())
+    with (
+        write_aside(out, within=folder.run.folder) as aside,
+        zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for index, name in _packed_names(indices).items():
+            archive.writestr(zipfile.ZipInfo(name), folder.path(index).read_bytes())
         archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps({"labels": None}))
-        archive.writestr(zipfile.ZipInfo(HEADER), (folder / HEADER).read_bytes())
+        header = (folder.run.folder / HEADER).read_bytes()
+        archive.writestr(zipfile.ZipInfo(HEADER), header)
+
+
+def _packed_names(indices: Sequence[int]) -> dict[int, str]:
+    return {index: f"{index // 1000:05}/img{index:08}.png" for index in sorted(indices)}
+
+
+def _is_packed(out: Path, images: DrawnImages, indices: Sequence[int]) -> bool:
+    """Whether the zip holds these images, as this run would write them."""
+    try:
+        with zipfile.ZipFile(out) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".png")]
+            value = decode(archive.read(HEADER), str(out), "choose another place")
+        identity = Identity.from_json(value["identity"], str(out))
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return False
+    same = identity.difference(images.folder.run.identity) is None
+    return same and names == list(_packed_names(indices).values())

@@ -4,7 +4,6 @@
 """
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,92 +13,82 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from unseen.core.errors import ImageError, RecordError, StorageError
-from unseen.core.files import package_version, refuse_foreign, write_aside, write_json
-from unseen.images.decode import decode
+from unseen.core.files import write_aside
+from unseen.core.identity import Identity, identify
+from unseen.core.run_folder import RunFolder
+from unseen.images.decode import decode_file
 
 NAME = "{:08}.png"  # of an image's file, from its index
 HEADER = "sample.json"
-_SCHEMA = 1  # version of the header
+_FORMAT = 1  # version of the folder
 _ENCODERS = 2  # threads that write PNG; zlib lets go of Python's lock
 _COMPRESSION = 1  # of PNG's 0 to 9: four times as fast as the default, a tenth larger
 
 
+def samples_identity(drawn: Mapping[str, Any], batch_size: int | None) -> Identity:
+    """What samples depend on.
+
+    Args:
+        drawn: JSON: the generator's provenance, the seed and the rounding.
+        batch_size: images a call, where images depend on the others in their batch.
+    """
+    options = {key: value for key, value in drawn.items() if key not in ("generator", "batch_size")}
+    parts = {"generator": drawn.get("generator")}
+    return identify("samples", _FORMAT, parts=parts, options=options, batch_size=batch_size)
+
+
 class SampleFolder:
-    """The images in one folder, all drawn in one way.
+    """The images in one folder, all drawn in one way. Several runs may fill it at once.
 
     Args:
         folder: made if it is not there; else it is empty, or holds images drawn in this way.
-        header: all that decides the images.
+        drawn: JSON: all that decides the images.
+        batch_size: images a call, where images depend on the others in their batch.
         overwrite: remove images that were drawn in another way.
 
     Raises:
         RecordError: it holds images that were drawn in another way.
-        StorageError: it holds something else, or cannot be written.
+        StorageError: it holds something else.
     """
 
-    def __init__(self, folder: Path, header: Mapping[str, Any], *, overwrite: bool = False) -> None:
-        self.folder = folder
-        mine = {"schema": _SCHEMA, **header}
-        path = folder / HEADER
-        if folder.exists() and not folder.is_dir():
-            raise StorageError(f"{folder} is a file; name a folder, or a file that ends in .zip")
-        if path.exists():
-            found = _read(path)
-            if contents(found) == contents(mine):
-                return
-            if not overwrite:
-                differing = ", ".join(
-                    key for key in {**mine, **found} if mine.get(key) != found.get(key)
-                )
-                raise RecordError(
-                    f"{folder} holds samples that differ in {differing}; choose another folder, or "
-                    "use --overwrite"
-                )
-            for image in folder.glob("*.png"):
-                image.unlink()
-        else:
-            refuse_foreign(folder, HEADER)
-        write_json(path, {**mine, "version": package_version()})
+    def __init__(
+        self,
+        folder: Path,
+        drawn: Mapping[str, Any],
+        batch_size: int | None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        self.run = RunFolder(
+            folder,
+            samples_identity(drawn, batch_size),
+            owned=("[0-9]" * 8 + ".png",),
+            header=HEADER,
+            also=drawn,
+            overwrite=overwrite,
+        )
+        self.begun = self.run.begun()
 
     def path(self, index: int) -> Path:
         """Where image `index` lies."""
-        return self.folder / NAME.format(index)
+        return self.run.folder / NAME.format(index)
 
     def missing(self, indices: Sequence[int]) -> list[int]:
         """Those of the images that are not there."""
+        if not self.begun:
+            return list(indices)
         return [index for index in indices if not self.path(index).is_file()]
 
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
         """Image `index` (ImageError: its file is damaged)."""
-        path = self.path(index)
-        try:
-            with path.open("rb") as file:
-                return decode(file, str(path))
-        except OSError as error:
-            raise ImageError(f"{path} cannot be read ({error.strerror or error})") from error
+        return decode_file(self.path(index))
 
     def write(self, indices: Sequence[int], images: UInt8[np.ndarray, "n 3 h w"]) -> None:
         """Write images as PNG files (StorageError: the disk is full)."""
-        with ThreadPoolExecutor(_ENCODERS) as encoders:
+        # Another run that fills the folder waits for the time of these images.
+        with self.run.writing(patience=None), ThreadPoolExecutor(_ENCODERS) as encoders:
+            self.begun = True
             list(encoders.map(_write, map(self.path, indices), images))
-
-
-def contents(header: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a header decides the images: of a spec whose weights are known, its options alone."""
-    generator = dict(header.get("generator") or {})
-    if generator.get("weights_sha256"):
-        generator["spec"] = str(generator.get("spec", "")).partition("?")[2]
-    return {**header, "generator": generator}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    found.pop("version", None)
-    return found
 
 
 def _write(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:
