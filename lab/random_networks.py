@@ -22,6 +22,7 @@ from unseen.generators.progan import ProGAN
 from unseen.images import open_images, subset
 from unseen.segmenters.unified_parsing import Sizes, UnifiedParsing
 from unseen.segmenters.upp import (
+    Labels,
     UnifiedParsingSegmenter,
     Vocabulary,
     network_input,
@@ -79,14 +80,14 @@ def random_upp(
     classifiers scaled, so that features and scores have the sizes of a trained network's.
     """
     vocabulary = vocabulary_of(
-        {
-            "object": ["-", *(f"object {k}" for k in range(1, 336))],
-            "material": ["-", *(f"material {k}" for k in range(1, 26))],
-            "scene": [f"scene {k}" for k in range(365)],
-            "part": [],
+        Labels(
+            object=["-", *(f"object {k}" for k in range(1, 336))],
+            material=["-", *(f"material {k}" for k in range(1, 26))],
+            scene=[f"scene {k}" for k in range(365)],
+            part=[],
             # 427 scores, as in the published files, for seven owners
-            "object_part": {f"object {k}": [f"part {j}" for j in range(61)] for k in range(1, 8)},
-        }
+            object_part={f"object {k}": [f"part {j}" for j in range(61)] for k in range(1, 8)},
+        )
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

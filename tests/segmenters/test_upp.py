@@ -6,8 +6,8 @@ never read from the module, so that a misnamed or misplaced layer fails.
 
 import dataclasses
 import json
-from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -17,7 +17,7 @@ from unseen.core.errors import CheckpointError, SegmenterError
 from unseen.segmenters import checked_label_maps, load_segmenter
 from unseen.segmenters import upp as upp_module
 from unseen.segmenters.unified_parsing import HEADS, Sizes, UnifiedParsing, fast_network
-from unseen.segmenters.upp import load_weights, network_input, vocabulary_of
+from unseen.segmenters.upp import Labels, network_input, vocabulary_of
 
 LABELS = {
     "object": ["-", "sky", "person", "door", "car", "wall"],
@@ -181,12 +181,10 @@ def forward_by_hand(files, images, sizes):
 
 
 @pytest.fixture(scope="module")
-def narrow():
-    files = random_weights(NARROW)
-    network = UnifiedParsing(NARROW)
-    load_weights(network.encoder, files["encoder"], Path("encoder.pth"))
-    load_weights(network.decoder, files["decoder"], Path("decoder.pth"))
-    return files, network.eval()
+def narrow(tmp_path_factory):
+    folder = write_folder(tmp_path_factory.mktemp("upp") / "narrow")
+    files = {name: folder / name for name in (upp_module.ENCODER, upp_module.DECODER)}
+    return random_weights(NARROW), upp_module.read_network(files, NARROW)
 
 
 @pytest.fixture
@@ -270,7 +268,7 @@ def test_labels_follow_the_rules_of_the_paper(tmp_path, narrow, images):
 
 
 def test_numbers_follow_labels_json():
-    vocabulary = vocabulary_of(LABELS)
+    vocabulary = vocabulary_of(msgspec.convert(LABELS, Labels))
     assert vocabulary.channels == {
         "object": ("none", "sky", "person", "door", "car", "wall"),
         "material": ("none", "brick", "glass"),
@@ -318,22 +316,11 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     weights = torch.load(folder / "decoder_epoch_40.pth", weights_only=True)
     weights["conv_fusion.0.bias"] = weights.pop("conv_fusion.0.weight")
     torch.save(weights, folder / "decoder_epoch_40.pth")
-    with pytest.raises(CheckpointError) as error:
-        upp_module.read_network(
-            {f"{p}_epoch_40.pth": folder / f"{p}_epoch_40.pth" for p in ("encoder", "decoder")},
-            NARROW,
-        )
-    assert str(error.value) == (
-        f"{folder}/decoder_epoch_40.pth lacks 1 weights (first: conv_fusion.0.weight) and has 1 "
-        "unknown ones (first: conv_fusion.0.bias); needed is a file of upp-resnet50-upernet"
-    )
-    (folder / "labels.json").unlink()
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(CheckpointError, match=r"decoder_epoch_40.*conv_fusion\.0\.weight"):
         load_segmenter(f"upp:{folder}")
-    assert str(error.value) == (
-        f"{folder}/labels.json is missing; upp:FOLDER needs encoder_epoch_40.pth, "
-        "decoder_epoch_40.pth and labels.json, and plain upp downloads them"
-    )
+    (folder / "labels.json").unlink()
+    with pytest.raises(CheckpointError, match=r"labels\.json is missing"):
+        load_segmenter(f"upp:{folder}")
 
 
 class Wants:
@@ -346,24 +333,32 @@ class Wants:
 def test_a_checkpoint_that_asks_to_run_code_is_not_loaded(tmp_path, capsys):
     folder = write_folder(tmp_path / "upp")
     torch.save({"conv1.weight": Wants()}, folder / "encoder_epoch_40.pth")
-    with pytest.raises(CheckpointError, match="asks to run code while loading"):
+    with pytest.raises(CheckpointError, match="encoder_epoch_40"):
         load_segmenter(f"upp:{folder}")
     assert "run while loading" not in capsys.readouterr().out
 
 
-def test_a_labels_file_of_another_layout_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"object_part": {"boat": ["-"]}}, "boat"),
+        ({"object_part": ["boat"]}, "object_part"),
+        ({"part": 3}, "part"),
+        ({"object": []}, "object"),
+        ({"material": ["-", 2]}, "material"),
+        ({"scene": None}, "scene"),
+    ],
+)
+def test_a_labels_file_of_another_layout_is_named(tmp_path, changes, found):
     folder = write_folder(tmp_path / "upp")
-    (folder / "labels.json").write_text(json.dumps({**LABELS, "object_part": {"boat": ["-"]}}))
-    with pytest.raises(CheckpointError, match="object_part names 'boat', which is no object"):
-        load_segmenter(f"upp:{folder}")
-    (folder / "labels.json").write_text(json.dumps({"object": ["-", "sky"]}))
-    with pytest.raises(CheckpointError, match="has no list 'part'; needed is the authors' labels"):
+    (folder / "labels.json").write_text(json.dumps({**LABELS, **changes}))
+    with pytest.raises(CheckpointError, match=rf"labels\.json.*{found}"):
         load_segmenter(f"upp:{folder}")
 
 
 def test_an_unknown_channel_lists_the_channels(tmp_path, images):
     segmenter = load_segmenter(write_folder(tmp_path / "upp"))
-    with pytest.raises(SegmenterError, match="no channel 'scene'; it has: object, material, part"):
+    with pytest.raises(SegmenterError, match=r"'scene'.*object, material, part"):
         segmenter.label_maps(images, "scene")
 
 

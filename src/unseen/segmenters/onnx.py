@@ -4,14 +4,12 @@ The layout of `about.json` is documented in docs/segmenters.md. Label maps come 
 makes them; logits are interpolated to the input's size, and the largest wins.
 """
 
-import dataclasses
-import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
@@ -29,74 +27,65 @@ from unseen.segmenters.checks import class_names
 from unseen.segmenters.onnx_files import model_files
 from unseen.segmenters.protocol import Precision
 
-_RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 _TENSOR = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
+Size = Annotated[int, msgspec.Meta(ge=1, le=16_384)]  # pixels a side, or images a call
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 _THREADS = 1024  # inside an operator, at most
-_LARGEST = 16_384  # pixels a side, and images a call
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class About:
-    """What `about.json` says of the network's input and output."""
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `about.json` says of the network's input."""
 
-    class_names: tuple[str, ...]
-    height: int
-    width: int
+    height: Size
+    width: Size
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["uint8", "float32", "float16"] = "float32"
     range: tuple[float, float] = (0.0, 255.0)  # what 0 and 255 become, before mean and std
     colour: Literal["RGB", "BGR"] = "RGB"
-    mean: tuple[float, ...] | None = None  # in `range`'s unit and `colour`'s order
-    std: tuple[float, ...] | None = None
+    mean: tuple[float, float, float] | None = None  # in `range`'s unit and `colour`'s order
+    std: tuple[Positive, Positive, Positive] | None = None
     resize: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
-    batch: int | None = None  # images a call; None where any number goes
-    output: str | None = None  # the output's name; None for the first
-    kind: Literal["label_map", "logits"] = "label_map"
-    output_layout: Literal["NHW", "NHWC", "NCHW"] = "NHW"
+    batch: Size | None = None  # images a call; None where any number goes
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `about.json` says of the network's output."""
+
+    kind: Literal["label_map", "logits"]
+    layout: Literal["NHW", "NHWC", "NCHW"] | None = None  # None: NHW, of logits NCHW
+    name: str | None = None  # None for the first
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What `about.json` says of a network."""
+
+    class_names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    input: Input
+    output: Output
+
+    @property
+    def output_layout(self) -> str:
+        """The order of the output's axes."""
+        return self.output.layout or ("NHW" if self.output.kind == "label_map" else "NCHW")
+
+    def __post_init__(self) -> None:
+        if self.output.kind == "logits" and self.output_layout == "NHW":
+            raise ValueError("output.layout is NHW; logits are NCHW or NHWC")
 
 
 def read_about(path: Path) -> About:
     """Read and check an `about.json`.
 
     Raises:
-        SegmenterError: it is missing or unreadable, or an entry is missing or not known.
+        SegmenterError: it is missing or unreadable, or an entry is missing, wrong or not known.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SegmenterError(
-            f"{path} is missing; it describes the input, output and classes"
-        ) from None
+        return msgspec.json.decode(path.read_bytes(), type=About)
     except (OSError, ValueError, RecursionError) as error:
-        raise SegmenterError(f"{path} is no readable JSON ({error})") from error
-    names = _entry(path, value, "class_names")
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        raise SegmenterError(f"{path}: class_names is {names!r:.60}; needed is a list of names")
-    side = _entry(path, value, "input")
-    answer = _entry(path, value, "output")
-    kind = _one_of(path, answer, "output.kind", None, "label_map", "logits")
-    layouts = ("NHW", "NHWC", "NCHW") if kind == "label_map" else ("NCHW", "NHWC")
-    dtype = _one_of(path, side, "input.dtype", "float32", "uint8", "float32", "float16")
-    return About(
-        class_names=tuple(names),
-        height=_whole(path, side, "input.height"),
-        width=_whole(path, side, "input.width"),
-        layout=_one_of(path, side, "input.layout", "NCHW", "NCHW", "NHWC"),
-        dtype=dtype,
-        range=cast("tuple[float, float]", _numbers(path, side, "input.range", 2) or (0.0, 255.0)),
-        colour=_one_of(path, side, "input.colour", "RGB", "RGB", "BGR"),
-        mean=_numbers(path, side, "input.mean", 3),
-        std=_numbers(path, side, "input.std", 3),
-        resize=_one_of(path, side, "input.resize", "bilinear", *_RESAMPLING),
-        batch=_whole(path, side, "input.batch") if side.get("batch") is not None else None,
-        output=answer.get("name"),
-        kind=kind,
-        output_layout=_one_of(path, answer, "output.layout", layouts[0], *layouts),
-    )
+        raise SegmenterError(
+            f"{path} does not describe the network ({first_line(error)}); docs/segmenters.md shows "
+            "its layout"
+        ) from error
 
 
 class OnnxSegmenter:
@@ -113,7 +102,7 @@ class OnnxSegmenter:
         self._input = self._checked_input()
         self._output = self._picked_output()
         self.channels: Mapping[str, tuple[str, ...]] = {"object": self.about.class_names}
-        self.resolution = min(self.about.height, self.about.width)
+        self.resolution = min(self.about.input.height, self.about.input.width)
         self.provenance: Mapping[str, Any] = {
             "spec": spec,
             "family": "onnx",
@@ -127,7 +116,7 @@ class OnnxSegmenter:
         """Labels at the resolution of the network's output (logits: of its input)."""
         class_names(self, channel)
         inputs = self._inputs(images)
-        step = self.about.batch or max(1, len(inputs))
+        step = self.about.input.batch or max(1, len(inputs))
         label_maps = []
         for start in range(0, len(inputs), step):
             part = inputs[start : start + step]
@@ -146,7 +135,7 @@ class OnnxSegmenter:
                 f"{self._spec}: the network has {len(inputs)} inputs ({names}); needed is one, the "
                 "images"
             )
-        about, given = self.about, inputs[0]
+        about, given = self.about.input, inputs[0]
         images = about.batch if about.batch is not None else "n"
         sides = (about.height, about.width)
         wanted = [images, 3, *sides] if about.layout == "NCHW" else [images, *sides, 3]
@@ -162,7 +151,7 @@ class OnnxSegmenter:
 
     def _picked_output(self) -> str:
         names = [output.name for output in self._session.get_outputs()]
-        wanted = self.about.output or names[0]
+        wanted = self.about.output.name or names[0]
         if wanted not in names:
             raise SegmenterError(
                 f"{self._spec}: the network has no output {wanted!r}; it has: {', '.join(names)}"
@@ -171,29 +160,20 @@ class OnnxSegmenter:
 
     def _inputs(self, images: UInt8[np.ndarray, "n 3 h w"]) -> np.ndarray:
         """Images as the network wants them."""
-        about = self.about
+        about = self.about.input
+        size = (about.width, about.height)
         pixels = np.moveaxis(images, 1, -1)  # (n, h, w, 3)
-        if pixels.shape[1:3] != (about.height, about.width):
-            filter_ = _RESAMPLING[about.resize]
-            pixels = np.stack(
-                [
-                    np.asarray(
-                        Image.fromarray(np.ascontiguousarray(image)).resize(
-                            (about.width, about.height), filter_
-                        )
-                    )
-                    for image in pixels
-                ]
-            )
+        if pixels.shape[1:3] != size[::-1]:
+            pictures = [Image.fromarray(np.ascontiguousarray(image)) for image in pixels]
+            method = Image.Resampling[about.resize.upper()]
+            pixels = np.stack([np.asarray(picture.resize(size, method)) for picture in pictures])
         if about.colour == "BGR":
             pixels = pixels[..., ::-1]
         if about.dtype != "uint8":
             low, high = about.range
             pixels = (low + pixels.astype(np.float32) * ((high - low) / 255.0)).astype(np.float32)
-            if about.mean is not None:
-                pixels = pixels - np.asarray(about.mean, np.float32)
-            if about.std is not None:
-                pixels = pixels / np.asarray(about.std, np.float32)
+            pixels = pixels - np.asarray(about.mean or (0, 0, 0), np.float32)
+            pixels = pixels / np.asarray(about.std or (1, 1, 1), np.float32)
             pixels = pixels.astype(about.dtype)
         if about.layout == "NCHW":
             pixels = np.moveaxis(pixels, -1, 1)
@@ -202,7 +182,7 @@ class OnnxSegmenter:
     def _labels(self, answer: np.ndarray, images: int) -> np.ndarray:
         """A label map (n, h, w) from what the network gave for so many images."""
         about = self.about
-        classes = 1 if about.kind == "label_map" else len(about.class_names)
+        classes = 1 if about.output.kind == "label_map" else len(about.class_names)
         shape = answer.shape
         if answer.ndim == len(about.output_layout) == 4 and about.output_layout == "NHWC":
             answer = np.moveaxis(answer, -1, 1)
@@ -211,9 +191,9 @@ class OnnxSegmenter:
         if answer.ndim != 4 or answer.shape[:2] != (images, classes):
             raise SegmenterError(
                 f"{self._spec} gave an output of shape {shape} for {images} images; "
-                f"about.json says {about.kind} in {about.output_layout}, {classes} a pixel"
+                f"about.json says {about.output.kind} in {about.output_layout}, {classes} a pixel"
             )
-        if about.kind == "label_map":
+        if about.output.kind == "label_map":
             if not np.issubdtype(answer.dtype, np.integer):
                 raise SegmenterError(
                     f"{self._spec} gave an output of {answer.dtype}; about.json says label_map, "
@@ -230,7 +210,9 @@ class OnnxSegmenter:
         from unseen.segmenters.label_maps import interpolated_argmax
 
         logits = torch.from_numpy(np.ascontiguousarray(answer, dtype=np.float32))
-        return interpolated_argmax(logits, (about.height, about.width), self._spec).numpy()
+        return interpolated_argmax(
+            logits, (about.input.height, about.input.width), self._spec
+        ).numpy()
 
 
 @takes("threads")
@@ -298,47 +280,3 @@ def _onnxruntime() -> Any:
     except ImportError as error:
         raise MissingExtraError("onnx: needs onnxruntime; pip install 'unseen[onnx]'") from error
     return onnxruntime
-
-
-def _entry(path: Path, value: Any, key: str) -> Any:
-    if not isinstance(value, dict) or key not in value:
-        raise SegmenterError(f"{path} has no {key!r}; see docs/segmenters.md for its layout")
-    if key in ("input", "output") and not isinstance(value[key], dict):
-        raise SegmenterError(f"{path}: {key} is {value[key]!r:.60}; needed is an object")
-    return value[key]
-
-
-def _one_of(
-    path: Path, settings: dict[str, Any], name: str, default: str | None, *known: str
-) -> Any:
-    value = settings.get(name.rpartition(".")[2], default)
-    if value not in known:
-        raise SegmenterError(f"{path}: {name} is {value!r}; known: {', '.join(known)}")
-    return value
-
-
-def _whole(path: Path, settings: dict[str, Any], name: str) -> int:
-    value = settings.get(name.rpartition(".")[2])
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-        raise SegmenterError(
-            f"{path}: {name} is {value!r:.60}; needed is a whole number from 1 to {_LARGEST}"
-        )
-    return value
-
-
-def _numbers(
-    path: Path, settings: dict[str, Any], name: str, count: int
-) -> tuple[float, ...] | None:
-    value = settings.get(name.rpartition(".")[2])
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != count or not all(map(_is_number, value)):
-        raise SegmenterError(f"{path}: {name} is {value!r:.60}; needed are {count} numbers")
-    if name.endswith("std") and 0 in value:
-        raise SegmenterError(f"{path}: {name} is {value!r}; no number may be 0")
-    return tuple(float(number) for number in value)
-
-
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) < 1e30 and math.isfinite(value)

@@ -6,24 +6,33 @@ Source: Xiao, Liu, Zhou, Jiang, Sun, ECCV 2018 (arXiv:1807.10221); label rules o
 """
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+import msgspec
 import numpy as np
 import torch
 from jaxtyping import Integer, UInt8
 from torch import nn
 
-from unseen.core.errors import CheckpointError
+from unseen.core.errors import CheckpointError, first_line
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.checks import class_names, distinct_names, segmenter_name
 from unseen.segmenters.label_maps import interpolated_argmax
 from unseen.segmenters.protocol import Precision
-from unseen.segmenters.unified_parsing import HEADS, Sizes, UnifiedParsing, fast_network
-from unseen.weights import fetch, read_checkpoint
+from unseen.segmenters.unified_parsing import (
+    HEADS,
+    Decoder,
+    Encoder,
+    Sizes,
+    UnifiedParsing,
+    fast_network,
+)
+from unseen.weights import build_and_fill, fetch, read_checkpoint
+
+Part = TypeVar("Part", bound=nn.Module)
 
 ENCODER, DECODER, LABELS = "encoder_epoch_40.pth", "decoder_epoch_40.pth", "labels.json"
 
@@ -63,6 +72,16 @@ class Vocabulary:
     scores: Mapping[str, int]  # width of every head
 
 
+class Labels(msgspec.Struct, frozen=True):
+    """The layout of `labels.json`."""
+
+    object: Annotated[list[str], msgspec.Meta(min_length=1)]
+    part: list[str]
+    material: Annotated[list[str], msgspec.Meta(min_length=1)]
+    scene: list[str]
+    object_part: dict[str, list[str]]
+
+
 def read_vocabulary(path: Path) -> Vocabulary:
     """Read a `labels.json` of the authors' layout.
 
@@ -70,23 +89,22 @@ def read_vocabulary(path: Path) -> Vocabulary:
         CheckpointError: unreadable, a list is missing, or a name is not where it should be.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no readable JSON ({error})") from error
-    for key in ("object", "part", "material", "scene", "object_part"):
-        if not isinstance(value, dict) or not isinstance(value.get(key), list | dict):
-            raise CheckpointError(f"{path} has no list {key!r}; needed is the authors' labels.json")
-    return vocabulary_of(value, str(path))
+        labels = msgspec.json.decode(path.read_bytes(), type=Labels)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} is not the authors' labels.json ({first_line(error)}); download it again"
+        ) from error
+    return vocabulary_of(labels, str(path))
 
 
-def vocabulary_of(value: Mapping[str, Any], name: str = LABELS) -> Vocabulary:
-    """The vocabulary of parsed `labels.json`; `name` is what messages call it."""
-    objects, materials = list(value["object"]), list(value["material"])
+def vocabulary_of(given: Labels, name: str = LABELS) -> Vocabulary:
+    """The vocabulary of `labels.json`; `name` is what messages call it."""
+    objects, materials = given.object, given.material
     number = {label: index for index, label in enumerate(objects)}
     nothing = objects[0]
     part_names: list[str] = []
     owned: dict[int, Sequence[str]] = {}
-    for owner, names in value["object_part"].items():  # the file's order numbers the parts
+    for owner, names in given.object_part.items():  # the file's order numbers the parts
         if owner not in number:
             raise CheckpointError(f"{name}: object_part names {owner!r}, which is no object")
         owned[number[owner]] = names
@@ -120,7 +138,7 @@ def vocabulary_of(value: Mapping[str, Any], name: str = LABELS) -> Vocabulary:
             "object": len(objects),
             "part": first,
             "material": len(materials),
-            "scene": len(value["scene"]),
+            "scene": len(given.scene),
         },
     )
 
@@ -238,45 +256,23 @@ def read_network(files: Mapping[str, Path], sizes: Sizes) -> UnifiedParsing:
     Raises:
         CheckpointError: a file is unreadable, or a weight is missing, unknown or of another shape.
     """
-    network = UnifiedParsing(sizes)
-    for module, file in ((network.encoder, ENCODER), (network.decoder, DECODER)):
-        load_weights(module, read_checkpoint(files[file]), files[file])
+    with torch.device("meta"):
+        network = UnifiedParsing(sizes)
+    network.encoder = _filled(lambda: Encoder(sizes), files[ENCODER])
+    network.decoder = _filled(lambda: Decoder(sizes), files[DECODER])
     return network.eval()
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Copy weights by name into a module; all of them, but for those that are of no use here.
-
-    Raises:
-        CheckpointError: one is missing, unknown, or of another shape.
-    """
-    wanted = {
+def _filled(build: Callable[[], Part], path: Path) -> Part:
+    """Half of the network, with the weights of a file but for those that are of no use here."""
+    used = {
         name: value
-        for name, value in module.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    given = {
-        name: value
-        for name, value in weights.items()
+        for name, value in read_checkpoint(path).items()
         if not name.startswith(_UNUSED_PREFIXES) and name.rpartition(".")[2] not in _UNUSED_NAMES
     }
-    missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
-    if missing or unknown:
-        faults = []
-        if missing:
-            faults.append(f"lacks {len(missing)} weights (first: {missing[0]})")
-        if unknown:
-            faults.append(f"has {len(unknown)} unknown ones (first: {unknown[0]})")
-        raise CheckpointError(
-            f"{path} {' and '.join(faults)}; needed is a file of upp-resnet50-upernet"
-        )
-    for name, value in wanted.items():
-        if given[name].shape != value.shape:
-            raise CheckpointError(
-                f"{path}: {name} has shape {tuple(given[name].shape)}; {LABELS} asks for "
-                f"{tuple(value.shape)}"
-            )
-    module.load_state_dict(given, strict=False)  # the counters of batch norm are not in `given`
+    counters = {f"{name.rpartition('.')[0]}.num_batches_tracked" for name in used}
+    kind = f"half of upp-resnet50-upernet with the classes of {LABELS}"
+    return build_and_fill(build, used, str(path), kind=kind, optional=counters)
 
 
 def _files(spec: Spec) -> dict[str, Path]:
