@@ -189,7 +189,7 @@ def test_areas_alone_say_that_pictures_are_not_to_be_had(open_page, tmp_path):
     report(tmp_path, compare(real, [fakes]))
     page = open_page(tmp_path)
     page.get_by_role("button", name="sky", exact=True).click()
-    assert "Pictures are not to be had" in page.locator("tr.detail:visible").inner_text()
+    assert "There are no pictures" in page.locator("tr.detail:visible").inner_text()
     assert page.locator("tr.detail:visible img").count() == 0
 
 

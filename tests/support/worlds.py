@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unseen.distribution.areas import Areas
+from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import Comparison, write_comparison
 from unseen.distribution.example_images import keep_side
@@ -52,9 +52,11 @@ def show(side: Areas):
 def run(folder: Path, real: Areas, generated: list[Areas], **options: object) -> Comparison:
     """A comparison with pictures, as `unseen compare` leaves it in its folder."""
     comparison = compare(real, generated, **options)  # type: ignore[arg-type]
-    comparison = keep_side(folder, "real", comparison, show(real))
+    comparison = keep_side(folder, "real", comparison, areas_identity(real.provenance), show(real))
     for i, side in enumerate(generated):
-        comparison = keep_side(folder, f"generated-{i + 1}", comparison, show(side))
+        comparison = keep_side(
+            folder, f"generated-{i + 1}", comparison, areas_identity(side.provenance), show(side)
+        )
     write_comparison(folder / "comparison.json", comparison)
     return comparison
 

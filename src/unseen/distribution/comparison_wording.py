@@ -1,9 +1,16 @@
 """A comparison in words: what verdicts mean, changes, distances; the same wherever it is shown."""
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from unseen.core.errors import RecordError
+from unseen.core.records import build
 from unseen.core.verdicts import ClassVerdict
-from unseen.core.wording import digits, number, p_value
+from unseen.core.wording import digits, listed, number, p_value
 from unseen.distribution.areas import nothing
 from unseen.distribution.comparison import ClassRow, Comparison, Fsd, GeneratedSide
+from unseen.images.inventory import QUIET, left_out_in_words
 
 VERDICT_MEANINGS: dict[ClassVerdict, str] = {
     "omitted": "with 95 % confidence, drawn less than a tenth as often as in the real images",
@@ -23,6 +30,33 @@ def is_nothing(comparison: Comparison, row: ClassRow) -> bool:
 def occurs(row: ClassRow) -> bool:
     """Whether the class was seen at all, on either side."""
     return row.real_area > 0 or row.generated_area > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _LeftOut:
+    """What a set of images says of the files that were not counted."""
+
+    broken: tuple[str, ...] = ()
+    left_out: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+
+def left_out_of(provenance: Mapping[str, Any]) -> str:
+    """Which files of a side were not counted, and why, or nothing."""
+    said = []
+    sources = provenance.get("images")
+    for source in sources if isinstance(sources, list | tuple) else ():
+        try:
+            files = build(_LeftOut, source, "no set of images")
+            reasons = left_out_in_words(
+                {reason: group for reason, group in files.left_out.items() if reason not in QUIET}
+            )
+        except (RecordError, TypeError, KeyError, ValueError):
+            continue  # a tally, or what another program wrote
+        if reasons:
+            said.append(f"left out: {reasons}")
+        if files.broken:
+            said.append(f"broken: {listed(files.broken, most=3)}")
+    return "; ".join(said)
 
 
 def delta(row: ClassRow) -> str:
@@ -52,12 +86,12 @@ def fsd_sentence(fsd: Fsd) -> str:
     low = fsd.interval[0]
     if fsd.p_value > 0.05:
         return (
-            "No difference between the sides is shown: the plug-in FSD is what two samples of one "
-            "distribution of this size would give."
+            "This sample shows no difference between the sides: two samples of this size from one "
+            "distribution would give such an FSD, too."
         )
     if low is not None and low <= 0:
         return (
-            f"The sides differ (p {p_equals(fsd)}), but this sample cannot say by how "
+            f"The sides differ (p {p_equals(fsd)}), but the sample is too small to say by how "
             "much: the interval reaches zero."
         )
     return f"The sides differ (p {p_equals(fsd)})."
@@ -81,12 +115,12 @@ def significant_but_undecided(row: ClassRow) -> str:
         return ""
     if row.own_verdict != "undecided":
         return (
-            f"Its p-value after Holm, {p_value(row.p_holm)}, is the first segmenter's: a verdict "
-            "needs both."
+            f"Its p-value after Holm's correction, {p_value(row.p_holm)}, comes from the first "
+            "segmenter. A verdict needs both segmenters."
         )
     return (
-        f"Its p-value after Holm is {p_value(row.p_holm)}, but a verdict rests on the interval, "
-        "which holds for all classes at once, is stricter, and still reaches 1."
+        f"Its p-value after Holm's correction is {p_value(row.p_holm)}. The verdict rests on the "
+        "interval, which is stricter, because it holds for all classes at once, and reaches 1."
     )
 
 

@@ -21,7 +21,7 @@ Peek = Callable[[str, int], bytes]
 HIDDEN = "hidden"
 OWN_OUTPUT = "written by unseen"
 COMPANION = "companion of a set"
-_QUIET = (HIDDEN, COMPANION)  # in the record, but nothing that a user would miss
+QUIET = (HIDDEN, COMPANION)  # in the record, but nothing that a user would miss
 _COMPANIONS = ("dataset.json", "sample.json", "Thumbs.db", "desktop.ini")
 
 # Endings whose files are not looked into: none of them is an image under another name.
@@ -88,7 +88,7 @@ def left_out_in_words(reasons: Mapping[str, Mapping[str, Any]]) -> str:
 
 def tell_left_out(source: Any) -> None:
     """Warn, in one line, of files that a user might have taken for images of the set."""
-    reasons = {reason: group for reason, group in left_out(source).items() if reason not in _QUIET}
+    reasons = {reason: group for reason, group in left_out(source).items() if reason not in QUIET}
     if reasons:
         warnings.warn(
             f"{source.spec}: {count(len(source.names), 'image')}; left out: "

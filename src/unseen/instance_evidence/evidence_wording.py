@@ -15,15 +15,15 @@ def evidence_meanings(rules: Rules, *, mosaic: bool = False) -> dict[InstanceVer
         rules: the record's.
         mosaic: verdicts are about a mosaic of samples.
     """
-    beside = "of things of other classes like it in the photographs"
+    half = share(rules.half)
+    beside = f"and less than {half} of what they keep of similar regions of other classes"
     if mosaic:
-        beside = f"less than {share(rules.fifth)} of what as many other photographs retain of it"
+        beside = f"and less than {share(rules.fifth)} of what as many other photographs keep of it"
     return {
-        "cannot draw": "the reconstructions retain significantly less of it than of matched "
-        "regions of the generator's own images, and on average less than "
-        f"{share(rules.half)} of what they retain of these, and {beside}",
+        "cannot draw": "the reconstructions keep significantly less of it than of similar regions "
+        f"in the generator's own images: on average less than {half} of that, {beside}",
         "undecided": "these photographs and controls cannot tell",
-        "can draw": "a reconstruction that is an image of the generator retains it",
+        "can draw": "a reconstruction that is certainly an image of the generator keeps it",
         "untested": f"in fewer than {rules.least_images} photographs",
     }
 
@@ -57,8 +57,10 @@ def class_in_photographs(row: ClassEvidence) -> str:
     return f"{said} {capitalised(row.verdict or 'no verdict')}: {sentence(row.reason)}"
 
 
-def atypical(found: Typicality) -> str:
-    """A photograph's place among the generator's own images; never that a class cannot be drawn."""
-    what = "loss" if found.statistic == "loss" else "error"
-    said = f"{what} of rank {found.rank} of {found.of}, counted with the controls"
-    return f"{said}: atypical (p {p_value(found.p_value)})" if found.atypical else said
+def typicality_in_words(typicality: Typicality) -> str:
+    """How many of the generator's own images were rebuilt worse than a photograph."""
+    controls, worse = typicality.of - 1, typicality.rank - 1
+    of = f"{'none' if worse == 0 else f'{worse:,}'} of the {count(controls, 'control image')}"
+    said = f"{of} {'was' if worse <= 1 else 'were'} rebuilt worse"
+    atypical = f"; the photograph is atypical (p {p_value(typicality.p_value)})"
+    return capitalised(said) + (atypical if typicality.atypical else "")

@@ -382,13 +382,19 @@ def _method(record: Inversions, name: str, *, numbered: bool) -> _RunMethod:
     depth = max(depths, default=0) if name == "f" else 0
     last = settings.layers[depth - 1] if depth else None
     labels = {
+        "a": "optimised latents (method a)",
+        "b": "the encoder (method b)",
+        "c": "the encoder, then optimised latents (method c)",
+        "d": "the inverter alone (method d)",
+        "e": "the inverter, then optimised latents (method e)",
+        "f": "optimised features (method f)" + (f" up to {last}" if last else ""),
         "nearest": f"nearest of {settings.samples:,} samples",
         "reference": f"nearest of {settings.samples:,} other photographs",
     }
     method = Method(
         key=f"{name}-{last}" if numbered and last else name,
         method=name,
-        label=labels.get(name, f"method {name}" + (f", up to {last}" if last else "")),
+        label=labels.get(name, f"method {name}"),
         cut=settings.cut,
         last_perturbed=last,
         depth=depth or (0 if name in IN_RANGE else None),

@@ -13,7 +13,7 @@ import markupsafe
 
 from unseen.core.wording import count, number, percent, share
 from unseen.distribution.areas import class_name
-from unseen.instance_evidence.evidence_wording import atypical, bound, shares
+from unseen.instance_evidence.evidence_wording import bound, shares, typicality_in_words
 from unseen.instance_evidence.record import (
     Case,
     ClassEvidence,
@@ -242,7 +242,7 @@ class _View:
             "true": one.true_label_map is not None,
             **self._overlays(one.true_label_map or one.label_map, stem, one.id),
             "rebuilt": rebuilt,
-            "typicality": atypical(one.typicality) if one.typicality else "",
+            "typicality": typicality_in_words(one.typicality) if one.typicality else "",
         }
 
     def _rebuilt(self, found: Rebuilt, stem: str, picture: str) -> dict[str, Any]:

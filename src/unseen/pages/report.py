@@ -44,6 +44,7 @@ from unseen.distribution.comparison_wording import (
     fsd_p_value,
     fsd_sentence,
     largest_falls,
+    left_out_of,
     significant_but_undecided,
 )
 from unseen.instance_evidence.evidence_wording import (
@@ -78,7 +79,7 @@ _NUMBERS = (
     times,
     value_interval,
 )
-_WORDS = (capitalised, class_name, count, sentence, slug)
+_WORDS = (capitalised, class_name, count, left_out_of, sentence, slug)
 
 _EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*INSTANCE_VERDICTS, None))}
 

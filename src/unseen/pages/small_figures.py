@@ -60,7 +60,7 @@ def curve_figure(curve: Curve, verdict: InstanceVerdict | None) -> markupsafe.Ma
     if controlled:
         parts += _line([x + shift for x in places], curve.controls, "controls")
     parts += _line([x - shift for x in places], curve.photographs, f"photographs {slug(verdict)}")
-    label = f"Retained by last perturbed layer. {said}"
+    label = f"Retained, by the last layer that was changed. {said}"
     return _svg(parts, right + 4, bottom + 22, label, "curve")
 
 

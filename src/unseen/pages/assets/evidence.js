@@ -109,7 +109,7 @@
     fail(frame("labels-rebuilt"), rebuilt.failed);
     const [before, after] = sheet.querySelectorAll("figcaption .what");
     before.textContent = picture.true ? "the true labels" : "what the segmenter saw";
-    after.textContent = picture.true ? "what the segmenter saw after" : "what it saw after";
+    after.textContent = picture.true ? "what the segmenter saw in the reconstruction" : "what it saw in the reconstruction";
     for (const box of sheet.querySelectorAll(".box")) place(box, instance.box);
 
     const facts = sheet.querySelector(".facts");
