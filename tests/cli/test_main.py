@@ -63,13 +63,18 @@ def test_every_line_of_the_help_page_is_whole(capsys):
         assert re.search(rf"^  {name} +{re.escape(line)}$", page, re.MULTILINE), page
 
 
-def test_every_listed_command_can_be_called():
-    for name in sys.modules["unseen.cli.main"].COMMANDS:
-        done = subprocess.run(
-            [sys.executable, "-m", "unseen", name, "--help"], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert f"unseen {name}" in done.stdout
+@pytest.mark.parametrize("name", sys.modules["unseen.cli.main"].COMMANDS)
+def test_every_listed_command_can_be_called(name, capsys):
+    assert sys.modules["unseen.cli.main"].run([name, "--help"]) == 0
+    assert f"unseen {name}" in capsys.readouterr().out
+
+
+def test_the_command_is_a_module_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "unseen", "list", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "unseen list" in done.stdout
 
 
 def test_an_error_is_one_line_and_status_1(mounted, capsys):
