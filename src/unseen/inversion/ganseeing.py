@@ -13,6 +13,7 @@ from unseen import weights
 from unseen.core.errors import CheckpointError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
+from unseen.core.wording import listed
 from unseen.generators import Generator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import fill_inverter
@@ -20,7 +21,7 @@ from unseen.inversion.inverter_networks import Architecture
 from unseen.inversion.layers import split_generator
 
 PUBLISHED = ("church", "bedroom")  # `ganseeing:NAME` is the entry `inverter-NAME` of unseen.weights
-_LAYER = re.compile(r"inv(\d+)\.")
+_LAYER = re.compile(r"inv(\d{1,4})\.")
 
 
 @takes()
@@ -56,11 +57,10 @@ def read_ganseeing(path: Path, generator: Generator, text: str) -> Inverter:
         name.removeprefix("model."): value for name, value in weights.read_checkpoint(path).items()
     }
     numbers = {int(match[1]) for name in state if (match := _LAYER.match(name))}
-    if not numbers or not any(name.startswith("resnet.") for name in state):
-        found = ", ".join(sorted(state)[:3])
+    if not numbers or min(numbers) < 1 or not any(name.startswith("resnet.") for name in state):
         raise CheckpointError(
-            f"{path} is no released inverter: found {found}; needed are resnet.* and inv1.*, "
-            "inv2.* and so on"
+            f"{path} is no released inverter: found {listed(sorted(state), 3)}; needed are "
+            "resnet.* and inv1.*, inv2.* and so on"
         )
     count = max(numbers)
     if count >= len(generator.layer_names):
@@ -76,7 +76,7 @@ def read_ganseeing(path: Path, generator: Generator, text: str) -> Inverter:
         "generator": dict(generator.provenance),
     }
     first = state.get("resnet.conv1.weight")
-    width = 64 if first is None or first.ndim == 0 else len(first)
+    width = 64 if first is None or not first.numel() else len(first)
     with torch.device("meta"):
         architecture = Architecture(family="iccv2019", width=width)
         inverter = Inverter(split.shapes, architecture, provenance)
@@ -85,7 +85,7 @@ def read_ganseeing(path: Path, generator: Generator, text: str) -> Inverter:
         inverter,
         {ours: state[theirs] for ours, theirs in names.items()},
         str(path),
-        called=lambda ours: names.get(ours) or _released(ours),
+        named=lambda ours: names.get(ours) or _released(ours),
     )
     return inverter
 

@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,13 +13,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from unseen.core.errors import CheckpointError
+from unseen import weights
+from unseen.core.errors import CheckpointError, RecordError, UnseenError
 from unseen.core.files import (
     canonical_json,
     package_version,
     sha256_of_file,
     write_aside,
 )
+from unseen.core.records import build, decode
 from unseen.core.registry import parse_spec, plugin
 from unseen.generators import Generator
 from unseen.inversion.inverter import Inverter
@@ -116,28 +117,53 @@ def read_inverter(path: Path, generator: Generator) -> Inverter:
         GeneratorError: the generator cannot be split.
     """
     about, state = _read(path)
-    try:
-        shapes = _shapes(about["shapes"])
-        architecture = Architecture(**about["architecture"])
-        provenance = about["provenance"]
-        with torch.device("meta"):
-            inverter = Inverter(shapes, architecture, provenance)
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is an inverter of another version of unseen "
-            f"({about.get('package_version')}); train it again, or install that version"
-        ) from error
+    inverter = _unfilled(path, about, len(state))
     split = _split_for(inverter, generator, str(path))
-    found = provenance.get("generator_tensors_sha256")
-    if found is not None and found != split.weights_sha256:
+    wanted = about.provenance.get("generator_tensors_sha256")
+    if wanted is not None and wanted != split.weights_sha256:
         raise CheckpointError(
-            f"{path} inverts another generator of the same shapes ({_name(provenance)}; weights "
-            f"{found[:12]}, this one's {split.weights_sha256[:12]}); load that generator, or "
-            "train an inverter of this one"
+            f"{path} inverts another generator of the same shapes ({_name(about.provenance)}; "
+            f"weights {str(wanted)[:12]}, this one's {split.weights_sha256[:12]}); load that "
+            "generator, or train an inverter of this one"
         )
     fill_inverter(inverter, state, str(path))
-    inverter.provenance = {**provenance, _FILE_HASH: sha256_of_file(path)}
+    inverter.provenance = {**about.provenance, _FILE_HASH: sha256_of_file(path)}
     return inverter
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _About:
+    """What an inverter's file says of it."""
+
+    schema_version: int
+    package_version: str
+    shapes: GeneratorShapes
+    architecture: Architecture
+    provenance: Mapping[str, Any]
+
+
+def _unfilled(path: Path, about: _About, tensors: int) -> Inverter:
+    """The inverter that a file describes, without memory for its weights.
+
+    The numbers are the file's word: no more layers and blocks are built than it has tensors.
+    """
+    shapes, architecture = about.shapes, about.architecture
+    blocks = max(architecture.blocks, architecture.last_blocks)
+    fault = None
+    if not 0 < len(shapes.layer_names) == len(shapes.features) <= tensors or blocks > tensors:
+        fault = (
+            f"{len(shapes.layer_names)} layers, {len(shapes.features)} shapes and stages of "
+            f"{blocks} blocks"
+        )
+    else:
+        try:
+            with torch.device("meta"):
+                return Inverter(shapes, architecture, about.provenance)
+        except (UnseenError, ArithmeticError, LookupError, RuntimeError, ValueError) as error:
+            fault = f"a network that cannot be built ({str(error).splitlines()[0]})"
+    raise CheckpointError(
+        f"{path} holds {tensors} tensors and describes {fault}; train the inverter again"
+    )
 
 
 def inverter_provenance(inverter: Inverter | None) -> dict[str, Any] | None:
@@ -159,25 +185,22 @@ def _split_for(inverter: Inverter, generator: Generator, source: str) -> SplitGe
             f"it has {names}: load the generator the inverter was trained for"
         )
     split = split_generator(generator, cut)
-    for name, needed, found in _differences(inverter.shapes, split.shapes):
-        raise CheckpointError(
-            f"{source} inverts another generator ({_name(inverter.provenance)}): its {name} is "
-            f"{needed}, this one's {found}; load that generator, or train an inverter of this one"
-        )
-    return split
-
-
-def _differences(needed: GeneratorShapes, found: GeneratorShapes) -> list[tuple[str, Any, Any]]:
-    pairs: list[tuple[str, Any, Any]] = [
-        ("latent size", needed.latent_size, found.latent_size),
-        ("resolution", needed.resolution, found.resolution),
-        ("list of layers", ", ".join(needed.layer_names), ", ".join(found.layer_names)),
+    needed, shapes = inverter.shapes, split.shapes
+    compared: list[tuple[str, Any, Any]] = [
+        ("latent size", needed.latent_size, shapes.latent_size),
+        ("resolution", needed.resolution, shapes.resolution),
+        ("list of layers", ", ".join(needed.layer_names), ", ".join(shapes.layer_names)),
     ]
-    for name, ours, theirs in zip(
-        needed.layer_names, needed.features, found.features, strict=False
-    ):
-        pairs.append((f"shape of {name}", ours, theirs))
-    return [(name, ours, theirs) for name, ours, theirs in pairs if ours != theirs]
+    for name, *sizes in zip(needed.layer_names, needed.features, shapes.features, strict=False):
+        compared.append((f"shape of {name}", sizes[0], sizes[1]))
+    for name, ours, theirs in compared:
+        if ours != theirs:
+            raise CheckpointError(
+                f"{source} inverts another generator ({_name(inverter.provenance)}): its {name} "
+                f"is {ours}, this one's {theirs}; load that generator, or train an inverter of "
+                "this one"
+            )
+    return split
 
 
 def _name(provenance: Mapping[str, Any]) -> str:
@@ -191,85 +214,55 @@ def fill_inverter(
     state: Mapping[str, Tensor],
     source: str,
     *,
-    called: Callable[[str], str] = str,
+    named: Callable[[str], str] = str,
 ) -> None:
-    """Put tensors into an inverter, which may be on the meta device.
+    """Put tensors into an inverter that is on the meta device.
 
     Args:
         inverter: its state dict says which tensors there must be.
         state: by name; may lack batch norm's counts of batches, which evaluation does not use.
         source: what an error message calls the tensors' file.
-        called: the file's own name of a tensor, for messages.
+        named: the file's own name of a tensor, for messages.
 
     Raises:
-        CheckpointError: a tensor is missing, left over, of another shape or not finite; all of
-            them are counted, the first are named.
+        CheckpointError: a tensor is missing, left over, of another shape or not finite.
     """
-    expected = inverter.state_dict()
-    counts = {name for name in expected if name.endswith("num_batches_tracked")}
-    faults = [
-        f"{called(name)} is missing"
-        for name in expected
-        if name not in state and name not in counts
-    ]
-    for name, value in state.items():
-        if name not in expected:
-            faults.append(f"{called(name)} is not known")
-        elif value.shape != expected[name].shape:
-            needed = tuple(expected[name].shape)
-            faults.append(f"{called(name)} has shape {tuple(value.shape)} where {needed} is needed")
-        elif not torch.isfinite(value).all():
-            faults.append(f"{called(name)} is not finite")
-    if faults:
-        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise CheckpointError(
-            f"{source} does not fit the inverter of this generator up to "
-            f"{inverter.layer_names[-1]!r}: {'; '.join(faults[:3])}{more}"
-        )
-    filled = {
-        name: state[name].to(expected[name].dtype).clone()
-        if name in state
-        else torch.zeros((), dtype=torch.long)
-        for name in expected
-    }
-    inverter.load_state_dict(filled, assign=True)
+    weights.build_and_fill(
+        lambda: inverter,
+        state,
+        source,
+        kind=f"inverter of this generator up to {inverter.layer_names[-1]!r}",
+        optional=[name for name in inverter.state_dict() if name.endswith("num_batches_tracked")],
+        named=named,
+    )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[_About, dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(
             f"{path} is no file; give an inverter's .safetensors, as unseen train writes it"
         )
+    elsewhere = "for the authors' released files write ganseeing:FILE"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}); for the authors' released files "
-            "write ganseeing:FILE"
+            f"{path} cannot be read as safetensors ({error}); {elsewhere}"
         ) from error
     if _KEY not in metadata:
         raise CheckpointError(
-            f"{path} holds tensors and no inverter that unseen train wrote; for the authors' "
-            "released files write ganseeing:FILE"
+            f"{path} holds tensors and no inverter that unseen train wrote; {elsewhere}"
         )
-    about: dict[str, Any] = json.loads(metadata[_KEY])
-    if about.get("schema_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} is an inverter of schema version {about.get('schema_version')}, written by "
-            f"unseen {about.get('package_version')}; this is version {FORMAT_VERSION}: install a "
-            "newer unseen"
-        )
-    return about, state
-
-
-def _shapes(fields: Mapping[str, Any]) -> GeneratorShapes:
-    """From JSON, where tuples are lists."""
-    return GeneratorShapes(
-        **{
-            **fields,
-            "layer_names": tuple(fields["layer_names"]),
-            "features": tuple(tuple(shape) for shape in fields["features"]),
-        }
+    try:
+        about = decode(metadata[_KEY], f"what {path} says of itself", "train the inverter again")
+        version = about.get("schema_version") if isinstance(about, dict) else None
+        if version == FORMAT_VERSION:
+            return build(_About, about, f"{path} does not describe its inverter"), state
+    except RecordError as error:
+        raise CheckpointError(str(error)) from error
+    raise CheckpointError(
+        f"{path} is an inverter of schema version {version!r}; this unseen reads version "
+        f"{FORMAT_VERSION}: install the unseen that wrote it, or train it again"
     )

@@ -17,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unseen.core.errors import GeneratorError, SpecError
+from unseen.core.records import Count
 from unseen.generators.progan import PixelNorm
-from unseen.inversion.layers import GeneratorShapes
+from unseen.inversion.layers import GeneratorShapes, Size
 
 Family = Literal["iccv2019", "residual"]
 
@@ -29,10 +30,10 @@ class Architecture:
 
     family: Family = "residual"  # of the tail's inverter
     halfsize: bool | None = None  # iccv2019: pool with stride 1; None: as the sizes need
-    width: int | None = None  # channels of the first stage; None: a ResNet-18's 64, or 32
-    largest_width: int = 256  # residual: each halving doubles the width, up to this
-    blocks: int = 2  # residual: a resolution before the cut's
-    last_blocks: int = 4  # residual: at the cut's resolution
+    width: Size | None = None  # channels of the first stage; None: a ResNet-18's 64, or 32
+    largest_width: Size = 256  # residual: each halving doubles the width, up to this
+    blocks: Count = 2  # residual: a resolution before the cut's
+    last_blocks: Count = 4  # residual: at the cut's resolution
 
 
 def tail_inverter(shapes: GeneratorShapes, architecture: Architecture) -> nn.Module:

@@ -7,7 +7,9 @@ once on two latents, so any generator whose head is a sequence of layers will do
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from typing import Annotated
 
+import msgspec
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from unseen.core.errors import GeneratorError, SpecError
 from unseen.generators import Generator
 
+Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]  # more is no layer's, and no image's
 _DEFAULT_CUT_SIZE = 8  # pixels: the paper's r4 is 8×8
 
 
@@ -23,9 +26,9 @@ class GeneratorShapes:
     """What an inverter must know of a generator: sizes, and nothing of its weights."""
 
     layer_names: tuple[str, ...]  # in order; the last is the cut, r_n
-    features: tuple[tuple[int, ...], ...]  # of one image: (c, h, w), or (d,)
-    latent_size: int
-    resolution: int  # of the images, which are square
+    features: tuple[tuple[Size, ...], ...]  # of one image: (c, h, w), or (d,)
+    latent_size: Size
+    resolution: Size  # of the images, which are square
     scale_free: bool  # z and 2z give the same features, as behind ProGAN's pixel norm
 
 
