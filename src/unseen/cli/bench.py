@@ -1,133 +1,68 @@
-"""`unseen bench`: measurements of the method itself."""
+"""`unseen bench …`: measurements of the method itself."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
-import typer
+from unseen.bench import sampling as sampling_speed
+from unseen.bench import throughput as segmenting_speed
+from unseen.bench.calibration import Calibration, run_calibration
+from unseen.bench.cross_domain import CrossDomain, invert_domains
+from unseen.bench.inversion_methods import MethodComparison, compare_methods
+from unseen.bench.sampling import SamplingSpeed
+from unseen.bench.throughput import Throughput
+from unseen.cli import streams
+from unseen.cli.progress import progress_bar
+from unseen.core.options import Option
+from unseen.core.progress import silent
 
-from unseen.cli import bench_inversion
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__)
+AsJson = Annotated[bool, Option("Write JSON instead of a table.", name="--json")]
 
 
-@app.callback()
-def _bench() -> None:
-    """Measure the method itself."""
-
-
-app.command()(bench_inversion.inversion)
-app.command()(bench_inversion.cross_domain)
-
-
-@app.command()
-def throughput(
-    segmenter: Annotated[str, typer.Argument(help="Spec of the segmenter.")],
-    images: Annotated[
-        str, typer.Option(help="Images: a folder, an archive or a spec.")
-    ] = "churchyard?seed=1&resolution=256",
-    count: Annotated[int, typer.Option(help="Images a turn.")] = 20,
-    rounds: Annotated[int, typer.Option(help="Turns of each way, after one to warm up.")] = 3,
-    seed: Annotated[int, typer.Option(help="Seed of the subset.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
-    precisions: Annotated[str, typer.Option(help="Of fp32 and bf16.")] = "fp32,bf16",
-    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+def throughput(task: Throughput, as_json: AsJson = False) -> None:
     """Measure images a second through the whole path against a plain loop in the same run."""
-    import json
-
-    from unseen.bench.throughput import Throughput, measure, table
-    from unseen.core.devices import resolve_device
-
-    task = Throughput(
-        segmenter=segmenter,
-        images=images,
-        count=count,
-        rounds=rounds,
-        seed=seed,
-        device=resolve_device(device),
-        precisions=tuple(precisions.split(",")),  # type: ignore[arg-type]
-        workers=workers,
-    )
-    result = measure(task, say=lambda line: typer.echo(line, err=True))
-    typer.echo(json.dumps(result, indent=1) if json_ else table(result))
+    write_speed(segmenting_speed.measure(task, say=streams.note), segmenting_speed.table, as_json)
 
 
-@app.command()
-def sampling(
-    generator: Annotated[str, typer.Argument(help="Spec of the generator.", show_default=False)],
-    count: Annotated[int, typer.Option(help="Images a turn.", min=1)] = 8,
-    rounds: Annotated[
-        int, typer.Option(help="Turns of each way, after one to warm up.", min=1)
-    ] = 3,
-    batch_size: Annotated[int, typer.Option(help="Images a call of the generator.", min=1)] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+def sampling(task: SamplingSpeed, as_json: AsJson = False) -> None:
     """Measure images a second that a generator draws against a plain loop in the same run."""
-    import json
-
-    from unseen.bench.sampling import SamplingSpeed, measure, table
-
-    task = SamplingSpeed(
-        generator=generator,
-        count=count,
-        rounds=rounds,
-        batch_size=batch_size,
-        seed=seed,
-        device=device,
-    )
-    result = measure(task, say=lambda line: typer.echo(line, err=True))
-    typer.echo(json.dumps(result, indent=1) if json_ else table(result))
+    write_speed(sampling_speed.measure(task, say=streams.note), sampling_speed.table, as_json)
 
 
-@app.command()
-def calibration(
-    out: Annotated[Path, typer.Argument(help="Folder of areas and tables; continued if there.")],
-    images: Annotated[
-        str, typer.Option(help="Images: a folder, an archive or a spec.", show_default=False)
-    ],
-    classes: Annotated[
-        str, typer.Option(help="Classes to leave out, one at a time.", show_default=False)
-    ],
-    segmenter: Annotated[
-        str | None, typer.Option(help="Spec; churchyard for the churchyard, else upp.")
-    ] = None,
-    presences: Annotated[
-        str, typer.Option(help="Presence of the class on the real side, in percent.")
-    ] = "0.5,1,2,5",
-    removals: Annotated[
-        str, typer.Option(help="Percent of its images that lose it on the other side.")
-    ] = "100,50,20",
-    sizes: Annotated[str, typer.Option(help="Images a side.")] = "500,1000,2000,5000",
-    pool: Annotated[int, typer.Option(help="Images segmented once, to draw sides from.")] = 20_000,
-    repetitions: Annotated[int, typer.Option(help="Of every planted omission and size.")] = 100,
-    null_repetitions: Annotated[int, typer.Option(help="Of every size, nothing planted.")] = 400,
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
-) -> None:
+def write_speed(result: dict[str, Any], table: Callable[[Any], str], as_json: bool) -> None:
+    """Write a measurement as a table, or as JSON."""
+    if as_json:
+        streams.write_json(result)
+    else:
+        streams.write(table(result))
+
+
+def calibration(task: Calibration) -> None:
     """Plant omissions, score them through the segmenter: detection and false alarms."""
-    from unseen.bench.calibration import Calibration, run_calibration
-
-    task = Calibration(
-        out=out,
-        images=images,
-        segmenter=segmenter,
-        classes=tuple(classes.split(",")),
-        presences=tuple(value / 100 for value in _numbers(presences, "--presences")),
-        removals=tuple(value / 100 for value in _numbers(removals, "--removals")),
-        counts=tuple(int(value) for value in _numbers(sizes, "--sizes")),
-        pool=pool,
-        repetitions=repetitions,
-        null_repetitions=null_repetitions,
-        seed=seed,
-    )
-    for path in run_calibration(task, say=lambda line: typer.echo(line, err=True)):
-        typer.echo(path)
+    for path in run_calibration(task, say=streams.note):
+        streams.write(f"{path}")
 
 
-def _numbers(text: str, option: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no list of numbers: {option} 1,2,5") from error
+def inversion(task: MethodComparison) -> None:
+    """Figure 6: how well each of the six methods recovers z, r and x of generated images.
+
+    Their correlations with the truth, with intervals, as a table and CSV; whether the paper's
+    order holds; scatter plots and rows of examples.
+    """
+    with progress_bar("invert", unit="reconstructions") as progress:
+        written = list(compare_methods(task, progress=progress or silent))
+    streams.write((task.out / "methods.md").read_text(encoding="utf-8"))
+    for path in written:
+        streams.write(f"{path}")
+
+
+def cross_domain(task: CrossDomain) -> None:
+    """Figures 7 and 8: images of other domains through a generator, or through several.
+
+    Uncurated images of every group over their reconstructions, the losses of each group, and the
+    loss of training images minus held-out ones, with its interval.
+    """
+    with progress_bar("invert", unit="reconstructions") as progress:
+        written = list(invert_domains(task, progress=progress or silent))
+    streams.write((task.out / "cross-domain.md").read_text(encoding="utf-8"))
+    for path in written:
+        streams.write(f"{path}")

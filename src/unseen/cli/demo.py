@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from unseen.churchyard.generator import PLANTED
+from unseen.cli import streams
 from unseen.cli.progress import progress_bar
+from unseen.core.options import Option
 from unseen.core.wording import count as counted
 from unseen.core.wording import listed, plural, share, times
 from unseen.distribution.comparison import Comparison, GeneratedSide
@@ -30,25 +30,24 @@ CUT_RULE = (
 )
 
 
-def command(
+def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the records, the figures and the page.")
+        Path, Option("Folder for the records, the figures and the page.", short="-o")
     ] = Path("unseen-demo"),
-    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Images on each side.")] = 1000,
+    count: Annotated[int, Option("Images on each side.", short="-n", min=2)] = 1000,
     each: Annotated[
-        int, typer.Option(min=1, help=f"Scenes to invert for each of {', '.join(CLASSES)}.")
+        int, Option(f"Scenes to invert for each of {', '.join(CLASSES)}.", min=1)
     ] = EACH,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of the optimiser that inverts. Default: the preset's, quick."),
+        int | None, Option("Steps of the optimiser. Default: those of the preset quick.", min=1)
     ] = None,
     samples: Annotated[
         int,
-        typer.Option(min=2, help="Of the generator, and scenes, that each scene is looked for in."),
+        Option("Samples of the generator, and scenes, that each scene is compared with.", min=2),
     ] = Inversion.samples,
 ) -> None:
     """Compare the churchyard with two generators, one of which was never shown some of it."""
-    typer.echo(
+    streams.write(
         "The built-in churchyard plays the real images. Two generators were trained on it:\n"
         f"{FULL} saw all of it, {WITHOUT} a churchyard without {listed(map(plural, PLANTED))}.\n"
     )
@@ -60,13 +59,13 @@ def command(
         overwrite=True,
     )
     comparison = run_comparison(task, watch=progress_bar)
-    typer.echo(summary(comparison))
+    streams.write(summary(comparison))
     changes = {} if steps is None else {"steps": steps}
     found = _invert(out, each, preset_for(SCENES, "quick", cut=CUT, samples=samples, **changes))
-    typer.echo(evidence_summary(found))
+    streams.write(evidence_summary(found))
     page = report(out, comparison, found)
-    typer.echo(f"\nPage: {page}")
-    typer.echo(f"{_of_the_sets(comparison)}\n{_of_the_scenes(found)}")
+    streams.write(f"\nPage: {page}")
+    streams.write(f"{_of_the_sets(comparison)}\n{_of_the_scenes(found)}")
 
 
 def _invert(out: Path, each: int, settings: Inversion) -> Evidence:

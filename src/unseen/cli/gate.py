@@ -4,6 +4,7 @@ The last generated side is judged: with a previous generator and a new one, the 
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 
@@ -49,11 +50,14 @@ class Gate:
         Raises:
             SpecError: a condition that is not known, or malformed.
         """
-        conditions = [one.strip() for text in fail_on for one in text.split(",")]
-        for one in conditions:
-            if one not in ("omitted", "under", "regressed") and not _FSD.fullmatch(one):
+        conditions = [part.strip() for text in fail_on for part in text.split(",")]
+        for condition in conditions:
+            limit = _FSD.fullmatch(condition)
+            finite = limit is not None and math.isfinite(float(limit[1]))
+            if condition not in ("omitted", "under", "regressed") and not finite:
                 raise SpecError(
-                    f"--fail-on {one!r} is not known; known: omitted, under, regressed, 'fsd>30'"
+                    f"--fail-on {condition!r} is not known; known: omitted, under, regressed, "
+                    "'fsd>30'"
                 )
         if require_power is None:
             return cls(tuple(conditions))
@@ -64,6 +68,11 @@ class Gate:
                 "'presence>=1%,drop<=50%'"
             )
         power = Power(float(match["presence"]) / 100, float(match["drop"]) / 100)
+        if not (power.presence <= 1 and 0 < power.drop <= 1):
+            raise SpecError(
+                f"--require-power {require_power!r} asks for more than all images; presence is at "
+                "most 100 %, drop above 0 % and at most 100 %"
+            )
         return cls(tuple(conditions), power)
 
     def check(self, sides: int) -> None:
@@ -76,7 +85,7 @@ class Gate:
 
     def judge(self, comparison: Comparison) -> tuple[int, list[str]]:
         """The exit status, and a line for every reason."""
-        failures = [line for one in self.fail_on for line in _failures(one, comparison)]
+        failures = [line for condition in self.fail_on for line in _failures(condition, comparison)]
         blind = self._blind(comparison)
         if failures:
             return FAILED, failures + blind
@@ -101,12 +110,12 @@ class Gate:
                     f"could not have shown a loss of {percent(self.power.drop)}: {row.name} (in "
                     f"{percent(row.real_presence)} of the real images; {could} would show)"
                 )
-        for one in self.fail_on:
-            match = _FSD.fullmatch(one)
+        for condition in self.fail_on:
+            match = _FSD.fullmatch(condition)
             high = side.fsd.interval[1]
             if match and (high is None or high > float(match[1]) >= side.fsd.corrected):
                 lines.append(
-                    f"could not have shown: {one} (corrected {number(side.fsd.corrected)}, "
+                    f"could not have shown: {condition} (corrected {number(side.fsd.corrected)}, "
                     f"interval {value_interval(side.fsd.interval)})"
                 )
         return lines
@@ -117,7 +126,9 @@ def _failures(condition: str, comparison: Comparison) -> list[str]:
     if condition == "regressed":
         last = len(comparison.generated) - 1
         (ordering,) = (
-            one for one in comparison.orderings if (one.previous, one.new) == (last - 1, last)
+            ordering
+            for ordering in comparison.orderings
+            if (ordering.previous, ordering.new) == (last - 1, last)
         )
         return [
             f"regressed: {row.column.partition('/')[2]} ({row.statistic} {percent(row.previous)} → "

@@ -3,34 +3,33 @@
 import ast
 import importlib.metadata
 import importlib.util
-import json
 import shutil
 import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from unseen.cli import streams
+from unseen.core.options import Option
 from unseen.weights.known import KNOWN
 
 KINDS = ("segmenters", "generators", "images")
 
 
-def command(
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False,
+def list_known(
+    as_json: Annotated[bool, Option("Write JSON, for machines.", name="--json")] = False,
 ) -> None:
-    """List the segmenters, image sources and weights known here, with licence and source."""
+    """List the segmenters, generators, image sources and weights, with licence and source."""
     listing = {**{kind: plugins(kind) for kind in KINDS}, "weights": weights()}
     if as_json:
-        typer.echo(json.dumps(listing, indent=1, ensure_ascii=False))
+        streams.write_json(listing)
         return
     for kind, entries in listing.items():
-        typer.echo(kind)
+        streams.write(kind)
         for entry in entries:
             origin = [entry.get("package"), entry.get("source"), entry["licence"]]
             text = f"{entry['what']} [{'; '.join(part for part in origin if part)}]"
-            typer.echo(_hung(f"  {entry['name']}", text))
-        typer.echo()
+            streams.write(_hung(f"  {entry['name']}", text))
+        streams.write()
 
 
 def weights() -> list[dict[str, Any]]:

@@ -1,13 +1,18 @@
 """How far a long command is, on stderr: a bar, the rate and the time left.
 
-Silent when stderr is not a terminal.
+Where stderr is no terminal it is silent, or with --verbose a line every ten seconds.
 """
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 
+from unseen.cli import streams
 from unseen.core.progress import Progress
+from unseen.core.wording import printable
+
+_SECONDS = 10  # between lines, where stderr is no terminal
 
 
 @contextlib.contextmanager
@@ -16,8 +21,11 @@ def progress_bar(what: str, unit: str = "images") -> Iterator[Progress | None]:
 
     What the first call reports as done counts as done before (a resumed run), not for the rate.
     """
-    if not sys.stderr.isatty():
+    if streams.quiet():
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield _lines(printable(what), unit) if streams.verbose() else None
         return
     from rich.console import Console
     from rich.progress import (
@@ -38,7 +46,7 @@ def progress_bar(what: str, unit: str = "images") -> Iterator[Progress | None]:
             return Text(f"{speed:.1f} {unit}/s" if speed else "")
 
     bars = Bars(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Rate(),
@@ -50,9 +58,22 @@ def progress_bar(what: str, unit: str = "images") -> Iterator[Progress | None]:
     def report(done: int, total: int) -> None:
         nonlocal task
         if task is None:
-            task = bars.add_task(what, total=total, completed=done)
+            task = bars.add_task(printable(what), total=total, completed=done)
         else:
             bars.update(task, completed=done, total=total)
 
     with bars:
         yield report
+
+
+def _lines(what: str, unit: str) -> Progress:
+    """Say how far it is in lines, now and then."""
+    said = -float(_SECONDS)
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        if done == total or time.monotonic() - said >= _SECONDS:
+            said = time.monotonic()
+            streams.remark(f"{what}: {done:,} of {total:,} {unit}")
+
+    return report

@@ -1,63 +1,38 @@
 """`unseen sample GENERATOR OUT`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-import typer
-
+from unseen.cli import streams
 from unseen.cli.progress import progress_bar
-from unseen.generators import load_generator
-from unseen.generators.sample import Sampling, parse_indices, sample, sample_grid
+from unseen.core.options import Argument, Device, Fields, Option
+from unseen.core.wording import count
+from unseen.generators import Precision, load_generator
+from unseen.generators import sample as library
+from unseen.generators.sample import Sampling, sample_grid
 
 _GRID = 100  # images at most in the preview
 
 
-def command(
-    generator: Annotated[
-        str,
-        typer.Argument(
-            help="A spec, e.g. progan:church.pth (see: unseen list).", show_default=False
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Argument(help="A folder for PNG files, or a .zip.", show_default=False)
-    ],
-    indices: Annotated[
-        str, typer.Option(help="Images to draw: 0-9999, or 0-99,500. Both ends count.")
-    ] = "0-99",
-    seed: Annotated[int, typer.Option(help="Of the latents; the paper's is 1.")] = 1,
-    batch_size: Annotated[int, typer.Option(help="Images a call of the generator.", min=1)] = 32,
-    rounding: Annotated[
-        Literal["nearest", "truncate"],
-        typer.Option(help="To 8 bits; the code of 2019 truncates."),
-    ] = "nearest",
+def sample(
+    generator: Annotated[str, Argument("A spec, e.g. progan:church.pth (see: unseen list).")],
+    options: Annotated[dict[str, Any], Fields(Sampling)],
     grid: Annotated[
-        Path | None,
-        typer.Option(help="Also write a picture of the first hundred.", show_default=False),
+        Path | None, Option("Picture to write, too, of the first hundred images.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="fp32 or bf16; recorded.")
+        Precision, Option("Number format of the generator's network. It is recorded.")
     ] = "fp32",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace other samples at OUT.")
-    ] = False,
 ) -> None:
-    """Draw images by index: image k is the same whatever the count. Resumable."""
-    chosen = parse_indices(indices)
+    """Draw images by index: image k is the same whatever the count. Run it again to go on."""
     network = load_generator(generator, device=device, precision=precision)
-    task = Sampling(
-        generator=network,
-        out=out,
-        indices=chosen,
-        seed=seed,
-        batch_size=batch_size,
-        rounding=rounding,
-        overwrite=overwrite,
-    )
+    task = Sampling(generator=network, **options)
     with progress_bar("sample") as progress:
-        sample(task, progress=progress)
-    typer.echo(f"{out}: {len(chosen):,} images, {network.resolution}×{network.resolution}")
+        library.sample(task, progress=progress)
+    side = network.resolution
+    streams.write(f"{task.out}: {count(len(task.indices), 'image')}, {side}×{side}")
     if grid is not None:
-        sample_grid(network, grid, indices=chosen[:_GRID], seed=seed, batch_size=batch_size)
-        typer.echo(f"{grid}: the first {min(_GRID, len(chosen))}")
+        shown = task.indices[:_GRID]
+        sample_grid(network, grid, indices=shown, seed=task.seed, batch_size=task.batch_size)
+        streams.write(f"{grid}: the first {len(shown)}")

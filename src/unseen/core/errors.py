@@ -54,6 +54,10 @@ class TrainingError(UnseenError, ArithmeticError):
     """A training whose loss is no longer a number."""
 
 
+class UserCodeError(UnseenError, RuntimeError):
+    """A user's module that ended the interpreter instead of returning or raising."""
+
+
 class OutOfMemoryError(UnseenError, MemoryError):
     """Memory that a step needed and that this machine, or its GPU, does not have."""
 

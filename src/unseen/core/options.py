@@ -68,11 +68,16 @@ class Place(Option):
 
 
 @dataclasses.dataclass(frozen=True)
-class Changes:
-    """Marks a dict of those fields of a task that were given; the others are a preset's."""
+class Fields:
+    """Marks a dict of values by field of a task, for a command that makes the task itself.
+
+    Attributes:
+        task: the dataclass.
+        given: whether only what was given is in it, as the changes of a preset are.
+    """
 
     task: type
-    fields: tuple[str, ...] = ()  # the only ones that can be given; none: all that are declared
+    given: bool = False
 
 
 def declared(task: type) -> dict[str, tuple[Any, Option]]:

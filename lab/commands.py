@@ -1,0 +1,118 @@
+"""The commands of the laboratory, made of their tasks as those of `unseen` are."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from lab.churchyard_calibration import ChurchyardCalibration, calibrate_churchyard
+from lab.churchyard_generator import GeneratorTraining
+from lab.churchyard_generator import train_generator as run_generator_training
+from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
+from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
+from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
+from lab.random_networks import RandomThroughput, measure_random
+from lab.retention_simulation import RetentionSimulation, simulate_retention
+from lab.statistics_simulation import Simulation, simulate
+from lab.training_curve import Checkpoints, measure_checkpoints
+from lab.verdict_counts import EvidenceBench, Subject, measure_evidence
+from unseen.bench.throughput import table
+from unseen.cli import streams
+from unseen.cli.bench import AsJson, write_speed
+from unseen.cli.progress import progress_bar
+from unseen.core.errors import SpecError
+from unseen.core.options import Argument, Fields, Option
+from unseen.inversion.training_loop import TrainingProgress
+
+
+def simulation(task: Simulation) -> None:
+    """Measure bias, coverage, false alarms and power on simulated areas with known truth."""
+    _write_paths(simulate(task, say=streams.note))
+
+
+def calibration(task: ChurchyardCalibration) -> None:
+    """Measure which omissions are found in the churchyard, whose scenes are rendered again."""
+    _write_paths(calibrate_churchyard(task, say=streams.note))
+
+
+def retention(task: RetentionSimulation) -> None:
+    """Measure false alarms, power and coverage of the verdicts of instance evidence."""
+    _write_paths(simulate_retention(task, say=streams.note))
+
+
+def checkpoints(task: Checkpoints) -> None:
+    """Measure a generator's training: corrected FSD of its snapshots, and the model card."""
+    _write_paths(measure_checkpoints(task, say=streams.note))
+
+
+def _write_paths(paths: Any) -> None:
+    for path in paths:
+        streams.write(f"{path}")
+
+
+def evidence(
+    generator: Annotated[str, Argument("Spec of the generator that chooses.")],
+    options: Annotated[dict[str, Any], Fields(EvidenceBench)],
+    inverter: Annotated[str | None, Option("Its inverter. Method nearest needs none.")] = None,
+    planted: Annotated[
+        str | None, Option("Spec of a generator that plays no part in the choice.")
+    ] = None,
+    planted_inverter: Annotated[str | None, Option("Its inverter.")] = None,
+    without: Annotated[
+        tuple[str, ...], Option("Classes that the training of --planted was without.")
+    ] = ("car", "fence"),
+) -> None:
+    """Choose cut, layers and λ_reg (of method nearest samples and window) on development seeds.
+
+    Then count verdicts on other churchyards.
+    """
+    if options["methods"] != ("nearest",) and (
+        inverter is None or (planted is None) != (planted_inverter is None)
+    ):
+        raise SpecError(
+            "every generator needs its inverter (--inverter, --planted-inverter), but for "
+            "--method nearest"
+        )
+    subjects = [Subject(name="full", generator=generator, inverter=inverter)]
+    if planted is not None:
+        subjects.append(
+            Subject(name="planted", generator=planted, inverter=planted_inverter, without=without)
+        )
+    _write_paths(measure_evidence(EvidenceBench(subjects=subjects, **options), say=streams.note))
+
+
+def inversion_speed(task: InversionSpeed, as_json: AsJson = False) -> None:
+    """Time the paper's schedule of inversion against the default's on the same photographs."""
+    write_speed(measure_speed(task, say=streams.note), speed_table, as_json)
+
+
+def throughput(task: RandomThroughput, as_json: AsJson = False) -> None:
+    """Time Unified Perceptual Parsing with random weights: its labels mean nothing."""
+    write_speed(measure_random(task, say=streams.note), table, as_json)
+
+
+def train_generator(task: GeneratorTraining) -> None:
+    """Train a generator on the churchyard. Run it again to go on."""
+    with progress_bar("train generator") as bar:
+
+        def show(progress: TrainingProgress) -> None:
+            if bar is not None:
+                before = task.images - progress.steps * task.batch_size  # a start's, and no batch
+                bar(before + progress.step * task.batch_size, task.images)
+
+        path = run_generator_training(task, progress=show)
+    streams.write(f"{path}: load it with progan:{path}")
+
+
+def train_segmenter(
+    options: Annotated[dict[str, Any], Fields(SegmenterTraining)], stage: SegmenterStage
+) -> None:
+    """Train the churchyard's segmenter; write weights and model card. Run it again to go on."""
+    folder: Path = options["folder"]
+    task = SegmenterTraining(out=folder / "segmenter.safetensors", stage=stage, **options)
+    with progress_bar("train segmenter") as bar:
+
+        def show(progress: TrainingProgress) -> None:
+            if bar is not None:
+                bar(progress.step * stage.batch_size, progress.steps * stage.batch_size)
+
+        path = run_segmenter_training(task, progress=show)
+    streams.write(f"{path}: load it with churchyard:{path}; its card is {path.with_suffix('.md')}")
