@@ -15,7 +15,11 @@ from unseen.core.wording import printable
 
 _QUIET = False
 _VERBOSE = False
-_results: TextIO | None = None  # stdout, while a command runs
+_kept: list[TextIO | None] = []  # stdout, while a command runs; None where it is closed
+
+
+def _stdout() -> TextIO | None:
+    return _kept[-1] if _kept else sys.stdout
 
 
 def write(text: str = "") -> None:
@@ -31,7 +35,7 @@ def write(text: str = "") -> None:
 def write_json(value: Any) -> None:
     """Write a result as JSON; characters that steer a terminal are escaped."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    encoding = getattr(_results or sys.stdout, "encoding", None) or "ascii"
+    encoding = getattr(_stdout(), "encoding", None) or "ascii"
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         text = json.dumps(value, indent=1, allow_nan=False)
     escaped = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
@@ -43,7 +47,7 @@ def _lines(text: str) -> str:
 
 
 def _write_out(text: str) -> None:
-    stream = _results or sys.stdout
+    stream = _stdout()
     try:
         if stream is None:
             raise OSError("it is closed")
@@ -101,13 +105,12 @@ def volume(*, quiet: bool, verbose: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def results_alone() -> Iterator[None]:
     """Keep stdout for results: what anything else prints goes to stderr."""
-    global _results
-    before, _results = _results, sys.stdout
+    _kept.append(sys.stdout)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        _results = before
+        _kept.pop()
 
 
 def own_streams() -> None:
