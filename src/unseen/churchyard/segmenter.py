@@ -24,6 +24,8 @@ from unseen.core.errors import CheckpointError, SegmenterError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.protocol import Precision
+from unseen.weights.checkpoints import read_checkpoint
+from unseen.weights.strict import build_and_fill
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
 RESOLUTION = 64
@@ -32,7 +34,7 @@ WIDTHS = (40, 64, 96)
 LABEL_RULE = "four views; things by majority"  # in provenance: what decides labels beside weights
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with batch norm beside the identity."""
 
     def __init__(self, width: int) -> None:
@@ -63,15 +65,15 @@ class SegmenterNetwork(nn.Module):
         super().__init__()
         fine, middle, coarse = widths
         self.stem = _step(12, fine, 1, 3)
-        self.fine_in = Block(fine)
+        self.fine_in = ResidualBlock(fine)
         self.down1 = _step(fine, middle, 2, 3)
-        self.middle_in = Block(middle)
+        self.middle_in = ResidualBlock(middle)
         self.down2 = _step(middle, coarse, 2, 3)
-        self.coarse = Block(coarse)
+        self.coarse = ResidualBlock(coarse)
         self.up2 = _step(coarse, middle, 1, 1)
-        self.middle_out = Block(middle)
+        self.middle_out = ResidualBlock(middle)
         self.up1 = _step(middle, fine, 1, 1)
-        self.fine_out = Block(fine)
+        self.fine_out = ResidualBlock(fine)
         self.head = nn.Conv2d(fine, classes * 4, 1)
 
     def forward(self, images: Float[torch.Tensor, "n 3 h w"]) -> Float[torch.Tensor, "n k h w"]:
@@ -187,22 +189,19 @@ def load_network(path: Path) -> SegmenterNetwork:
     Raises:
         CheckpointError: the file is missing, unreadable or of another network or label set.
     """
-    network = SegmenterNetwork()
+    network = build_and_fill(
+        SegmenterNetwork, read_checkpoint(path), str(path), kind="churchyard segmenter"
+    )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             classes = (file.metadata() or {}).get("classes", "")
-        state = safetensors.torch.load_file(path)
-        if classes.split(",") != list(CLASS_NAMES):
-            raise CheckpointError(
-                f"{path} labels other classes than the churchyard has; train it again: "
-                "python -m lab train segmenter"
-            )
-        network.load_state_dict(state)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+    except safetensors.SafetensorError:  # another format, which says nothing of classes
+        classes = ""
+    if classes.split(",") != list(CLASS_NAMES):
         raise CheckpointError(
-            f"{path} holds no churchyard segmenter; give a file written by "
+            f"{path} labels other classes than the churchyard has; give a file written by "
             "`python -m lab train segmenter`"
-        ) from error
+        )
     return network
 
 
@@ -220,7 +219,7 @@ def load_churchyard(spec: Spec, *, device: str, precision: Precision) -> Churchy
     Raises:
         CheckpointError: the weights cannot be used.
     """
-    path = Path(spec.argument) if spec.argument else WEIGHTS
+    path = Path(spec.argument).expanduser() if spec.argument else WEIGHTS
     network = load_network(path).requires_grad_(False)
     provenance = {
         "segmenter": "churchyard",
