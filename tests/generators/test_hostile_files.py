@@ -111,7 +111,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("count", [60, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
 def test_any_damage_gives_a_generator_or_one_line(
     door: str, count: int, tmp_path: Path, write_network: Any, write_tensorflow: Any
 ) -> None:

@@ -131,6 +131,13 @@ def test_a_part_of_another_version_is_not_glued_to_this_one(server):
     assert fetch("model").read_bytes() == CONTENT
 
 
+def test_a_part_whose_note_is_damaged_begins_again(server):
+    _part().parent.mkdir(parents=True)
+    _part().write_bytes(b"x" * 100)
+    _part().with_name(_part().name + ".json").write_bytes(b"\xff{")
+    assert fetch("model").read_bytes() == CONTENT
+
+
 def test_a_server_without_ranges_sends_everything_again(server):
     server.ranges = False
     _begin(CONTENT[:1000], '"\\"1\\""')

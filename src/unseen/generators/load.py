@@ -7,18 +7,25 @@ from unseen.core.registry import parse_spec, plugin
 from unseen.generators.protocol import Generator, Precision
 
 
-def load_generator(text: str, *, device: str = "cpu", precision: Precision = "fp32") -> Generator:
+def load_generator(text: str, *, device: str = "auto", precision: Precision = "fp32") -> Generator:
     """The generator that a spec names, e.g. `progan:church` or `progan:weights.pth`.
 
     Args:
         text: `name[:argument][?key=value&…]`; the name is an entry point of `unseen.generators`.
-        device: where it computes: "cpu", "cuda", "cuda:1", …, or "auto" for CUDA where there is.
+        device: where it computes: "auto" for CUDA where there is any, "cpu", "cuda", "cuda:1", ….
         precision: "fp32", or "bf16" for autocast; images come as float32 either way.
 
     Raises:
         SpecError: the spec is malformed or names no known generator; no such device here.
         CheckpointError: the weights are unreadable or do not fit.
         DownloadError: published weights cannot be fetched.
+
+    Example:
+        >>> generator = load_generator("churchyard-full")
+        >>> generator.layer_names[:3], generator.resolution
+        (('layer1', 'layer2', 'layer3'), 64)
+        >>> generator(generator.latents([0, 7], seed=1)).shape
+        torch.Size([2, 3, 64, 64])
     """
     spec = parse_spec(text)
     factory = plugin("generators", spec)

@@ -124,8 +124,8 @@ def _get(url: str, part: Path) -> None:
     state = _beside(part, ".json")
     headers = {"Accept-Encoding": "identity"}
     if part.exists() and _size(part):
-        version = json.loads(state.read_text()) if state.exists() else None
-        if version is None:
+        version = _read_json(state)
+        if not isinstance(version, str):
             part.unlink()  # which file it began is not known
         else:
             headers |= {"Range": f"bytes={_size(part)}-", "If-Range": version}
@@ -220,9 +220,15 @@ def _record(entry: Published, target: Path, digest: str) -> None:
 
 
 def _recorded(record: Path) -> str | None:
+    content = _read_json(record)
+    return str(content.get("sha256")) if isinstance(content, dict) else None
+
+
+def _read_json(path: Path) -> Any:
+    """A file's content; None where it is missing or damaged."""
     try:
-        return str(json.loads(record.read_text())["sha256"])
-    except (ValueError, KeyError, TypeError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
 
 

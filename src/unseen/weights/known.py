@@ -37,92 +37,84 @@ class Published:
 
 _GANDISSECT = "http://gandissect.csail.mit.edu"
 _NETDISSECT = "http://netdissect.csail.mit.edu"
-_PAPER = "Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019"
 _UNSTATED = "not stated"
-_NVIDIA = "CC BY-NC 4.0 (NVIDIA's networks, converted)"
+_PAPER = "Bau et al., Seeing What a GAN Cannot Generate, ICCV 2019"
+_PROGAN = "Karras et al., ICLR 2018"
+
+_FAMILIES = {  # beginning of the names → folder, licence, source, beginning of what it is
+    "upp/": (
+        f"{_NETDISSECT}/data/segmodel/upp-resnet50-upernet",
+        f"{_UNSTATED} (the authors' code: BSD-3-Clause)",
+        "Xiao et al., Unified Perceptual Parsing, ECCV 2018",
+        "Unified Perceptual Parsing, ResNet-50 UPerNet: ",
+    ),
+    "progan-": (
+        f"{_GANDISSECT}/models",
+        "CC BY-NC 4.0 (NVIDIA's networks, converted)",
+        f"{_PROGAN}; converted by Bau et al., ICLR 2019",
+        "Progressive GAN, ",
+    ),
+    "ablation-": (
+        f"{_GANDISSECT}/models/ablations",
+        f"{_UNSTATED} (NVIDIA's networks: CC BY-NC 4.0)",
+        f"{_PROGAN}, section 6.1; converted for the ICCV 2019 paper",
+        "Progressive GAN ablation at 128×128: ",
+    ),
+    "inverter-": (f"{_GANDISSECT}/models/encoders", _UNSTATED, _PAPER, "layer-wise inverter of "),
+    "tally-": (f"{_GANDISSECT}/datasets/seeing", _UNSTATED, _PAPER, "areas of 336 classes in "),
+}
+_FILES = (  # family, name, file, the rest of what it is
+    ("upp/", "encoder_epoch_40.pth", "encoder_epoch_40.pth", "encoder"),
+    ("upp/", "decoder_epoch_40.pth", "decoder_epoch_40.pth", "decoder"),
+    ("upp/", "labels.json", "labels.json", "class names"),
+    ("progan-", "bedroom", "proggan_bedroom-d8a89ff1.pth", "LSUN bedroom, 256×256"),
+    ("progan-", "church", "proggan_churchoutdoor-7e701dd5.pth", "LSUN church outdoor, 256×256"),
+    ("progan-", "conferenceroom", "proggan_conferenceroom-21e85882.pth", "LSUN conference room"),
+    ("progan-", "diningroom", "proggan_diningroom-3aa0ab80.pth", "LSUN dining room, 256×256"),
+    ("progan-", "kitchen", "proggan_kitchen-67f1e16c.pth", "LSUN kitchen, 256×256"),
+    ("progan-", "livingroom", "proggan_livingroom-5ef336dd.pth", "LSUN living room, 256×256"),
+    ("progan-", "restaurant", "proggan_restaurant-b8578299.pth", "LSUN restaurant, 256×256"),
+    ("progan-", "celebahq", "proggan_celebhq-620d161c.pth", "CelebA-HQ"),
+    *(
+        ("ablation-", name, f"{name}-{digits}.pth", name.replace("-", " "))
+        for name, digits in (
+            ("wgangp", "beaa509a"),
+            ("small-minibatch", "04143d18"),
+            ("progressive-training", "70bd90ac"),
+            ("minibatch-stddev", "068bc667"),
+            ("minibatch-discrimination", "604c5731"),
+            ("equalized-learning-rate", "88ed833d"),
+            ("pixelwise-normalization", "4da7e9ce"),
+        )
+    ),
+    ("inverter-", "church", "church_invert_hybrid_cse-43e52428.pth", "progan-church"),
+    ("inverter-", "bedroom", "bedroom_invert_hybrid_cse-b943528e.pth", "progan-bedroom"),
+    *(
+        (
+            "tally-",
+            name,
+            f"datasets_lsun_{scene}_train_segtally_10000.npy",
+            f"10,000 LSUN {name} training images, fractions",
+        )
+        for name, scene in (("church", "church_outdoor"), ("bedroom", "bedroom"))
+    ),
+)
 
 
-def _upp(file: str, about: str) -> Published:
+def _published(family: str, name: str, file: str, about: str) -> Published:
+    folder, licence, source, beginning = _FAMILIES[family]
+    digits = file.rpartition(".")[0].rpartition("-")[2]
     return Published(
-        name=f"upp/{file}",
-        url=f"{_NETDISSECT}/data/segmodel/upp-resnet50-upernet/{file}",
-        about=f"Unified Perceptual Parsing, ResNet-50 UPerNet: {about}",
-        licence=f"{_UNSTATED} (the authors' code: BSD-3-Clause)",
-        source="Xiao et al., Unified Perceptual Parsing, ECCV 2018",
+        name=f"{family}{name}",
+        url=f"{folder}/{file}",
+        about=f"{beginning}{about}",
+        licence=licence,
+        source=source,
+        sha256=digits if len(digits) == 8 and "-" in file else None,
     )
 
 
-def _progan(name: str, file: str, about: str) -> Published:
-    return Published(
-        name=f"progan-{name}",
-        url=f"{_GANDISSECT}/models/{file}",
-        about=f"Progressive GAN, {about}",
-        licence=_NVIDIA,
-        source="Karras et al., ICLR 2018; converted by Bau et al., ICLR 2019",
-        sha256=_digits(file),
-    )
-
-
-def _ablation(file: str) -> Published:
-    name = file.rpartition("-")[0]
-    return Published(
-        name=f"ablation-{name}",
-        url=f"{_GANDISSECT}/models/ablations/{file}",
-        about=f"Progressive GAN ablation at 128×128: {name.replace('-', ' ')}",
-        licence=f"{_UNSTATED} (NVIDIA's networks: CC BY-NC 4.0)",
-        source="Karras et al., ICLR 2018, section 6.1; converted for the ICCV 2019 paper",
-        sha256=_digits(file),
-    )
-
-
-def _inverter(name: str, file: str) -> Published:
-    return Published(
-        name=f"inverter-{name}",
-        url=f"{_GANDISSECT}/models/encoders/{file}",
-        about=f"layer-wise inverter of progan-{name}",
-        licence=_UNSTATED,
-        source=_PAPER,
-        sha256=_digits(file),
-    )
-
-
-def _tally(name: str, file: str) -> Published:
-    return Published(
-        name=f"tally-{name}",
-        url=f"{_GANDISSECT}/datasets/seeing/{file}",
-        about=f"areas of 336 classes in 10,000 LSUN {name} training images, fractions",
-        licence=_UNSTATED,
-        source=_PAPER,
-    )
-
-
-def _digits(file: str) -> str:
-    return file.rpartition(".")[0].rpartition("-")[2]
-
-
-_TABLE = (
-    _upp("encoder_epoch_40.pth", "encoder"),
-    _upp("decoder_epoch_40.pth", "decoder"),
-    _upp("labels.json", "class names"),
-    _progan("bedroom", "proggan_bedroom-d8a89ff1.pth", "LSUN bedroom, 256×256"),
-    _progan("church", "proggan_churchoutdoor-7e701dd5.pth", "LSUN church outdoor, 256×256"),
-    _progan("conferenceroom", "proggan_conferenceroom-21e85882.pth", "LSUN conference room"),
-    _progan("diningroom", "proggan_diningroom-3aa0ab80.pth", "LSUN dining room, 256×256"),
-    _progan("kitchen", "proggan_kitchen-67f1e16c.pth", "LSUN kitchen, 256×256"),
-    _progan("livingroom", "proggan_livingroom-5ef336dd.pth", "LSUN living room, 256×256"),
-    _progan("restaurant", "proggan_restaurant-b8578299.pth", "LSUN restaurant, 256×256"),
-    _progan("celebahq", "proggan_celebhq-620d161c.pth", "CelebA-HQ"),
-    _ablation("wgangp-beaa509a.pth"),
-    _ablation("small-minibatch-04143d18.pth"),
-    _ablation("progressive-training-70bd90ac.pth"),
-    _ablation("minibatch-stddev-068bc667.pth"),
-    _ablation("minibatch-discrimination-604c5731.pth"),
-    _ablation("equalized-learning-rate-88ed833d.pth"),
-    _ablation("pixelwise-normalization-4da7e9ce.pth"),
-    _inverter("church", "church_invert_hybrid_cse-43e52428.pth"),
-    _inverter("bedroom", "bedroom_invert_hybrid_cse-b943528e.pth"),
-    _tally("church", "datasets_lsun_church_outdoor_train_segtally_10000.npy"),
-    _tally("bedroom", "datasets_lsun_bedroom_train_segtally_10000.npy"),
+_OTHERS = (
     Published(
         name="minilsun",
         url=f"{_GANDISSECT}/datasets/minilsun.zip",
@@ -141,7 +133,9 @@ _TABLE = (
     ),
 )
 
-KNOWN: dict[str, Published] = {entry.name: entry for entry in _TABLE}
+KNOWN: dict[str, Published] = {
+    entry.name: entry for entry in (*(_published(*row) for row in _FILES), *_OTHERS)
+}
 """Every published file, by name."""
 
 

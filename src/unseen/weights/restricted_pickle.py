@@ -13,6 +13,7 @@ Source: the opcodes as documented in the standard library's `pickletools`; the l
 """
 
 import collections
+import dataclasses
 import io
 import math
 import mmap
@@ -97,30 +98,26 @@ def _is_shape(value: object) -> bool:
 # would look up by a name from the file.
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Global:
     """A name from the file that the table knows; never the thing itself."""
 
-    __slots__ = ("module", "name")
-
-    def __init__(self, module: str, name: str) -> None:
-        self.module = module
-        self.name = name
+    module: str
+    name: str
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class _Storage:
     """Raw little-endian elements of a tensor storage; in older files they follow the pickle."""
 
-    __slots__ = ("_flat", "count", "data", "dtype", "itemsize")
-
-    def __init__(self, dtype: str, itemsize: int, count: int) -> None:
-        self.dtype = dtype
-        self.itemsize = itemsize
-        self.count = count
-        self.data: bytes | None = None
-        self._flat: torch.Tensor | None = None
+    dtype: str
+    itemsize: int
+    count: int
+    data: bytes | None = None
+    _flat: "torch.Tensor | None" = None
 
     def fill(self, data: bytes) -> None:
         if len(data) != self.count * self.itemsize:
@@ -177,14 +174,12 @@ class SavedTensor:
         return view.contiguous()
 
 
+@dataclasses.dataclass(slots=True, eq=False)
 class _Dtype:
     """A NumPy dtype of plain numbers, while the file is still describing it."""
 
-    __slots__ = ("code", "order")
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-        self.order = "<"
+    code: str
+    order: str = "<"
 
     def build(self, state: object) -> None:
         if not (isinstance(state, tuple) and len(state) >= 5 and state[2:5] == (None, None, None)):
@@ -197,13 +192,11 @@ class _Dtype:
         return np.dtype(self.code).newbyteorder(">" if self.order == ">" else "<")
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class SavedArray:
     """A NumPy array of plain numbers, in the file's bytes and read-only."""
 
-    __slots__ = ("array",)
-
-    def __init__(self) -> None:
-        self.array: np.ndarray = np.empty(0, np.uint8)
+    array: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.uint8))
 
     def build(self, state: object) -> None:
         """Take what NumPy pickles beside an empty array (refused where it is no plain block)."""
@@ -226,17 +219,15 @@ class SavedArray:
         self.array = flat.reshape(shape, order="F" if order == "F" else "C")
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SavedModule:
     """One network or layer: its class's name, its settings, its tensors and its parts.
 
     The source code that the file holds for it is dropped unread.
     """
 
-    __slots__ = ("_state", "class_name")
-
-    def __init__(self, class_name: str, state: Mapping[Any, Any]) -> None:
-        self.class_name = class_name
-        self._state = state
+    class_name: str
+    _state: Mapping[Any, Any]
 
     def _table(self, key: str) -> dict[str, Any]:
         table = self._state.get(key, {})
@@ -345,13 +336,11 @@ def _plain(value: object) -> object:
     return f"a {type(value).__name__}"
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class SavedTensorFlowNetwork:
     """One network of NVIDIA's TensorFlow files (2018–2020): settings, variables, components."""
 
-    __slots__ = ("_state",)
-
-    def __init__(self) -> None:
-        self._state: dict[Any, Any] = {}
+    _state: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     def build(self, state: object) -> None:
         """Take the state that the file holds."""
@@ -412,10 +401,26 @@ def _tensor(arguments: tuple[Any, ...]) -> SavedTensor:
     return SavedTensor(storage, offset, shape, stride)
 
 
-def _parameter(arguments: tuple[Any, ...]) -> SavedTensor:
-    if not arguments or not isinstance(arguments[0], SavedTensor):
-        _refuse("holds a parameter without a tensor")
-    return arguments[0]
+def _first(kind: type, what: str) -> "_StandIn":
+    """Gives back its first argument, which must be of that type."""
+
+    def stand_in(arguments: tuple[Any, ...]) -> Any:
+        if not arguments or not isinstance(arguments[0], kind):
+            _refuse(f"holds {what}")
+        return arguments[0]
+
+    return stand_in
+
+
+def _new(make: Callable[[], Any]) -> "_StandIn":
+    """Makes an object that takes no arguments."""
+
+    def stand_in(arguments: tuple[Any, ...]) -> Any:
+        if arguments:
+            _refuse("makes an object with arguments that its class does not take")
+        return make()
+
+    return stand_in
 
 
 def _storage_from_bytes(arguments: tuple[Any, ...], budget: "_Budget") -> _Storage:
@@ -440,12 +445,6 @@ def _ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
             _refuse("holds an ordered dictionary of no pairs")
         ordered[_key(pair[0])] = pair[1]
     return ordered
-
-
-def _empty_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    if arguments:
-        _refuse("holds a dictionary with arguments")
-    return {}
 
 
 def _set(arguments: tuple[Any, ...]) -> set[Any]:
@@ -501,34 +500,23 @@ def _sizes(arguments: tuple[Any, ...]) -> tuple[int, ...]:
     return sizes
 
 
-def _text(arguments: tuple[Any, ...]) -> str:
-    if not arguments or not isinstance(arguments[0], str):
-        _refuse("holds a device without a name")
-    return arguments[0]
-
-
-def _tensorflow_network(arguments: tuple[Any, ...]) -> SavedTensorFlowNetwork:
-    if arguments:
-        _refuse("holds a TensorFlow network with arguments")
-    return SavedTensorFlowNetwork()
-
-
 _StandIn = Callable[[tuple[Any, ...]], Any]
 
+_NO_TENSOR = "a parameter without a tensor"
 _STAND_INS: dict[tuple[str, str], _StandIn] = {
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
-    ("dnnlib.util", "EasyDict"): _empty_dict,
-    ("argparse", "Namespace"): _empty_dict,
-    ("dnnlib.tflib.network", "Network"): _tensorflow_network,
+    ("dnnlib.util", "EasyDict"): _new(dict),
+    ("argparse", "Namespace"): _new(dict),
+    ("dnnlib.tflib.network", "Network"): _new(SavedTensorFlowNetwork),
     ("collections", "OrderedDict"): _ordered_dict,
     ("builtins", "set"): _set,
     ("__builtin__", "set"): _set,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._utils", "_rebuild_parameter"): _first(SavedTensor, _NO_TENSOR),
+    ("torch._utils", "_rebuild_parameter_with_state"): _first(SavedTensor, _NO_TENSOR),
     ("torch", "Size"): _sizes,
-    ("torch", "device"): _text,
+    ("torch", "device"): _first(str, "a device without a name"),
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,
 } | {
@@ -609,10 +597,10 @@ class _Machine:
                 self._stack.append(argument)
             elif name in _FRESH:
                 self._stack.append(_FRESH[name]())
-            elif name in _STEPS:
-                _STEPS[name](self, argument)
+            elif name in _TAKES:
+                self._collect(name)
             else:
-                _refuse(f"asks to run code while loading (opcode {name})")
+                self._act(name, argument)
         raise AssertionError("genops ends at STOP or raises")
 
     def _pop(self) -> Any:
@@ -633,113 +621,75 @@ class _Machine:
         del self._stack[start:]
         return values
 
-    def _ignore(self, argument: object) -> None:
-        del argument
+    def _collect(self, name: str) -> None:
+        """One of the opcodes that move values into a container."""
+        values = [self._pop() for _ in range(_TAKES[name])][::-1] if _TAKES[name] else None
+        if values is None:
+            values = self._popped_to_mark()
+        match name:
+            case "LIST":
+                self._stack.append(values)
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
+                self._stack.append(tuple(values))
+            case "FROZENSET":
+                self._stack.append(frozenset(_key(value) for value in values))
+            case "APPEND" | "APPENDS":
+                self._container(list).extend(values)
+            case "ADDITEMS":
+                self._container(set).update(_key(value) for value in values)
+            case "DICT" | "SETITEM" | "SETITEMS":
+                if name == "DICT":
+                    self._stack.append({})
+                target = self._container(dict)
+                if len(values) % 2:
+                    _damaged("a key without a value")
+                for key, value in zip(values[::2], values[1::2], strict=True):
+                    target[_key(key)] = value
 
-    def _mark(self, argument: object) -> None:
-        del argument
-        self._marks.append(len(self._stack))
-
-    def _drop(self, argument: object) -> None:
-        del argument
-        self._pop()
-
-    def _drop_to_mark(self, argument: object) -> None:
-        del argument
-        self._popped_to_mark()
-
-    def _duplicate(self, argument: object) -> None:
-        del argument
-        self._stack.append(self._top())
-
-    def _buffer(self, argument: Any) -> None:
-        self._stack.append(bytes(argument))
-
-    def _list(self, argument: object) -> None:
-        del argument
-        self._stack.append(self._popped_to_mark())
-
-    def _tuple(self, argument: object) -> None:
-        del argument
-        self._stack.append(tuple(self._popped_to_mark()))
-
-    def _frozenset(self, argument: object) -> None:
-        del argument
-        self._stack.append(frozenset(_key(value) for value in self._popped_to_mark()))
-
-    def _tuple_of(self, length: int) -> None:
-        values = [self._pop() for _ in range(length)]
-        self._stack.append(tuple(reversed(values)))
-
-    def _dict(self, argument: object) -> None:
-        del argument
-        values = self._popped_to_mark()
-        self._stack.append({})
-        self._set_items(values)
-
-    def _append(self, argument: object) -> None:
-        del argument
-        value = self._pop()
-        self._extend([value])
-
-    def _appends(self, argument: object) -> None:
-        del argument
-        self._extend(self._popped_to_mark())
-
-    def _extend(self, values: list[Any]) -> None:
+    def _container(self, kind: type) -> Any:
         target = self._top()
-        if type(target) is not list:
-            _refuse(f"appends to a {type(target).__name__}")
-        target.extend(values)
+        if not isinstance(target, kind):
+            _refuse(f"puts values into a {type(target).__name__}")
+        return target
 
-    def _set_item(self, argument: object) -> None:
-        del argument
-        value = self._pop()
-        key = self._pop()
-        self._set_items([key, value])
-
-    def _set_all_items(self, argument: object) -> None:
-        del argument
-        self._set_items(self._popped_to_mark())
-
-    def _set_items(self, values: list[Any]) -> None:
-        target = self._top()
-        if not isinstance(target, dict):
-            _refuse(f"sets items of a {type(target).__name__}")
-        if len(values) % 2:
-            _damaged("a key without a value")
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            target[_key(key)] = value
-
-    def _add_items(self, argument: object) -> None:
-        del argument
-        values = self._popped_to_mark()
-        target = self._top()
-        if type(target) is not set:
-            _refuse(f"adds members to a {type(target).__name__}")
-        target.update(_key(value) for value in values)
-
-    def _memoize(self, argument: object) -> None:
-        del argument
-        self._memo[len(self._memo)] = self._top()
-
-    def _put(self, argument: Any) -> None:
-        self._memo[argument] = self._top()
-
-    def _get(self, argument: Any) -> None:
-        if argument not in self._memo:
-            _damaged("a memo entry that was never stored")
-        self._stack.append(self._memo[argument])
-
-    def _global(self, argument: Any) -> None:
-        module, _, name = argument.partition(" ")
-        self._name(module, name)
-
-    def _stack_global(self, argument: object) -> None:
-        del argument
-        name = self._pop()
-        module = self._pop()
-        self._name(module, name)
+    def _act(self, name: str, argument: Any) -> None:
+        """One of the other opcodes."""
+        match name:
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self._top()
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self._top()
+            case "GET" | "BINGET" | "LONG_BINGET":
+                if argument not in self._memo:
+                    _damaged("a memo entry that was never stored")
+                self._stack.append(self._memo[argument])
+            case "MARK":
+                self._marks.append(len(self._stack))
+            case "POP":
+                self._pop()
+            case "POP_MARK":
+                self._popped_to_mark()
+            case "DUP":
+                self._stack.append(self._top())
+            case "BYTEARRAY8":
+                self._stack.append(bytes(argument))
+            case "GLOBAL":
+                self._name(*argument.split(" ", 1))
+            case "STACK_GLOBAL":
+                name, module = self._pop(), self._pop()
+                self._name(module, name)
+            case "REDUCE" | "NEWOBJ":
+                self._call()
+            case "BUILD":
+                self._build()
+            case "BINPERSID" if self._persistent is not None:
+                self._stack.append(self._persistent(self._pop()))
+            case "BINPERSID":
+                _refuse("refers to objects outside itself")
+            case "PROTO" | "FRAME":
+                pass
+            case _:
+                _refuse(f"asks to run code while loading (opcode {name})")
 
     def _name(self, module: object, name: object) -> None:
         if type(module) is not str or type(name) is not str:
@@ -751,8 +701,7 @@ class _Machine:
             _refuse(f"asks to run code while loading ({module}.{name})")
         self._stack.append(_Global(module, name))
 
-    def _call(self, argument: object) -> None:
-        del argument
+    def _call(self) -> None:
         arguments = self._pop()
         what = self._pop()
         if type(arguments) is not tuple:
@@ -769,8 +718,7 @@ class _Machine:
         else:
             self._stack.append(stand_in(arguments))
 
-    def _build(self, argument: object) -> None:
-        del argument
+    def _build(self) -> None:
         state = self._pop()
         target = self._top()
         if isinstance(target, _Dtype | SavedArray | SavedTensorFlowNetwork):
@@ -784,24 +732,17 @@ class _Machine:
         else:
             _refuse(f"asks to run code while loading (sets attributes of a {_kind(target)})")
 
-    def _persistent_id(self, argument: object) -> None:
-        del argument
-        if self._persistent is None:
-            _refuse("refers to objects outside itself")
-        self._stack.append(self._persistent(self._pop()))
-
 
 def _kind(value: object) -> str:
     return str(value) if isinstance(value, _Global) else type(value).__name__
 
 
-_NUMBER_OPCODES = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
-_REAL_OPCODES = ("FLOAT", "BINFLOAT")
-_STRING_OPCODES = ("STRING", "BINSTRING", "SHORT_BINSTRING")
-_UNICODE_OPCODES = ("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
-_BYTES_OPCODES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
 _CONSTANTS = frozenset(
-    (*_NUMBER_OPCODES, *_REAL_OPCODES, *_STRING_OPCODES, *_UNICODE_OPCODES, *_BYTES_OPCODES)
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+        *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    )
 )
 _FRESH: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
@@ -812,39 +753,11 @@ _FRESH: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
     "EMPTY_SET": set,
 }
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": _Machine._ignore,
-    "FRAME": _Machine._ignore,
-    "MARK": _Machine._mark,
-    "POP": _Machine._drop,
-    "POP_MARK": _Machine._drop_to_mark,
-    "DUP": _Machine._duplicate,
-    "BYTEARRAY8": _Machine._buffer,
-    "LIST": _Machine._list,
-    "TUPLE": _Machine._tuple,
-    "TUPLE1": lambda machine, _: machine._tuple_of(1),
-    "TUPLE2": lambda machine, _: machine._tuple_of(2),
-    "TUPLE3": lambda machine, _: machine._tuple_of(3),
-    "FROZENSET": _Machine._frozenset,
-    "DICT": _Machine._dict,
-    "APPEND": _Machine._append,
-    "APPENDS": _Machine._appends,
-    "SETITEM": _Machine._set_item,
-    "SETITEMS": _Machine._set_all_items,
-    "ADDITEMS": _Machine._add_items,
-    "MEMOIZE": _Machine._memoize,
-    "PUT": _Machine._put,
-    "BINPUT": _Machine._put,
-    "LONG_BINPUT": _Machine._put,
-    "GET": _Machine._get,
-    "BINGET": _Machine._get,
-    "LONG_BINGET": _Machine._get,
-    "GLOBAL": _Machine._global,
-    "STACK_GLOBAL": _Machine._stack_global,
-    "REDUCE": _Machine._call,
-    "NEWOBJ": _Machine._call,
-    "BUILD": _Machine._build,
-    "BINPERSID": _Machine._persistent_id,
+_TAKES = {  # how many values an opcode puts into a container; 0: those behind the mark
+    **dict.fromkeys(("LIST", "TUPLE", "FROZENSET", "DICT", "APPENDS", "SETITEMS", "ADDITEMS"), 0),
+    **dict.fromkeys(("TUPLE1", "APPEND"), 1),
+    **dict.fromkeys(("TUPLE2", "SETITEM"), 2),
+    "TUPLE3": 3,
 }
 
 
