@@ -1,13 +1,19 @@
 import io
+import os
+import struct
+import subprocess
+import sys
+import textwrap
 import warnings
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
-from unseen.core.errors import ImageError
+from unseen.core.errors import ImageError, OutOfMemoryError
 from unseen.images.decode import decode, rgb_array
 
 NOISE = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
@@ -97,22 +103,14 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(kind):
 
 
 def test_sixteen_bit_colour_is_within_one_level_of_the_scaled_value():
-    import struct
-    import zlib
-
     values = np.random.default_rng(1).integers(0, 65536, (4, 4, 3)).astype(">u2")
-
-    def chunk(kind, body):
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
 
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     content = (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
+        + _chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
+        + _chunk(b"IDAT", zlib.compress(rows))
+        + _chunk(b"IEND", b"")
     )
     assert np.abs(_decode(content).astype(float) - values / 257).max() <= 1
 
@@ -218,3 +216,144 @@ def test_damaged_bytes_give_an_image_or_an_image_error_and_no_warning(kind, plac
         else:
             assert found.dtype == np.uint8
             assert found.shape[0] == 3
+
+
+# ------------------------------------------------------------- what stands beside the pixels
+
+
+def _chunk(kind, body, crc=None):
+    crc = zlib.crc32(kind + body) if crc is None else crc
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+
+def _png_with(*chunks):
+    content = _encode(Image.fromarray(NOISE), "PNG")
+    return content[:33] + b"".join(chunks) + content[33:]  # behind the header
+
+
+_EXIF = Image.Exif()
+_EXIF[0x0112] = 6
+_TURNED = _chunk(b"eXIf", _EXIF.tobytes().removeprefix(b"Exif\0\0"))
+LONG = zlib.compress(b"x" * (3 << 20))
+PNG_NOTES = {
+    "a compressed text": _chunk(b"zTXt", b"workflow\0\0" + LONG),
+    "an international text": _chunk(b"iTXt", b"workflow\0\1\0\0\0" + LONG),
+    "a plain text": _chunk(b"tEXt", b"workflow\0" + b"x" * (3 << 20)),
+    "many texts": b"".join(_chunk(b"tEXt", b"a%d\0" % k + b"x" * (1 << 20)) for k in range(70)),
+    "a profile": _chunk(b"iCCP", b"scanner\0\0" + LONG),
+    "a damaged profile": _chunk(b"iCCP", b"scanner\0\0not compressed"),
+    "a wrong checksum": _chunk(b"tEXt", b"a\0b", crc=0),
+    "an unknown note with a wrong checksum": _chunk(b"zzZz", b"anything", crc=0),
+    "a physical size that is too short": _chunk(b"pHYs", b"\0"),
+    "a gamma that is too short": _chunk(b"gAMA", b""),
+    "primaries that are too short": _chunk(b"cHRM", b"\0\0\0"),
+    "an animation of no frames": _chunk(b"acTL", b"\0" * 8) + _chunk(b"fcTL", b"\0"),
+}
+
+
+@pytest.mark.parametrize("note", PNG_NOTES)
+def test_no_note_of_a_png_costs_its_pixels_nor_turns_them(note):
+    np.testing.assert_array_equal(_decode(_png_with(PNG_NOTES[note])), NOISE)
+    turned = _decode(_png_with(_TURNED, PNG_NOTES[note]))
+    np.testing.assert_array_equal(turned, np.rot90(NOISE, -1))
+
+
+def test_a_note_behind_the_pixels_costs_nothing_either():
+    content = _encode(Image.fromarray(NOISE), "PNG")
+    for note in PNG_NOTES.values():
+        np.testing.assert_array_equal(_decode(content[:-12] + note + content[-12:]), NOISE)
+
+
+def _segment(marker, body):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        _segment(0xE2, b"MPF\0garbage"),
+        _segment(0xE2, b"ICC_PROFILE\0\x09\x02" + b"x" * 900) * 70,
+        _segment(0xE1, b"Exif\0\0garbage"),
+        _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<broken"),
+        _segment(0xED, b"Photoshop 3.0\x008BIM\xff\xff"),
+        _segment(0xFE, b"\xff" * 60_000) * 30,
+    ],
+)
+def test_no_note_of_a_jpeg_costs_its_pixels(note):
+    content = _encode(Image.fromarray(NOISE), "JPEG")
+    np.testing.assert_array_equal(_decode(content[:20] + note + content[20:]), _decode(content))
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF", "JPEG", "PNG"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"", b"\xff" * 60_000])
+def test_no_exif_or_profile_costs_the_pixels(kind, exif):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    plain = _decode(_encode(Image.fromarray(NOISE), kind, **options))
+    profile = bytes(range(256)) * (5000 if kind in ("WEBP", "TIFF") else 200)
+    content = _encode(Image.fromarray(NOISE), kind, icc_profile=profile, **options)
+    np.testing.assert_array_equal(_decode(content), plain)
+    if kind != "TIFF":
+        content = _encode(Image.fromarray(NOISE), kind, exif=exif, **options)
+        np.testing.assert_array_equal(_decode(content), plain)
+
+
+def test_what_the_pixels_need_is_not_passed_over():
+    content = _png_with(PNG_NOTES["a profile"])
+    place = content.index(b"IDAT") + 6
+    damaged = content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+    with pytest.raises(ImageError, match=r"a\.png is damaged"):
+        _decode(damaged)
+    with pytest.raises(ImageError, match=r"100\.0 megapixels"):
+        bomb = _encode(Image.new("1", (10_000, 10_000)), "PNG")
+        _decode(bomb[:33] + PNG_NOTES["a profile"] + bomb[33:])
+
+
+def test_truncated_files_are_refused_whatever_the_caller_lets_pillow_do(monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    content = _encode(Image.fromarray(noise), "JPEG")
+    with pytest.raises(ImageError, match="truncated"):
+        _decode(content[:700])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_memory_that_runs_out_is_no_damage(monkeypatch):
+    content = _encode(Image.fromarray(NOISE), "PNG")
+    for error in (MemoryError(), OSError("out of memory error when reading image file")):
+
+        def load(self, error=error):
+            raise error
+
+        monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+        monkeypatch.setattr("unseen.images.decode._memory_is_short", lambda _: True)
+        with pytest.raises(OutOfMemoryError, match=r"a\.png \(5 × 7\)"):
+            _decode(content)
+    monkeypatch.setattr("unseen.images.decode._memory_is_short", lambda _: False)
+    with pytest.raises(ImageError, match="damaged"):
+        _decode(content)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
+def test_a_whole_image_in_a_process_without_memory_is_not_called_broken(tmp_path):
+    Image.new("RGB", (7000, 7000)).save(tmp_path / "large.png")
+    script = f"""
+        import resource
+        from unseen.core.errors import OutOfMemoryError
+        from unseen.images import Preparation, batches, open_images
+        source = open_images({str(tmp_path)!r})
+        taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + (100 << 20),) * 2)
+        try:
+            list(batches(source, [0], Preparation(8), batch_size=1, workers=0, skip_broken=True))
+        except OutOfMemoryError as error:
+            assert "large.png" in str(error)
+            print("told")
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert run.stdout == "told\n", run.stderr

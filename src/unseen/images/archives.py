@@ -23,6 +23,7 @@ from unseen.core.files import open_regular
 from unseen.core.hashes import cached_sha256
 from unseen.core.registry import Spec, takes
 from unseen.core.temporary import temporary_file
+from unseen.core.wording import printable
 from unseen.images.arrays import array_axes, rgb_of_array
 from unseen.images.decode import (
     SIGNATURE_BYTES,
@@ -49,7 +50,7 @@ class ZipSource:
         self._path = path
         self._open: tuple[int, zipfile.ZipFile] | None = None
         others = LeftOut()
-        entries = [entry for entry in self._zip().infolist() if not entry.is_dir()]
+        entries = [entry for entry in self._zip().infolist() if not entry.filename.endswith("/")]
         for entry in entries:
             _refuse_outside(entry.filename, path)
         names = [entry.filename for entry in entries]
@@ -58,7 +59,7 @@ class ZipSource:
             raise ImageError(f"{path} holds {repeated[0]!r} twice; pack it again")
         regular = []
         for entry in entries:
-            if stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG):
+            if entry.filename and stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG):
                 regular.append(entry.filename)
             else:
                 others.add("no regular file", entry.filename)
@@ -68,7 +69,7 @@ class ZipSource:
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
         """Image `index` in its own resolution (ImageError: it cannot be read or decoded)."""
         name = self.names[index]
-        shown = f"{self._path}: {name}"
+        shown = printable(f"{self._path}: {name}")
         try:
             archive = self._zip()
             size = archive.getinfo(name).file_size

@@ -24,6 +24,7 @@ from PIL import Image
 from unseen.core.errors import ImageError
 from unseen.core.registry import Spec, call_user_factory
 from unseen.core.user_code import user_code
+from unseen.core.wording import printable
 from unseen.images.arrays import ValueRange, array_axes, rgb_of_array
 from unseen.images.decode import check_size, decode, decode_file, rgb_array
 from unseen.images.fingerprint import fingerprint_of
@@ -91,7 +92,7 @@ class ObjectSource:
 
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
         """Item `index` as RGB (ImageError: the item raises, or is no image)."""
-        name = f"{self.spec}: {self.names[index]}"
+        name = printable(f"{self.spec}: {self.names[index]}")
         with user_code(name, ImageError):
             item = self._items[int(index)]
             if self._column is not None:

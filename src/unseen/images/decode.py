@@ -26,6 +26,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from unseen.core.errors import ImageError, OutOfMemoryError, UnseenError, is_out_of_memory
 from unseen.core.files import open_regular
+from unseen.core.wording import printable
 from unseen.images.metadata import without_metadata
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -67,7 +68,7 @@ def image_format(start: bytes) -> str | None:
 
 def decode_file(path: Path, name: str | None = None) -> UInt8[np.ndarray, "3 h w"]:
     """Decode a file; see `decode`. It must be a regular one: a pipe may never end."""
-    name = name or str(path)
+    name = printable(name or str(path))
     try:
         with open_regular(path) as file:
             return decode(file, name)
@@ -89,6 +90,7 @@ def decode(file: BufferedIOBase, name: str) -> UInt8[np.ndarray, "3 h w"]:
         ImageError: truncated, undecodable, too large, or of a kind that has no 8-bit meaning.
         OutOfMemoryError: memory ran out; the image may well be whole.
     """
+    name = printable(name)
     start = file.read(SIGNATURE_BYTES)
     file.seek(0)
     if not start:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from unseen.core.errors import ImageError
-from unseen.core.wording import count
+from unseen.core.wording import count, printable
 from unseen.images.decode import EXTENSIONS, EXTENSIONS_IN_WORDS, SIGNATURE_BYTES, image_format
 from unseen.images.naming import index_order
 
@@ -79,11 +79,12 @@ def left_out_in_words(reasons: Mapping[str, Mapping[str, Any]]) -> str:
     '3 .gif'
     """
     ordered = sorted(reasons.items(), key=lambda item: (-item[1]["count"], item[0]))
-    return ", ".join(
+    listed = ", ".join(
         f"{group['count']:,} {reason}"
         + ("" if reason.startswith(".") else f" ({', '.join(group['names'][:1])})")
         for reason, group in ordered
     )
+    return printable(listed)
 
 
 def tell_left_out(source: Any) -> None:

@@ -7,6 +7,7 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError
 from unseen.core.user_code import user_code
+from unseen.core.wording import printable
 from unseen.images.decode import check_size
 from unseen.images.protocol import ImageSource
 
@@ -35,6 +36,6 @@ def read_image(source: ImageSource, index: int) -> UInt8[np.ndarray, "3 h w"]:
 
 def _name(source: ImageSource, index: int) -> str:
     try:
-        return f"{source.spec}: {source.names[index]}"
+        return printable(f"{source.spec}: {source.names[index]}")
     except Exception:  # noqa: BLE001 the names are the source's own, too
         return f"{source.spec}: image {index}"
