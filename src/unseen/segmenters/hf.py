@@ -155,14 +155,9 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
     """
     name = spec.require_argument("model_or_folder")
     try:
-        import transformers
+        import transformers  # noqa: F401 - to say early that it is missing
     except ImportError as error:
         raise MissingExtraError("hf: needs transformers; pip install 'unseen[hf]'") from error
-    if not hasattr(transformers, "SegformerImageProcessorPil"):  # early releases of version 5
-        raise MissingExtraError(
-            f"hf: needs a transformers whose processors run on Pillow; {transformers.__version__} "
-            "has none: pip install --upgrade transformers"
-        )
     folder = Path(name)
     if not folder.is_dir():
         folder = _from_hub(spec, name)
