@@ -8,17 +8,17 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 from unseen.core.errors import StorageError
 from unseen.core.wording import printable
 
 _QUIET = False
 _VERBOSE = False
-_kept: list[TextIO | None] = []  # stdout, while a command runs; None where it is closed
+_kept: list[Any] = []  # stdout, while a command runs; None where it is closed
 
 
-def _stdout() -> TextIO | None:
+def _stdout() -> Any:
     return _kept[-1] if _kept else sys.stdout
 
 
