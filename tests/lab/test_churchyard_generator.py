@@ -1,5 +1,6 @@
 """The churchyard's generator: what its training writes, and how it goes on."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,8 @@ def test_the_command_trains_and_names_what_it_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "lab.train_generator.GeneratorTraining",
-        lambda **settings: GeneratorTraining(**{**settings, **TOY}),
+        "lab.commands.run_generator_training",
+        lambda task, progress: train_generator(dataclasses.replace(task, **TOY), progress=progress),
     )
     command = ["train", "generator", "--out", str(tmp_path), "--images", "8"]
     assert run([*command, "--without", "car,fence", "--seed", "3"]) == 0

@@ -60,7 +60,11 @@ class MethodComparison(LayerBench):
         Option("Seed of the generated images' latents.", name="--sample-seed", max=SEED_MOST),
     ] = GENERATED_SEED
     photographs: Annotated[
-        str, Option("Photographs for the rows of examples: a folder, an archive or a spec.")
+        str,
+        Option(
+            "Photographs for the rows of examples: a folder, an archive or a spec.",
+            name="--images",
+        ),
     ] = "churchyard?seed=20003"
     examples: Annotated[
         int, Option("Generated images, and photographs, in the rows of examples.", min=1)

@@ -25,7 +25,7 @@ def train(
         Option("Architecture, losses and budgets. The last two are the paper's."),
     ] = "default",
     budget: Annotated[
-        float, Option("Share of the preset's steps, e.g. 0.1 for a trial.", min=1e-6, max=1000)
+        float, Option("Share of the preset's steps, e.g. 0.1 for a trial.", min=1e-12, max=1000)
     ] = 1.0,
     halfsize: Annotated[
         bool | None, Option("Let ResNet-18 pool with stride 1. Default: as the sizes need.")
