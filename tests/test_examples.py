@@ -1,5 +1,6 @@
 """Every example of a docstring runs, with small photographs, areas and records at hand."""
 
+import ast
 import doctest
 import importlib
 from pathlib import Path
@@ -93,3 +94,11 @@ def test_a_result_shows_itself(kind, namespace):
     assert "data:image/png" in html
     assert "<script" not in html
     assert 'src="http' not in html
+
+
+def test_type_checkers_see_the_public_names():
+    tree = ast.parse(Path(unseen.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = [alias.asname for node in block.body for alias in node.names]
+    assert sorted(seen) == sorted(unseen.__all__)
+    assert all(hasattr(unseen, name) for name in unseen.__all__)

@@ -4,20 +4,61 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from unseen import statistics as statistics
+    from unseen.core import errors as errors
+    from unseen.distribution.areas import Areas as Areas
+    from unseen.distribution.areas_file import check_comparable as check_comparable
+    from unseen.distribution.areas_file import concatenate as concatenate
+    from unseen.distribution.areas_file import read_areas as read_areas
+    from unseen.distribution.areas_file import write_areas as write_areas
+    from unseen.distribution.comparison import Comparison as Comparison
+    from unseen.distribution.comparison import read_comparison as read_comparison
+    from unseen.distribution.comparison_run import ComparisonRun as ComparisonRun
+    from unseen.distribution.comparison_run import compare as compare
+    from unseen.distribution.segment import segment as segment
+    from unseen.distribution.tally_file import read_tally as read_tally
+    from unseen.generators import load_generator as load_generator
+    from unseen.generators.custom import FunctionGenerator as FunctionGenerator
+    from unseen.generators.drawn_images import DrawnImages as DrawnImages
+    from unseen.generators.sample import Sampling as Sampling
+    from unseen.generators.sample import sample as sample
+    from unseen.images import open_images as open_images
+    from unseen.instance_evidence.measuring import EvidenceTask as EvidenceTask
+    from unseen.instance_evidence.measuring import evidence as evidence
+    from unseen.instance_evidence.measuring import evidence_of_inversions as evidence_of_inversions
+    from unseen.instance_evidence.record import Evidence as Evidence
+    from unseen.instance_evidence.record import read_evidence as read_evidence
+    from unseen.inversion.inversions import Inversions as Inversions
+    from unseen.inversion.inversions import read_inversions as read_inversions
+    from unseen.inversion.invert import InversionRun as InversionRun
+    from unseen.inversion.invert import invert as invert
+    from unseen.inversion.inverter_file import load_inverter as load_inverter
+    from unseen.inversion.inverter_training import InverterTraining as InverterTraining
+    from unseen.inversion.inverter_training import train_inverter as train_inverter
+    from unseen.inversion.methods import Inversion as Inversion
+    from unseen.inversion.methods import inversion_preset as inversion_preset
+    from unseen.pages import report as report
+    from unseen.segmenters import load_segmenter as load_segmenter
 
 # name → module that defines it
 _PUBLIC: dict[str, str] = {
     "Areas": "unseen.distribution.areas",
+    "Comparison": "unseen.distribution.comparison",
+    "ComparisonRun": "unseen.distribution.comparison_run",
     "DrawnImages": "unseen.generators.drawn_images",
+    "Evidence": "unseen.instance_evidence.record",
     "EvidenceTask": "unseen.instance_evidence.measuring",
     "FunctionGenerator": "unseen.generators.custom",
-    "InverterTraining": "unseen.inversion.inverter_training",
-    "Sampling": "unseen.generators.sample",
     "Inversion": "unseen.inversion.methods",
     "InversionRun": "unseen.inversion.invert",
+    "Inversions": "unseen.inversion.inversions",
+    "InverterTraining": "unseen.inversion.inverter_training",
+    "Sampling": "unseen.generators.sample",
     "check_comparable": "unseen.distribution.areas_file",
-    "compare": "unseen.distribution.compare",
+    "compare": "unseen.distribution.comparison_run",
     "concatenate": "unseen.distribution.areas_file",
     "evidence": "unseen.instance_evidence.measuring",
     "evidence_of_inversions": "unseen.instance_evidence.measuring",
@@ -38,17 +79,16 @@ _PUBLIC: dict[str, str] = {
     "train_inverter": "unseen.inversion.inverter_training",
     "write_areas": "unseen.distribution.areas_file",
 }
+_MODULES = {"errors": "unseen.core.errors", "statistics": "unseen.statistics"}
 
-__all__ = [*_PUBLIC, "errors", "statistics"]
+__all__ = [*_PUBLIC, *_MODULES]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
-    if name == "errors":
-        return importlib.import_module("unseen.core.errors")
-    if name == "statistics":
-        return importlib.import_module("unseen.statistics")
     raise AttributeError(f"module 'unseen' has no attribute {name!r}")
 
 

@@ -7,6 +7,9 @@ it names is there.
 
 import contextlib
 import dataclasses
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -29,7 +32,7 @@ from unseen.core.progress import Progress
 from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.areas_file import read_areas
 from unseen.distribution.areas_run import make_areas
-from unseen.distribution.compare import compare
+from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, write_comparison
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
 from unseen.distribution.segment import (
@@ -40,13 +43,15 @@ from unseen.distribution.segment import (
     default_segmenter,
 )
 from unseen.distribution.tally_file import read_tally
+from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing, keep_drawn, read_batches
-from unseen.images import ImageSource, Preparation
+from unseen.images import Images, ImageSource, Preparation
 from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
+ComparisonSide = str | Path | Areas | ImageSource | Generator | Images
 Watch = Callable[[str], AbstractContextManager[Progress | None]]  # title → progress of one side
 
 
@@ -114,12 +119,90 @@ class ComparisonRun(Drawing):
         check_options(self)
 
 
-def run_comparison(task: ComparisonRun, *, watch: Watch | None = None) -> Comparison:
+def compare(
+    real: ComparisonSide,
+    generated: ComparisonSide | Sequence[ComparisonSide] = (),
+    segmenter: Segmenter | str | None = None,
+    *,
+    out: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    watch: Watch | None = None,
+    **options: Any,
+) -> Comparison:
+    """Compare one set of real images with one generated set, or with several.
+
+    A side is areas, a set of images (a path, a spec, an image source, images in memory as
+    `open_images` takes them), or a generator (itself or its spec). A list of such sides is several
+    generated sides; a list of pictures is one.
+
+    Args:
+        real: the real side.
+        generated: the generated side or sides; without one, the real side is split into halves.
+        segmenter: itself or its spec; needed for no side that is areas already.
+        out: folder for areas, pictures and `comparison.json`; None: a temporary folder, which goes
+            with the comparison.
+        labels: what to call the sides, the real one first.
+        watch: gives the progress of each side that is segmented.
+        options: the other fields of `ComparisonRun`: count, seed, second_segmenter, device, …
+
+    Returns:
+        The record. `folder` says where its pictures lie; `save` keeps them elsewhere.
+
+    Raises:
+        UnseenError: as in `run_comparison`.
+
+    >>> unseen.compare(real, fakes).generated[0].named("omitted")[0].name
+    'person'
+    >>> unseen.compare("churchyard", "churchyard?seed=9", count=8).columns[:3]
+    ('object/sky', 'object/cloud', 'object/mountain')
+    """
+    sides: list[ComparisonSide] = [real]
+    if isinstance(generated, list | tuple) and all(_is_side(side) for side in generated):
+        sides += generated
+    else:
+        sides.append(generated)
+    areas = [side for side in sides if isinstance(side, Areas)]
+    if out is None and len(areas) == len(sides) > 1:
+        return compare_areas(areas[0], areas[1:], labels=labels, **options)
+    temporary = Path(tempfile.mkdtemp(prefix="unseen-")) if out is None else None
+    folder = temporary or Path(out or "")
+    texts = [str(side) if isinstance(side, str | Path) else "" for side in sides]
+    if isinstance(segmenter, str):
+        options["segmenter"], segmenter = segmenter, None
+    try:
+        task = ComparisonRun(real=texts[0], generated=texts[1:], out=folder, **options)
+        comparison = run_comparison(
+            task, watch=watch, sides=sides, segmenter=segmenter, labels=labels
+        )
+    except BaseException:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    if temporary is not None:
+        weakref.finalize(comparison, shutil.rmtree, temporary, ignore_errors=True)
+    return comparison
+
+
+def _is_side(side: object) -> bool:
+    return isinstance(side, str | Path | Areas | ImageSource | Generator)
+
+
+def run_comparison(
+    task: ComparisonRun,
+    *,
+    watch: Watch | None = None,
+    sides: Sequence[ComparisonSide] | None = None,
+    segmenter: Segmenter | None = None,
+    labels: Sequence[str] | None = None,
+) -> Comparison:
     """Compare the sides and write `comparison.json` with its pictures and areas.
 
     Args:
         task: what to compare.
         watch: gives the progress of each side that is segmented.
+        sides: instead of the texts of the task, the real one first.
+        segmenter: instead of that which the task names.
+        labels: what to call the sides, the real one first.
 
     Returns:
         The record, as written. `unseen.report(task.out, …)` draws its page.
@@ -128,7 +211,7 @@ def run_comparison(task: ComparisonRun, *, watch: Watch | None = None) -> Compar
         UnseenError: a side that cannot be read, sides that do not match, too few images; see
             `segment` and `compare`.
     """
-    run = _Run(task, watch or _unwatched)
+    run = _Run(task, watch or _unwatched, sides, segmenter, labels)
     record = task.out / FILE
     check_writable(record)
     with locked(task.out / LOCK, patience=PATIENCE):
@@ -137,7 +220,7 @@ def run_comparison(task: ComparisonRun, *, watch: Watch | None = None) -> Compar
         if task.pictures:
             comparison = run.keep_pictures(comparison)
         write_comparison(record, comparison)
-    return comparison
+    return comparison.at(task.out)
 
 
 @contextlib.contextmanager
@@ -159,14 +242,22 @@ class _Input:
 class _Run:
     """One run of a task."""
 
-    def __init__(self, task: ComparisonRun, watch: Watch) -> None:
+    def __init__(
+        self,
+        task: ComparisonRun,
+        watch: Watch,
+        sides: Sequence[ComparisonSide] | None,
+        segmenter: Segmenter | None,
+        labels: Sequence[str] | None,
+    ) -> None:
         self.task, self.watch = task, watch
-        texts = [task.real, *task.generated]
-        keys = ["real", *(f"generated-{i + 1}" for i in range(len(task.generated)))]
-        self.inputs = [self._open(text, key) for text, key in zip(texts, keys, strict=True)]
+        if sides is None:
+            sides = [task.real, *task.generated]
+        keys = ["real", *(f"generated-{i + 1}" for i in range(len(sides) - 1))]
+        self.inputs = [self._open(side, key) for side, key in zip(sides, keys, strict=True)]
         if task.keep_images is not None:
             self._keep_images(task.keep_images)
-        self.labels = _told_apart(texts)
+        self.labels = list(labels or _told_apart([side.text for side in self.inputs]))
         sources = [side.source for side in self.inputs if side.source is not None]
         for source in sources:  # too few images, or no count: said before hours of work
             Segmentation(count=task.count, seed=task.seed).indices(source)
@@ -176,14 +267,25 @@ class _Run:
                 f"{areas} is areas already, which a second segmenter cannot see; name the images "
                 "of every side"
             )
-        names = [task.segmenter or default_segmenter(*sources)] if sources else []
+        chosen: list[Segmenter | str | None] = [segmenter, task.second_segmenter]
+        if sources and segmenter is None:
+            chosen[0] = task.segmenter or default_segmenter(*sources)
         self.segmenters = [
             load_segmenter(name, device=task.device, precision=task.precision)
-            for name in [*names, task.second_segmenter]
+            if isinstance(name, str)
+            else name
+            for name in chosen
             if name is not None
         ]
 
-    def _open(self, text: str, key: str) -> _Input:
+    def _open(self, side: ComparisonSide, key: str) -> _Input:
+        if isinstance(side, Areas):
+            sources = [str(source["spec"]) for source in side.provenance.get("images", [])]
+            return _Input(" + ".join(sources) or key, key, None, side)
+        if not isinstance(side, str | Path):
+            source = self.task.open(side, self.task.device)
+            return _Input(source.spec, key, source, None)
+        text = str(side)
         if text.startswith("tally:"):
             return _Input(text, key, None, read_tally(text))
         if text.endswith(".parquet"):
@@ -225,9 +327,9 @@ class _Run:
         self.identities = [areas_identity(side.provenance) for side in areas]
         real, generated = self._sides(areas)
         labels = self.labels
-        if not task.generated:
+        if len(self.inputs) == 1:
             labels = [f"{labels[0]} (one half)", f"{labels[0]} (other half)"]
-        return compare(
+        return compare_areas(
             real,
             generated,
             seed=task.seed,
@@ -238,7 +340,7 @@ class _Run:
 
     def keep_pictures(self, comparison: Comparison) -> Comparison:
         """The record with the pictures of its exhibits, where the sides are images."""
-        inputs = self.inputs if self.task.generated else [self.inputs[0], self.inputs[0]]
+        inputs = self.inputs if len(self.inputs) > 1 else [self.inputs[0], self.inputs[0]]
         keys = ["real", *(f"generated-{i + 1}" for i in range(len(inputs) - 1))]
         identities = [*self.identities, self.identities[0]]  # the last is for halves
         for key, side, identity in zip(keys, inputs, identities, strict=False):
@@ -284,7 +386,7 @@ class _Run:
 
     def _sides(self, areas: Sequence[Areas]) -> tuple[Areas, list[Areas]]:
         """Real and generated areas; halves of the one set where it is compared with itself."""
-        if self.task.generated:
+        if len(self.inputs) > 1:
             return areas[0], list(areas[1:])
         first, second = self_halves(len(areas[0]), self.task.seed)
         return _rows(areas[0], first), [_rows(areas[0], second)]

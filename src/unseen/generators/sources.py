@@ -36,7 +36,9 @@ class Drawing:
     )
     keep_images: KeepImages = None
 
-    def open(self, images: str, device: str) -> ImageSource:
+    def open(
+        self, images: str | Path | ImageSource | Generator | Images, device: str
+    ) -> ImageSource:
         """The images or the generator that a user named."""
         return open_source(
             images,
