@@ -522,6 +522,12 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_pickle(tmp_path / "absent.pkl")
 
 
+def test_a_damaged_text_is_read_without_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "escape.pkl"
+    path.write_bytes(b"\x80\x02}S'\\z'\nK\x01s.")
+    assert list(read_pickle(path).values()) == [1]
+
+
 @settings(
     max_examples=200,
     deadline=None,

@@ -198,23 +198,20 @@ def _load(
     checkpoint = weights.open_checkpoint(path)
     state = checkpoint.tensors
     pixel_norm = spec.choice("pixel_norm", "first", "first", "all")
-    found = _layout(state, path.name, pixel_norm)
+    seen = _layout(state, path.name, pixel_norm)
     if layout is None:
-        layout = found
-    elif layout.split("-")[0] != found.split("-")[0]:
+        layout = seen
+    elif layout.split("-")[0] != seen.split("-")[0]:
         raise CheckpointError(
-            f"{path.name} has the layout {found}, {layout} was needed; load it with "
+            f"{path.name} has the layout {seen}, {layout} was needed; load it with "
             f"ablation:{argument}"
         )
     if "pixel_norm" in spec.options and (argument in PUBLISHED or "scale" not in layout):
         raise SpecError(f"{spec.text!r}: pixel_norm is for files with learned scales only")
     if "batch_norm" in spec.options and layout != "batch-norm":
         raise SpecError(f"{spec.text!r} has no batch norm; leave batch_norm out")
-    batch_norm: BatchNorm = (
-        "batch"
-        if spec.choice("batch_norm", "running", "running", "batch") == "batch"
-        else "running"
-    )
+    chosen = spec.choice("batch_norm", "running", "running", "batch")
+    batch_norm: BatchNorm = "batch" if chosen == "batch" else "running"
     network = ablation_from_state_dict(state, path.name, layout, batch_norm)
     provenance = provenance_of(spec, checkpoint, precision, family="ablation", layout=layout)
     return LayeredGenerator(
@@ -229,9 +226,9 @@ def _load(
 
 def _layout(state: Mapping[str, Tensor], source: str, pixel_norm: str) -> Layout:
     if "features.0.conv.weight" not in state or state["features.0.conv.weight"].ndim != 4:
-        found = ", ".join(sorted(state)[:3])
+        names = ", ".join(sorted(state)[:3]) or "nothing"
         raise CheckpointError(
-            f"{source} holds no ablation of ProGAN: found {found}, needed features.0.conv.weight"
+            f"{source} holds no ablation of ProGAN: found {names}, needed features.0.conv.weight"
         )
     if "features.0.norm.running_mean" in state:
         return "batch-norm"

@@ -210,9 +210,9 @@ def network_from_state_dict(state: Mapping[str, Tensor], source: str) -> ProGAN:
     """
     layers = [int(match[1]) for key in state if (match := _LAYER_KEY.fullmatch(key))]
     if not layers:
-        found = ", ".join(sorted(state)[:3]) or "nothing"
+        names = ", ".join(sorted(state)[:3]) or "nothing"
         raise CheckpointError(
-            f"{source} holds no ProGAN: found {found}, needed layer1.conv.weight and so on; "
+            f"{source} holds no ProGAN: found {names}, needed layer1.conv.weight and so on; "
             "is it another family's file?"
         )
     widths = []

@@ -46,16 +46,9 @@ _FUSED_FROM = 128  # side from which NVIDIA's code fuses upsampling and convolut
 class ConcatenatingMapping(MappingNetwork):
     """The mapping network of 2019: a label's embedding joins z before both are normalised."""
 
-    def __init__(
-        self, *, latents: int, classes: int, width: int, layers: int, styles: int, multiplier: float
-    ) -> None:
+    def __init__(self, *, latents: int, classes: int, width: int, multiplier: float, **sizes: int):
         super().__init__(
-            latents=latents,
-            classes=classes,
-            width=width,
-            layers=layers,
-            styles=styles,
-            multiplier=multiplier,
+            latents=latents, classes=classes, width=width, multiplier=multiplier, **sizes
         )
         if classes:
             self.embed = nn.Linear(classes, latents, bias=False)
@@ -229,14 +222,9 @@ class StyleGAN(BlockNetwork):
 def load_stylegan(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
 ) -> StyleGenerator:
-    """`stylegan:FILE`, a `.pkl` of NVIDIA's TensorFlow code of 2019 or its variables.
+    """`stylegan:FILE`: NVIDIA's TensorFlow `.pkl` of 2019, or its variables.
 
-    Options: `psi` and `cutoff` (truncation), `noise=const|random|none`, `class=K|cycle`,
-    `latents=stream|per-seed`.
-
-    Raises:
-        SpecError: no such file, or an impossible option.
-        CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN of 2019.
+    Options and errors are those of `load_style`.
     """
     return load_style(spec, network_from_variables, device=device, precision=precision)
 
@@ -259,9 +247,9 @@ def network_from_variables(saved: Checkpoint) -> StyleGAN:
     if "synthesis/4x4/Conv/mod_weight" in variables:
         raise CheckpointError(f"{saved.source} holds a StyleGAN2; write stylegan2:FILE")
     if "synthesis/4x4/Const/const" not in variables:
-        found = ", ".join(sorted(variables)[:3]) or "nothing"
+        names = ", ".join(sorted(variables)[:3]) or "nothing"
         raise CheckpointError(
-            f"{saved.source} holds no StyleGAN: found {found}, needed synthesis/4x4/Const/const"
+            f"{saved.source} holds no StyleGAN: found {names}, needed synthesis/4x4/Const/const"
         )
     saved.refuse_settings_other_than(
         use_styles=True,

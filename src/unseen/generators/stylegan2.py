@@ -294,12 +294,7 @@ def load_stylegan2(
 ) -> StyleGenerator:
     """`stylegan2:FILE`: NVIDIA's `.pkl` (PyTorch or TensorFlow), or tensors under its names.
 
-    Options: `psi` and `cutoff` (truncation), `noise=const|random|none`, `class=K|cycle`,
-    `latents=stream|per-seed`.
-
-    Raises:
-        SpecError: no such file, or an impossible option.
-        CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN2.
+    Options and errors are those of `load_style`.
     """
     return load_style(spec, network_from_saved, device=device, precision=precision)
 

@@ -247,12 +247,7 @@ def load_stylegan3(
 ) -> StyleGenerator:
     """`stylegan3:FILE`, a `.pkl` of NVIDIA's or a state dict under its names.
 
-    Options: `psi` and `cutoff` (truncation), `class=K|cycle`, `latents=stream|per-seed`. StyleGAN3
-    has no noise inputs.
-
-    Raises:
-        SpecError: no such file, or an impossible option.
-        CheckpointError: the file is unreadable, asks to run code or holds no StyleGAN3.
+    Options and errors are those of `load_style`, without `noise`: StyleGAN3 has no noise inputs.
     """
     return load_style(spec, network_from_saved, device=device, precision=precision)
 
@@ -280,9 +275,9 @@ def network_from_saved(saved: Checkpoint) -> StyleGAN3:
         if (match := _LAYER.fullmatch(key))
     )
     if len(names) < 2 or [number for number, *_ in names] != list(range(len(names))):
-        found = ", ".join(sorted(state)[:3]) or "nothing"
+        present = ", ".join(sorted(state)[:3]) or "nothing"
         raise CheckpointError(
-            f"{source} holds no StyleGAN3: found {found}, needed synthesis.L0_… and on in order"
+            f"{source} holds no StyleGAN3: found {present}, needed synthesis.L0_… and on in order"
         )
     resolution = names[-1][2]
     channels_drawn(saved, f"synthesis.{names[-1][1]}.weight", resolution)

@@ -191,13 +191,9 @@ class MappingNetwork(nn.Module):
 
 
 class StyleBlock(nn.Module):
-    """A resolution's layers.
+    """A resolution's layers."""
 
-    Attributes:
-        mode: of noise: const, random or none.
-    """
-
-    mode = "const"
+    mode: Noise = "const"
 
 
 class BlockNetwork(nn.Sequential):
@@ -295,6 +291,9 @@ def load_style(
     precision: Precision,
 ) -> StyleGenerator:
     """The generator in the file that a spec names.
+
+    Options: `psi` and `cutoff` (truncation), `noise=const|random|none`, `class=K|cycle`,
+    `latents=stream|per-seed`.
 
     Args:
         spec: with the options of `Sampling`.

@@ -20,10 +20,11 @@ import mmap
 import pickletools
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -848,9 +849,12 @@ def _read_zip(path: Path) -> Any:
         return machine.run(io.BytesIO(entry_bytes(pickles[0])))
 
 
-def _read_pickle(file: BinaryIO) -> Any:
+def _read_pickle(path: Path) -> Any:
     # A memory map reads no more than there is, whatever length an opcode claims.
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
         budget = _Budget(len(mapped))
         content = _Machine(budget, _DATA_NAMES).run(mapped)
         if content == _LEGACY_MAGIC:
@@ -880,11 +884,9 @@ def read_pickle(path: Path) -> dict[str, Any]:
             _damaged("it is empty")
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"
-        if is_zip:
-            content = _read_zip(path)
-        else:
-            with path.open("rb") as file:
-                content = _read_pickle(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickletools, about escapes in a damaged text
+            content = _read_zip(path) if is_zip else _read_pickle(path)
     except _RefusedError as refused:
         raise CheckpointError(
             f"{path} {_printable(str(refused))}; only tensors and settings are read from a pickle: "
