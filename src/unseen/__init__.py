@@ -72,7 +72,7 @@ _PUBLIC: dict[str, str] = {
     "read_comparison": "unseen.distribution.comparison",
     "read_evidence": "unseen.instance_evidence.record",
     "read_inversions": "unseen.inversion.inversions",
-    "read_tally": "unseen.distribution.tally_file",
+    "read_tally": "unseen.distribution.tally",
     "report": "unseen.pages",
     "sample": "unseen.generators.sample",
     "segment": "unseen.distribution.segment",

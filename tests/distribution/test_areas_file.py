@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unseen.core.errors import RecordError, StorageError
@@ -214,3 +215,104 @@ def test_the_same_weights_in_another_folder_are_the_same():
 def test_concatenating_areas_of_two_segmenters_is_refused():
     with pytest.raises(RecordError, match=r"weights/model\.onnx is"):
         concatenate([areas(), areas(fingerprint="f2", weights={"model.onnx": "ff"})])
+
+
+# --- the door: whatever the file holds, areas or a RecordError -----------------------------------
+
+
+def rewritten(path: Path, change) -> None:
+    """The file with its table changed and its metadata kept, as another program would do it."""
+    table = pq.read_table(path)
+    pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), path)
+
+
+def replaced(k, values):
+    return lambda table: table.set_column(k, table.column_names[k], values)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.slice(1),  # cut
+        lambda table: pa.concat_tables([table, table]),  # doubled
+        lambda table: table.take([1, 0, 2, 3, 4]),  # another order
+        lambda table: table.take([0, 0, 1, 2, 3]),  # an image twice
+        lambda table: table.drop_columns(["object/none"]),
+        lambda table: table.select([0, 2, 1, 3]),  # the counts of other classes
+        lambda table: table.append_column("object/none", table["object/none"]),
+        replaced(0, pa.array(["a", "b", "c", "d", None])),
+        replaced(0, pa.array([1, 2, 3, 4, 5])),
+        replaced(1, pa.array([1, 2, 3, 4, None], pa.uint32())),
+        replaced(1, pa.array([1, 2, 3, 4, float("nan")])),
+        replaced(1, pa.array([1, 2, 3, 4, 2**32 + 10], pa.uint64())),
+        replaced(1, pa.array([1, 2, 3, 4, 5], pa.uint32())),
+    ],
+)
+def test_a_file_that_was_cut_doubled_or_edited_is_refused(tmp_path, change):
+    path = tmp_path / "a.parquet"
+    write_areas(path, areas())
+    rewritten(path, change)
+    with pytest.raises(RecordError, match=r"a\.parquet"):
+        read_areas(path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+PLACES = [
+    (),
+    ("schema",),
+    ("schema_version",),
+    ("label_map_pixels",),
+    ("rows_sha256",),
+    ("provenance",),
+    ("provenance", "images"),
+    ("provenance", "images", 0),
+    ("provenance", "images", 0, "count"),
+    ("provenance", "images", 0, "spec"),
+    ("provenance", "images", 0, "fingerprint"),
+    ("provenance", "images", 0, "broken"),
+    ("provenance", "segmenter"),
+    ("provenance", "label_map"),
+]
+
+
+@settings(deadline=None)  # a file each
+@given(place=st.sampled_from(PLACES), value=JSON)
+def test_metadata_of_any_kind_are_areas_or_a_record_error(tmp_path_factory, place, value):
+    path = tmp_path_factory.mktemp("areas") / "a.parquet"
+    write_areas(path, areas())
+    table = pq.read_table(path)
+    whole = json.loads(table.schema.metadata[b"unseen"])
+    holder, inside = {"": whole}, ""
+    for key in place:
+        holder, inside = holder[inside], key
+    holder[inside] = value
+    changed = whole if place else value
+    text = json.dumps(changed, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    pq.write_table(table.replace_schema_metadata({b"unseen": text}), path)
+    try:
+        read = read_areas(path)
+        check_comparable(read, areas())
+        concatenate([read, areas(fingerprint="f2", names=["b", "c", "d", "e", "f"])])
+    except RecordError:
+        pass
+
+
+@settings(deadline=None)
+@given(cuts=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_file_with_changed_bytes_is_what_was_written_or_a_record_error(tmp_path_factory, cuts):
+    path = tmp_path_factory.mktemp("areas") / "a.parquet"
+    write_areas(path, areas())
+    mutated = bytearray(path.read_bytes())
+    for share, byte in cuts:
+        mutated[int(share * (len(mutated) - 1))] = byte
+    path.write_bytes(mutated)
+    try:
+        read = read_areas(path)
+    except RecordError:
+        return
+    np.testing.assert_array_equal(read.pixels, areas().pixels)
+    assert list(read.names) == list(areas().names)

@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import unseen
-from unseen.core.errors import ImageError, RecordError, SegmenterError, StorageError
+from unseen.core.errors import (
+    ImageError,
+    OutOfMemoryError,
+    RecordError,
+    SegmenterError,
+    StorageError,
+)
 from unseen.distribution import areas_run as module
 from unseen.distribution.areas_run import count_labels
 from unseen.distribution.segment import default_segmenter, segment
@@ -431,3 +437,82 @@ def test_the_command_prints_what_it_wrote(photos, tmp_path):
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")  # no progress: stderr is no terminal
     assert output.startswith("out.parquet: 37 images, 2 classes, label maps 8×8; mean shares: ")
+
+
+def test_two_runs_on_one_output_at_once_lose_nothing(photos, tmp_path):
+    start(tmp_path, "whole.parquet", 0).communicate(timeout=60)
+    first = start(tmp_path, "out.parquet", 0.3)
+    wait_for(tmp_path / "out.parquet.parts" / "header.json")
+    second = start(tmp_path, "out.parquet", 0.3)
+    _, told = second.communicate(timeout=60)
+    assert second.returncode in (0, 1)  # the first was done in the meantime, or is told of
+    assert second.returncode == 0 or "another process is writing" in told
+    first.kill()
+    first.communicate()
+    assert start(tmp_path, "out.parquet", 0).communicate(timeout=60)[1] == ""
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not list(tmp_path.glob("**/.unseen-*"))
+
+
+def test_out_of_memory_keeps_what_is_done_and_smaller_batches_go_on(photos, tmp_path):
+    class Small(Brightness):
+        def label_maps(self, images, channel="object"):
+            if len(images) > 2 and self.seen:
+                raise MemoryError
+            return super().label_maps(images)
+
+    out = tmp_path / "a.parquet"
+    with pytest.raises(OutOfMemoryError, match="--batch-size"):
+        run(photos, Small(), out=out)
+    again = Small()
+    areas = run(photos, again, out=out, batch_size=2)
+    assert again.seen == 37 - 4
+    assert areas.provenance["batch_sizes"] == [2, 4]
+    np.testing.assert_array_equal(areas.pixels, run(photos).pixels)
+
+
+def test_an_unfinished_run_goes_on_with_the_batch_size_it_began_with(photos, tmp_path):
+    class Stopping(Brightness):
+        sizes = ()
+
+        def label_maps(self, images, channel="object"):
+            self.sizes = (*self.sizes, len(images))
+            if self.weights == "ab12" and len(self.sizes) == 3:
+                raise KeyboardInterrupt
+            return super().label_maps(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, Stopping(), out=tmp_path / "a.parquet", batch_size=3)
+    again = Stopping()
+    again.sizes = (0,) * 9
+    run(photos, again, out=tmp_path / "a.parquet", batch_size=16)
+    assert set(again.sizes[9:-1]) == {3}
+
+
+def test_a_folder_of_someone_elses_at_the_place_of_the_shards_is_left_alone(photos, tmp_path):
+    theirs = tmp_path / "a.parquet.parts" / "mine.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(StorageError, match=r"a\.parquet\.parts"):
+            run(photos, out=tmp_path / "a.parquet", overwrite=overwrite)
+    assert theirs.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["a" * 250 + ".parquet", "\udcff.parquet", "file/a.parquet"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(photos, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    segmenter = Brightness()
+    with pytest.raises(StorageError):
+        run(photos, segmenter, out=tmp_path / name)
+    assert segmenter.seen == 0
+
+
+def test_every_file_that_the_segmenter_opened_makes_other_areas(photos, tmp_path):
+    out = tmp_path / "a.parquet"
+    one, other = Brightness(), Brightness()
+    one.provenance = {**one.provenance, "module_sha256": {"bright.py": "1"}}
+    other.provenance = {**one.provenance, "module_sha256": {"bright.py": "2"}}
+    run(photos, one, out=out)
+    with pytest.raises(RecordError, match=r"module_sha256/bright\.py is 1 there, 2 here"):
+        run(photos, other, out=out)

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from unseen.core.errors import RecordError
+from unseen.core.errors import RecordError, SpecError
+from unseen.distribution import tally
 from unseen.distribution.areas_file import check_comparable, read_areas, write_areas
 from unseen.distribution.tally import read_tally
 
@@ -75,3 +76,43 @@ def test_a_file_that_is_no_tally_is_named(tmp_path, content, message):
         np.save(path, content)
     with pytest.raises(RecordError, match=message):
         read_tally(path)
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """What the publisher's server would give, with two classes and 4×4 pixels."""
+    np.save(tmp_path / "tally.npy", np.array([[0.5, 0.5], [0.25, 0.75]]))
+    (tmp_path / "labels.json").write_text(json.dumps({"object": ["-", "wall"]}))
+    files = {"tally-church": "tally.npy", "upp/labels.json": "labels.json"}
+    monkeypatch.setattr(tally, "fetch", lambda name: tmp_path / files[name])
+
+
+def test_a_published_tally_comes_by_name_with_its_classes(published):
+    areas = read_tally("tally:church?size=4")
+    assert areas.columns == ("object/none", "object/wall")
+    assert areas.pixels.tolist() == [[8, 8], [4, 12]]
+    assert areas.provenance["images"][0]["spec"] == "tally:church?size=4"
+
+
+def test_a_file_is_read_as_it_is(published, tmp_path):
+    assert read_tally(f"tally:{tmp_path / 'tally.npy'}?size=4").columns[0] == "object/0"
+    assert len(read_tally(f"tally:{tmp_path / 'tally.npy'}?size=4")) == 2
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(RecordError, match=r"neither a file .* known: church, bedroom"):
+        read_tally("tally:kitchen")
+
+
+def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path):
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**9, 336)}
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(RecordError, match="cannot be read"):
+        read_tally(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("size", ["99999999999", "0", "-1", "a", "1.5"])
+def test_a_size_that_is_none_is_refused(tmp_path, shares, size):
+    with pytest.raises(SpecError, match="size"):
+        read_tally(saved(tmp_path, shares) + f"?size={size}")

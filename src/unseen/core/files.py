@@ -146,24 +146,6 @@ def remove_asides(folder: Path, below: Sequence[str] = ()) -> None:
         aside.unlink(missing_ok=True)
 
 
-def refuse_foreign(folder: Path, record: str, *, also: Sequence[str] = ()) -> None:
-    """Refuse a folder without its record that holds something else.
-
-    Hidden files do not count: a run that was killed at its very beginning leaves them.
-
-    Args:
-        folder: where a run is to begin.
-        record: the name of the file by which its folder is known.
-        also: names of what a run leaves there before its record.
-
-    Raises:
-        StorageError: there is something else.
-    """
-    found = folder.iterdir() if folder.is_dir() else ()
-    if any(path.name not in also and not path.name.startswith(".") for path in found):
-        raise StorageError(f"{folder} is not empty and holds no {record}; choose another folder")
-
-
 def not_writable(path: Path, error: OSError) -> StorageError:
     """What to raise where a file cannot be written: a full disk, or no permission."""
     if error.errno in _FULL:

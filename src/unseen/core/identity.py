@@ -129,8 +129,8 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
     'psi is 1 there, 0.5 here'
     """
     told = [
-        f"{name} is {_short(one)} there, {_short(other)} here"
-        for name, one, other in _differences(there, here)
+        f"{name} is {_short(value)} there, {_short(wanted)} here"
+        for name, value, wanted in _differences(there, here)
     ]
     if not told:
         return None

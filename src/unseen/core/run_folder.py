@@ -145,15 +145,15 @@ class RunFolder:
 
         A file that overlaps one before it is left out: its positions are made again.
         """
-        found: dict[range, Path] = {}
+        shards: dict[range, Path] = {}
         end = 0
         for path in sorted(self.folder.glob("[0-9]*-[0-9]*.*")):
             match = _SHARD.fullmatch(path.name)
             covered = range(int(match[1]), int(match[2])) if match else range(0)
             if covered and end <= covered.start and covered.stop <= total:
-                found[covered] = path
+                shards[covered] = path
                 end = covered.stop
-        return found
+        return shards
 
     @staticmethod
     def gaps(covered: Iterable[range], total: int) -> list[range]:

@@ -151,34 +151,24 @@ def _measure(
         estimator=inference.estimator,
     )
     rows = [
-        _row(column, found, float(share))
-        for column, found, share in zip(real.columns, classes, inference.shares, strict=True)
+        _row(column, measured, float(share))
+        for column, measured, share in zip(real.columns, classes, inference.shares, strict=True)
     ]
     return fsd, rows
 
 
-def _row(column: str, found: ClassComparison, share: float) -> ClassRow:
+def _row(column: str, measured: ClassComparison, share: float) -> ClassRow:
+    values: dict[str, Any] = {
+        name: _finite(value) if isinstance(value, float) else value
+        for name, value in dataclasses.asdict(measured).items()
+    }
+    values["interval"] = _interval(measured.interval)
     return ClassRow(
         column=column,
-        verdict=found.verdict,
-        own_verdict=found.verdict,
+        own_verdict=measured.verdict,
         second_verdict=None,
-        tested=found.tested,
-        statistic=found.statistic,
-        real_presence=found.real_presence,
-        generated_presence=found.generated_presence,
-        real_area=found.real_area,
-        generated_area=found.generated_area,
-        real_area_given_presence=_finite(found.real_area_given_presence),
-        generated_area_given_presence=_finite(found.generated_area_given_presence),
-        ratio=_finite(found.ratio),
-        interval=_interval(found.interval),
-        p_value=_finite(found.p_value),
-        p_holm=_finite(found.p_holm),
-        p_bh=_finite(found.p_bh),
-        smallest_detectable_drop=_finite(found.smallest_detectable_drop),
-        area_ratio=_finite(found.area_ratio),
         fsd_share=share,
+        **values,
     )
 
 
@@ -280,10 +270,10 @@ def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[Exhibit, ...]]:
     return {
         column: tuple(
             Exhibit(
-                name=one.name,
-                fraction=float(fraction[row[one.name], side.columns.index(column)]),
+                name=exhibit.name,
+                fraction=float(fraction[row[exhibit.name], side.columns.index(column)]),
             )
-            for one in held
+            for exhibit in held
         )
         for column, held in _exhibits(real).items()
     }
@@ -305,7 +295,7 @@ def _orderings(
     presence_threshold: float,
 ) -> Iterator[Ordering]:
     for previous, new in itertools.combinations(range(len(areas)), 2):
-        found = compare_generators(
+        moved = compare_generators(
             real.fraction,
             areas[previous].fraction,
             areas[new].fraction,
@@ -315,7 +305,7 @@ def _orderings(
             previous=previous,
             new=new,
             nearer=_nearer(sides[previous].fsd.interval, sides[new].fsd.interval),
-            classes=tuple(_changes(real.columns, found)),
+            classes=tuple(_changes(real.columns, moved)),
         )
 
 
@@ -329,20 +319,20 @@ def _nearer(previous: Interval, new: Interval) -> Literal["previous", "new", "un
     return "undecided"
 
 
-def _changes(columns: Sequence[str], found: Sequence[GeneratorChange]) -> list[ClassChange]:
+def _changes(columns: Sequence[str], moved: Sequence[GeneratorChange]) -> list[ClassChange]:
     """Every class, new minus previous; what got worse first, then the largest change."""
     changes = [
         ClassChange(
             column=column,
-            verdict=one.verdict,
-            statistic=one.statistic,
-            real=one.real,
-            previous=one.previous,
-            new=one.new,
-            difference=one.change,
-            interval=(None, None) if one.interval is None else one.interval,
+            verdict=change.verdict,
+            statistic=change.statistic,
+            real=change.real,
+            previous=change.previous,
+            new=change.new,
+            difference=change.change,
+            interval=(None, None) if change.interval is None else change.interval,
         )
-        for column, one in zip(columns, found, strict=True)
+        for column, change in zip(columns, moved, strict=True)
     ]
     return sorted(changes, key=lambda row: (CHANGES.index(row.verdict), -abs(row.difference)))
 

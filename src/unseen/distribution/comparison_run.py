@@ -42,7 +42,7 @@ from unseen.distribution.segment import (
     Segmentation,
     default_segmenter,
 )
-from unseen.distribution.tally_file import read_tally
+from unseen.distribution.tally import read_tally
 from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing, keep_drawn, read_batches
@@ -289,7 +289,7 @@ class _Run:
         if text.startswith("tally:"):
             return _Input(text, key, None, read_tally(text))
         if text.endswith(".parquet"):
-            return _Input(text, key, None, read_areas(text))
+            return _Input(text, key, None, read_areas(Path(text).expanduser()))
         if not text.strip():
             raise SpecError("a side is named by an empty text; name a folder, a file or a spec")
         return _Input(text, key, self.task.open(text, self.task.device), None)

@@ -223,7 +223,7 @@ def segment(
         overwrite=overwrite,
     )
     source = open_source(images)
-    network = load_segmenter(segmenter) if isinstance(segmenter, str | Path) else segmenter
+    network = load_segmenter(segmenter)
     place = None if out is None else Path(out)
     run = task.run(source, network, source.fingerprint(), out=place, progress=progress)
     (areas,) = make_areas([run])
@@ -234,7 +234,7 @@ def segment(
 
 def default_segmenter(*images: str | Path | ImageSource) -> str:
     """The spec of the segmenter for these sets: the churchyard's own, else the paper's."""
-    specs = [each if isinstance(each, str | Path) else each.spec for each in images]
+    specs = [side if isinstance(side, str | Path) else side.spec for side in images]
     churchyard = all(isinstance(spec, str) and _of_the_churchyard(spec) for spec in specs)
     return "churchyard" if churchyard else "upp"
 

@@ -1,7 +1,8 @@
 """The tallies of the code of 2019 as areas: `tally:FILE.npy[?labels=labels.json&size=256]`.
 
 A tally is a table of shares of the image, one row an image, one column an object class of
-Unified Perceptual Parsing (336, "none" first). It names neither images nor classes.
+Unified Perceptual Parsing (336, "none" first). It names neither images nor classes. The published
+ones are downloaded by name, with their labels: `tally:church`.
 """
 
 import json
@@ -14,36 +15,49 @@ from unseen.core.errors import RecordError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, parse_spec, takes
 from unseen.distribution.areas import Areas
+from unseen.weights import fetch
+from unseen.weights.known import KNOWN
 
 # A share is a quotient of pixels; float32 keeps 24 bits, so of 2^16 pixels one in 2^8 is the
 # most that rounding can move it.
 _ROUNDING = 1 / 256
+_PREFIX = "tally-"  # of the names of tallies among the published files
+_LABELS = "upp/labels.json"
 
 
-def read_tally(tally: str | Path | Spec) -> Areas:
-    """Read a tally of the 2019 code.
+def read_tally(tally: str | Path) -> Areas:
+    """Read a tally of the code of 2019: a file, or one that its authors published.
 
     Args:
-        tally: the file, or the spec `tally:FILE.npy`. Options: `labels`, the `labels.json` of the
+        tally: the file; the spec `tally:FILE.npy`; or `tally:church`, `tally:bedroom`: published,
+            downloaded once, with its class names. Options: `labels`, the `labels.json` of the
             segmenter, for the names of the classes (without it `object/0`, `object/1`, …);
             `size`, the side of the label maps in pixels, 256 unless said.
 
     Raises:
-        RecordError: the file is missing or no table of shares, or some of its rows are empty:
-            the 2019 code left rows of zeros where the folder had fewer images than asked for.
+        RecordError: the file is missing or no table of shares, no such tally was published, or some
+            rows are empty: the 2019 code left rows of zeros where the folder had fewer images than
+            asked for.
+        DownloadError: the tally cannot be fetched.
     """
-    if isinstance(tally, Path):
-        spec = Spec(str(tally), "tally", str(tally))
-    elif isinstance(tally, Spec):
-        spec = tally
-    else:
-        spec = parse_spec(tally) if tally.startswith("tally:") else Spec(tally, "tally", tally)
-    return _read(spec)
+    if isinstance(tally, Path) or not tally.startswith("tally:"):
+        return _read(Spec(str(tally), "tally", str(tally)))
+    spec = parse_spec(tally)
+    name = spec.require_argument("file")
+    if name.endswith(".npy") or Path(name).expanduser().exists():
+        return _read(spec)
+    if _PREFIX + name not in KNOWN:
+        known = [key.removeprefix(_PREFIX) for key in KNOWN if key.startswith(_PREFIX)]
+        raise RecordError(
+            f"{tally} names neither a file nor a published tally; known: {', '.join(known)}"
+        )
+    options = {"labels": spec.options.get("labels") or str(fetch(_LABELS)), **spec.options}
+    return _read(Spec(tally, spec.name, str(fetch(_PREFIX + name)), options))
 
 
 @takes("labels", "size")
 def _read(spec: Spec) -> Areas:
-    path = Path(spec.require_argument("file"))
+    path = Path(spec.require_argument("file")).expanduser()
     size = spec.integer("size", 256, least=1, most=65_535)
     fraction = _read_table(path)
 
@@ -68,7 +82,7 @@ def _read(spec: Spec) -> Areas:
             f"shares of {size}×{size} pixels; name the side of the label maps with ?size=PIXELS"
         )
     labels = spec.options.get("labels")
-    names = _class_names(Path(labels), fraction.shape[1]) if labels else None
+    names = _class_names(Path(labels).expanduser(), fraction.shape[1]) if labels else None
     columns = tuple(f"object/{name}" for name in names or map(str, range(fraction.shape[1])))
     source = {"spec": spec.text, "fingerprint": sha256_of_file(path), "count": len(fraction)}
     return Areas(
@@ -85,8 +99,9 @@ def _read_table(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     if not path.is_file():
         raise RecordError(f"{path} is not there; give the tally's .npy file")
     try:
-        table = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        # Mapped: a header that promises more than the file holds is refused before any memory.
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, TypeError, OverflowError) as error:
         raise RecordError(f"{path} cannot be read as .npy ({error})") from error
     if not isinstance(table, np.ndarray) or table.ndim != 2 or table.dtype.kind not in "fiu":
         raise RecordError(f"{path} is no table of numbers with one row an image")

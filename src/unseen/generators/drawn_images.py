@@ -19,7 +19,6 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import SampleError
 from unseen.core.files import canonical_json, sha256_of_parts
-from unseen.core.memory import memory_for
 from unseen.core.progress import Progress, silent
 from unseen.generators import Generator
 from unseen.generators.checks import check_generator, draw
@@ -193,12 +192,7 @@ class DrawnImages:
             size = self.size if fill else len(indices)
             asked = [*indices, *[indices[-1]] * (size - len(indices))]
             rows = list(range(len(indices)))
-        with memory_for(
-            f"drawing {len(asked)} images at once",
-            "run the same command again with a smaller --generator-batch-size (of `unseen sample` "
-            "--batch-size): what was finished is kept",
-        ):
-            images = draw(self.generator, asked, seed=self.seed, name=self.spec)[rows]
+        images = draw(self.generator, asked, seed=self.seed, name=self.spec)[rows]
         if len(indices) > 1 and not self._seen:
             self._seen.append(float(images.min()))
             self._warn_of_a_half_range()
