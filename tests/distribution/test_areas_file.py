@@ -152,6 +152,7 @@ def test_a_full_disk_is_said_so_and_leaves_nothing_behind(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 20), max_size=4))
 def test_disjoint_parts_concatenate_to_the_whole(cuts):
     whole = areas(20)

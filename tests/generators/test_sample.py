@@ -221,6 +221,13 @@ def test_a_grid_shows_the_images_row_by_row(tmp_path: Path) -> None:
     assert not grid[8:, 8:].any()
 
 
+def test_a_grid_of_no_kind_of_picture_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    for grid in ("grid.xyz", "grid", "a" * 300 + ".png"):
+        assert run(["sample", "churchyard-full", str(out), "--grid", str(tmp_path / grid)]) == 1
+    assert not out.exists()
+
+
 def test_the_command_draws_and_says_what_it_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

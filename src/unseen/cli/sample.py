@@ -9,7 +9,7 @@ from unseen.core.options import Argument, Device, Fields, Option
 from unseen.core.wording import count
 from unseen.generators import Precision, load_generator
 from unseen.generators import sample as library
-from unseen.generators.sample import Sampling, sample_grid
+from unseen.generators.sample import Sampling, check_grid, sample_grid
 
 _GRID = 100  # images at most in the preview
 
@@ -26,6 +26,8 @@ def sample(
     ] = "fp32",
 ) -> None:
     """Draw images by index: image k is the same whatever the count. Run it again to go on."""
+    if grid is not None:
+        check_grid(grid)
     network = load_generator(generator, device=device, precision=precision)
     task = Sampling(generator=network, **options)
     with progress_bar("sample") as progress:

@@ -112,23 +112,30 @@ def write_aside(path: Path, *, within: Path | None = None) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have (StorageError): too long, or no text."""
+    try:
+        str(path).encode()
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()
+    except UnicodeEncodeError as error:
+        raise StorageError(f"{str(path)!r} is not UTF-8; choose another name") from error
+    except OSError as error:
+        raise not_writable(path, error) from error
+
+
 def check_writable(path: Path) -> None:
     """Refuse, before any work, a place where a result cannot be put.
 
     Raises:
         StorageError: the name is too long or no text, or its folder cannot be made or written.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise StorageError(f"{str(path)!r} is not UTF-8; choose another name") from error
+    check_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp("", _ASIDE, path.parent)
         os.close(handle)
         Path(name).unlink()
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # the system says whether the name is too long
     except OSError as error:
         raise not_writable(path, error) from error
 

@@ -26,7 +26,7 @@ from unseen.core.errors import (
     StorageError,
     UnseenError,
 )
-from unseen.core.files import canonical_json, check_writable
+from unseen.core.files import canonical_json, check_name, check_writable
 from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import RunFolder
 from unseen.distribution.areas import Areas, areas_identity
@@ -149,6 +149,9 @@ class AreasRun:
         Args:
             until: ends when the areas are written.
         """
+        for store in (self._map_store, self._store):
+            if store is not None:
+                check_name(store.folder)
         if self._find_finished():
             return
         for store in (self._map_store, self._store):

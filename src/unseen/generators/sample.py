@@ -26,6 +26,8 @@ from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
 from unseen.generators.sample_folder import HEADER, SampleFolder
 from unseen.images.pixels import Rounding
 
+_GRIDS = (".png", ".jpg", ".jpeg", ".webp")  # endings of the picture of many samples
+
 
 def parse_indices(text: str) -> list[int]:
     """`0-9999,20000`: ranges with both ends, and single indices, in the order written.
@@ -129,6 +131,13 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
     return task.out
 
 
+def check_grid(path: Path) -> None:
+    """Refuse, before anything is drawn, a grid that cannot be written there (StorageError)."""
+    if path.suffix.lower() not in _GRIDS:
+        raise StorageError(f"{path} names no kind of picture; end it in {', '.join(_GRIDS)}")
+    check_writable(path)
+
+
 def sample_grid(
     generator: Generator,
     path: Path,
@@ -144,6 +153,7 @@ def sample_grid(
         SampleError: no indices.
         StorageError: the picture cannot be written.
     """
+    check_grid(path)
     if not indices:
         raise SampleError("a grid of no images was asked for; name at least one")
     columns = min(columns, len(indices))
