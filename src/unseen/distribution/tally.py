@@ -15,7 +15,7 @@ from unseen.core.errors import RecordError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, parse_spec, takes
 from unseen.distribution.areas import Areas
-from unseen.weights import fetch
+from unseen.weights.download import fetch
 from unseen.weights.known import KNOWN
 
 # A share is a quotient of pixels; float32 keeps 24 bits, so of 2^16 pixels one in 2^8 is the
