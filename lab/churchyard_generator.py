@@ -121,7 +121,7 @@ def train_generator(
 
     Raises:
         SpecError: a setting or class that there is not.
-        CheckpointError: the folder holds another training.
+        RecordError: the folder holds another training.
         TrainingError: a loss is no longer finite.
         StorageError: the folder cannot be written.
     """

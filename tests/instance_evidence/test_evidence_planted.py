@@ -31,7 +31,7 @@ def chosen(source, *, each):
         pixels=np.array(pixels, np.uint32),
         label_map_pixels=64 * 64,
     )
-    selection = select_photographs(areas, each=each, seed=0)
+    selection = select_photographs(areas, a_class=each, seed=0)
     return sorted({int(name) for names in selection.chosen.values() for name in names})
 
 

@@ -231,6 +231,12 @@ def test_names_may_differ_in_their_endings(world):
     assert gather(world, controls=False).photographs.images == 12
 
 
+def test_names_pair_in_either_form_of_unicode(world):
+    for folder, name in (("photos", "e\u0301.png"), ("rebuilt", "\u00e9.png")):
+        (world / folder / "p03.png").rename(world / folder / name)
+    assert gather(world, controls=False).photographs.images == 12
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -349,9 +355,9 @@ def test_photographs_are_selected_by_a_rule_that_the_record_repeats():
     pixels[:, 1] = np.arange(30)
     pixels[:, 0] = 100 - pixels[:, 1]
     areas = Areas([f"{i}.png" for i in range(30)], ("object/sky", "object/person"), pixels, 100)
-    chosen = select_photographs(areas, each=3, share=0.2, seed=5)
+    chosen = select_photographs(areas, a_class=3, share=0.2, seed=5)
     assert set(chosen.chosen["object/person"]) <= {f"{i}.png" for i in range(24, 30)}
-    assert chosen == select_photographs(areas, each=3, share=0.2, seed=5)
+    assert chosen == select_photographs(areas, a_class=3, share=0.2, seed=5)
     assert chosen.rule.startswith("of the 20 % of the images with a class")
     assert (chosen.pool, chosen.seed) == (30, 5)
 

@@ -2,12 +2,18 @@ import dataclasses
 
 import pytest
 import torch
-from tests.support.inversion_worlds import noise, own_images, tiny_generator, tiny_inverter
+from tests.support.inversion_worlds import (
+    invert_batch,
+    noise,
+    own_images,
+    tiny_generator,
+    tiny_inverter,
+)
 
 from unseen.core.errors import GeneratorError, ImageError, SpecError
 from unseen.generators.custom import FunctionGenerator
 from unseen.inversion.inverter import Inverter
-from unseen.inversion.methods import PRESETS, Inversion, inversion_preset, invert_batch
+from unseen.inversion.methods import PRESETS, Inversion, inversion_preset
 from unseen.inversion.optimise import LBFGS, Adam
 from unseen.inversion.perceptual import Perceptual, load_perceptual
 

@@ -9,7 +9,13 @@ import pytest
 import torch
 from tests.support.kills import killed_while_writing
 
-from unseen.core.errors import CheckpointError, TrainingError
+from unseen.core.errors import (
+    CheckpointError,
+    OutOfMemoryError,
+    RecordError,
+    StorageError,
+    TrainingError,
+)
 from unseen.inversion.network_learner import Arithmetic, MovingAverage, NetworkLearner
 from unseen.inversion.training_loop import Training, evaluating, step_seed, train
 
@@ -40,6 +46,7 @@ class Toy:
     average_decay: float | None = 0.9
     stop_before: int | None = None  # raise there, as a killed run would
     spoil_at: int | None = None  # a loss of NaN there
+    no_memory_at: int | None = None
 
     def identity(self) -> Mapping[str, Any]:
         return {"learning_rate": self.learning_rate, "steps": self.steps}
@@ -48,6 +55,8 @@ class Toy:
         def losses(network: torch.nn.Module, index: int, generator: torch.Generator) -> Any:
             if index == self.stop_before:
                 raise KeyboardInterrupt
+            if index == self.no_memory_at:
+                raise torch.OutOfMemoryError("CUDA out of memory")
             values = toy_losses(network, index, generator)
             return {"loss": values["loss"] * torch.nan} if index == self.spoil_at else values
 
@@ -109,7 +118,9 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, stop_before: int) -> None:
         run(tmp_path / "cut", Toy(stop_before=stop_before))
     killed_while_writing(tmp_path / "cut" / "toy.checkpoint.pt")
     resumed = run(tmp_path / "cut", Toy())
-    assert {path.name for path in (tmp_path / "cut").iterdir()} == {"toy.checkpoint.pt", "toy.csv"}
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == {
+        *("training.json", "toy.checkpoint.pt", "toy.csv"),
+    }
     assert_same_bits(whole.state_dict(), resumed.state_dict())
     log = (tmp_path / "whole" / "toy.csv").read_text()
     assert (tmp_path / "cut" / "toy.csv").read_text() == log
@@ -148,14 +159,37 @@ def test_a_loss_that_is_nan_stops_with_the_step_and_keeps_the_checkpoint(tmp_pat
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     run(tmp_path, Toy())
-    with pytest.raises(CheckpointError, match="another training"):
+    with pytest.raises(RecordError, match=r"learning_rate is 0\.01 there, 0\.02 here"):
         run(tmp_path, Toy(learning_rate=0.02))
 
 
-def test_an_unreadable_checkpoint_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "toy.checkpoint.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(CheckpointError, match="no training checkpoint"):
+def test_files_that_no_training_made_may_lie_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    run(tmp_path, Toy())
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_without_its_header_is_refused_and_kept(tmp_path: Path) -> None:
+    run(tmp_path, Toy())
+    (tmp_path / "training.json").unlink()
+    with pytest.raises(StorageError, match=r"training\.json"):
         run(tmp_path, Toy())
+    assert (tmp_path / "toy.checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("content", [b"no checkpoint", b"", b"PK\x03\x04"])
+def test_an_unreadable_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    run(tmp_path, Toy())
+    (tmp_path / "toy.checkpoint.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"toy\.checkpoint\.pt"):
+        run(tmp_path, Toy())
+
+
+def test_out_of_memory_says_what_to_lower_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(OutOfMemoryError, match="--batch-size"):
+        run(tmp_path, Toy(no_memory_at=4))
+    resumed = run(tmp_path, Toy())
+    assert_same_bits(run(tmp_path / "whole", Toy()).state_dict(), resumed.state_dict())
 
 
 def test_the_moving_average_follows_its_formula() -> None:

@@ -11,7 +11,7 @@ from lab.__main__ import run
 from lab.churchyard_generator import GeneratorTraining, train_generator
 from PIL import Image
 
-from unseen.core.errors import CheckpointError, SpecError
+from unseen.core.errors import CheckpointError, RecordError, SpecError
 from unseen.generators import load_generator
 from unseen.images.pixels import to_uint8
 from unseen.inversion.training_loop import read_checkpoint
@@ -105,7 +105,7 @@ def test_a_start_that_is_not_finished_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_world_does_not_go_on_in_the_same_folder(folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="another training"):
+    with pytest.raises(RecordError, match="another run"):
         train_generator(GeneratorTraining(folder=folder, without="car", images=12, **TOY))
 
 

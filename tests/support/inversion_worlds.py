@@ -1,15 +1,22 @@
 """A ProGAN of a few thousand weights, its images, and an inverter that was never trained."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
+from unseen.generators import Generator
 from unseen.generators.layered import LayeredGenerator
 from unseen.generators.progan import ProGAN
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_networks import Architecture
 from unseen.inversion.layers import split_generator
+from unseen.inversion.methods import Inversion, PreparedMethod
+from unseen.inversion.perceptual import Perceptual
 
 
 def tiny_generator(widths=(8, 8, 8, 8), seed: int = 0) -> LayeredGenerator:
@@ -45,3 +52,42 @@ def noise(count: int, resolution: int = 16) -> torch.Tensor:
     """Images that the generator does not draw."""
     levels = np.random.default_rng(5).integers(0, 256, (count, 3, resolution, resolution))
     return torch.from_numpy(to_unit(levels.astype(np.uint8)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InvertedBatch:
+    """What was found for a batch, in its order. Where an image failed, its values are NaN."""
+
+    reconstructions: Float[Tensor, "n 3 h w"]
+    latents: Float[Tensor, "n z"]
+    features: Tensor  # (n, …): r at the cut
+    deltas: Mapping[str, Tensor]
+    losses: Float[Tensor, " n"]
+    terms: Mapping[str, Float[Tensor, " n"]]
+    steps: tuple[int, ...]
+    failures: tuple[str | None, ...]
+
+
+def invert_batch(
+    images: Float[Tensor, "n 3 h w"],
+    generator: Generator,
+    inverter: Inverter | None,
+    settings: Inversion,
+    *,
+    encoder: Inverter | None = None,
+    perceptual: Perceptual | None = None,
+    numbers: Sequence[int] | None = None,
+) -> InvertedBatch:
+    """Reconstruct images by one method; see `PreparedMethod` for the arguments and errors."""
+    prepared = PreparedMethod(generator, inverter, settings, encoder=encoder, perceptual=perceptual)
+    rows = sorted(prepared(images, numbers=numbers), key=lambda inverted: inverted.row)
+    return InvertedBatch(
+        reconstructions=torch.stack([row.reconstruction for row in rows]),
+        latents=torch.stack([row.latents for row in rows]),
+        features=torch.stack([row.features for row in rows]),
+        deltas={name: torch.stack([row.deltas[name] for row in rows]) for name in rows[0].deltas},
+        losses=torch.tensor([row.loss for row in rows]),
+        terms={name: torch.tensor([row.terms[name] for row in rows]) for name in rows[0].terms},
+        steps=tuple(row.steps for row in rows),
+        failures=tuple(row.failed for row in rows),
+    )

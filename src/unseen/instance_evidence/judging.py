@@ -249,7 +249,7 @@ class _Judge:
     ) -> Picture:
         primary = self.primary.key
         whole = image.by(primary).failed is None
-        gone = [one for one in held if one.retention(primary) < VANISHED_BELOW]
+        gone = [instance for instance in held if instance.retention(primary) < VANISHED_BELOW]
         return Picture(
             id=image.id,
             role=image.role,
@@ -327,16 +327,20 @@ class _Judge:
     ) -> ClassEvidence:
         primary, judgement = self.primary.key, self.judged[column]
         whole = max(1, sum(picture.weighted_loss is not None for picture in self.pictures))
-        rebuilt = [one for one in instances if not math.isnan(one.retention(primary))]
+        rebuilt = [
+            instance for instance in instances if not math.isnan(instance.retention(primary))
+        ]
         return ClassEvidence(
             column=column,
             verdict=judgement.verdict,
             reason=judgement.reason,
             instances=len(instances),
             images=len({instance.number for instance in instances}),
-            vanished=sum(one.retention(primary) < VANISHED_BELOW for one in rebuilt),
+            vanished=sum(instance.retention(primary) < VANISHED_BELOW for instance in rebuilt),
             area=math.fsum(instance.area for instance in rebuilt) / whole,
-            lost=math.fsum(one.lost(primary) for one in rebuilt) / whole if rebuilt else None,
+            lost=math.fsum(instance.lost(primary) for instance in rebuilt) / whole
+            if rebuilt
+            else None,
             lost_share=self.shares.get(column),
             rank=rank,
             retention=tuple(
@@ -388,7 +392,7 @@ def _arrays(instances: Sequence[MeasuredInstance], methods: Sequence[str]) -> In
 
 def _loss_shares(photographs: Sequence[MeasuredInstance], primary: str) -> dict[str, float]:
     """For every class, the share of its instances' pixels that the primary method lost."""
-    rebuilt = [one for one in photographs if not math.isnan(one.retention(primary))]
+    rebuilt = [instance for instance in photographs if not math.isnan(instance.retention(primary))]
     columns = sorted({instance.column for instance in rebuilt})
     shares = loss_shares(
         [columns.index(instance.column) for instance in rebuilt],

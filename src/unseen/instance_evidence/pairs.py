@@ -5,6 +5,7 @@ Both become a `Collection`: what there is to be read, image by image. Nothing is
 
 import dataclasses
 import functools
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -184,7 +185,8 @@ def _by_stem(source: ImageSource) -> dict[str, int]:
         raise ImageError(f"{source.spec} never ends; reconstructions are a folder or an archive")
     indices: dict[str, int] = {}
     for index, name in enumerate(source.names):
-        stem = str(PurePosixPath(name).with_suffix(""))
+        # macOS writes é as two characters, other systems as one.
+        stem = unicodedata.normalize("NFC", str(PurePosixPath(name).with_suffix("")))
         if stem in indices:
             raise ImageError(
                 f"{source.spec} holds {source.names[indices[stem]]} and {name}, which pair with "

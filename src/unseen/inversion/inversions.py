@@ -280,11 +280,11 @@ def read_inversions(path: str | Path) -> Inversions:
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     if not record.complete:
         journal = folder / JOURNAL
-        results = [
-            build(_Result, line, f"line {number} of {journal} is no result")
+        images = [
+            build(InvertedImage, line, f"line {number} of {journal} is no image")
             for number, line in enumerate(Journal(journal).read(), start=1)
         ]
-        record = dataclasses.replace(record, images=_images(results, record.methods))
+        record = dataclasses.replace(record, images=_merged(images, record.methods))
     return _with_files(record, folder)
 
 
@@ -386,7 +386,7 @@ class InversionsWriter:
             overwrite=overwrite,
         )
         self._journal = Journal(folder / JOURNAL)
-        self._results: dict[tuple[Role, int, str], _Result] = {}
+        self._images: dict[tuple[Role, int], InvertedImage] = {}
 
     @contextlib.contextmanager
     def writing(self) -> Iterator["InversionsWriter"]:
@@ -399,9 +399,9 @@ class InversionsWriter:
         """
         with self._run.writing():
             earlier = read_inversions(self.folder)
-            self._results = {result.key: result for result in _results(earlier)}
+            self._images = {(image.role, image.number): image for image in earlier.images}
             if not earlier.complete:
-                self._journal.rewrite([to_json(result) for result in self._results.values()])
+                self._journal.rewrite([to_json(image) for image in earlier.images])
             began = self._run.identity.batch_size
             if began is not None and self.batch_size is not None:
                 self.batch_size = min(self.batch_size, began)
@@ -414,20 +414,17 @@ class InversionsWriter:
 
     def done(self, place: Place, method: str) -> bool:
         """Whether this image has its result, which may be a failure."""
-        return (place.role, place.number, method) in self._results
+        image = self.begun(place)
+        return image is not None and method in image.reconstructions
+
+    def begun(self, place: Place) -> InvertedImage | None:
+        """An image that some method has inverted."""
+        return self._images.get((place.role, place.number))
 
     @property
     def count(self) -> int:
         """How many results there are."""
-        return len(self._results)
-
-    def source_of(self, place: Place) -> tuple[str, int, tuple[int, int] | None] | None:
-        """Name, index and size of a finished image in its source; None: it is not finished."""
-        for method in self.methods:
-            result = self._results.get((place.role, place.number, method))
-            if result is not None:
-                return result.name, result.index, result.size
-        return None
+        return sum(len(image.reconstructions) for image in self._images.values())
 
     def read_target(self, place: Place) -> UInt8[np.ndarray, "3 h w"]:
         """The prepared image (RecordError: it is missing or broken)."""
@@ -477,18 +474,19 @@ class InversionsWriter:
         if tensors is not None:
             result = dataclasses.replace(result, tensors=place.tensors(method))
             _write_tensors(self.folder / place.tensors(method), tensors)
-        finished = _Result(
+        finished = InvertedImage(
             role=place.role,
             number=place.number,
             name=name,
             index=index,
-            size=size,
             image=place.target,
-            method=method,
-            reconstruction=result,
+            reconstructions={method: result},
+            size=size,
         )
         self._journal.append(to_json(finished))
-        self._results[finished.key] = finished
+        earlier = self.begun(place)
+        known = () if earlier is None else (earlier,)
+        (self._images[place.role, place.number],) = _merged((*known, finished), self.methods)
 
     def finish(self, skipped: Mapping[str, str] | None = None) -> Inversions:
         """Write the record with its images, in order, and remove the list of finished ones.
@@ -506,7 +504,7 @@ class InversionsWriter:
             complete=complete,
             methods=self.methods,
             provenance=self.provenance,
-            images=_images(self._results.values(), self.methods) if complete else (),
+            images=_merged(self._images.values(), self.methods) if complete else (),
             skipped=dict(skipped),
             identity=self._run.identity.to_json(),
         )
@@ -546,63 +544,16 @@ def _identified(
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Result:
-    """What one method made of one image: a line of the journal."""
-
-    role: Role
-    number: int
-    name: str
-    index: int
-    size: tuple[int, int] | None
-    image: FilePath
-    method: str
-    reconstruction: Reconstruction
-
-    @property
-    def key(self) -> tuple[Role, int, str]:
-        return self.role, self.number, self.method
-
-
-def _results(record: InversionsRecord) -> list[_Result]:
-    """The results that these images are made of."""
-    return [
-        _Result(
-            role=image.role,
-            number=image.number,
-            name=image.name,
-            index=image.index,
-            size=image.size,
-            image=image.image,
-            method=method,
-            reconstruction=reconstruction,
-        )
-        for image in record.images
-        for method, reconstruction in image.reconstructions.items()
-    ]
-
-
-def _images(results: Iterable[_Result], methods: Sequence[str]) -> tuple[InvertedImage, ...]:
-    """The images of these results: by role and number, their methods in order."""
-    grouped: dict[tuple[int, int], list[_Result]] = {}
-    for result in results:
-        grouped.setdefault((ROLES.index(result.role), result.number), []).append(result)
-    images = []
-    for key in sorted(grouped):
-        first = grouped[key][0]
-        by_method = {result.method: result.reconstruction for result in grouped[key]}
-        images.append(
-            InvertedImage(
-                role=first.role,
-                number=first.number,
-                name=first.name,
-                index=first.index,
-                image=first.image,
-                reconstructions={m: by_method[m] for m in methods if m in by_method},
-                size=first.size,
-            )
-        )
-    return tuple(images)
+def _merged(images: Iterable[InvertedImage], methods: Sequence[str]) -> tuple[InvertedImage, ...]:
+    """Each image once, by role and number, with what every method made of it, in order."""
+    merged: dict[tuple[int, int], InvertedImage] = {}
+    for image in images:
+        place = ROLES.index(image.role), image.number
+        earlier = merged[place].reconstructions if place in merged else {}
+        results = {**earlier, **image.reconstructions}
+        ordered = {method: results[method] for method in methods if method in results}
+        merged[place] = dataclasses.replace(image, reconstructions=ordered)
+    return tuple(merged[place] for place in sorted(merged))
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -150,8 +150,8 @@ class InversionRun:
                 "have: they would find themselves; choose another"
             )
         if not self.methods or any(method not in METHODS for method in self.methods):
-            found = ", ".join(self.methods) or "none"
-            raise SpecError(f"methods are {found}; name some of {', '.join(METHODS)}")
+            asked = ", ".join(self.methods) or "none"
+            raise SpecError(f"methods are {asked}; name some of {', '.join(METHODS)}")
 
     def of(self, method: Method, images: str) -> Inversion:
         """The settings of one method.
@@ -245,7 +245,8 @@ def _invert_into(
     methods.refer(parts, chosen.photographs)
     runs = [_Run(folder, parts, methods, chosen, say)]
     runs += [
-        _Run(folder / CURVE / layer, parts, other, chosen, say) for layer, other in further.items()
+        _Run(folder / CURVE / layer, parts, deeper, chosen, say)
+        for layer, deeper in further.items()
     ]
     targets = _Targets(parts, task, chosen, runs[0].writer, say)
     total, before = sum(run.total for run in runs), 0
@@ -343,7 +344,7 @@ def _choose(parts: _Parts, task: InversionRun, folder: Path) -> _Images:
     if task.by_class is None:
         return _Images(subset(source, task.count, task.seed), range(task.controls or 0))
     choice = Choice(
-        each=task.by_class,
+        a_class=task.by_class,
         pool=task.pool,
         classes=task.classes,
         seed=task.seed,
@@ -361,7 +362,7 @@ def _choose(parts: _Parts, task: InversionRun, folder: Path) -> _Images:
     own = choose_images(
         DrawnImages(parts.generator, seed=task.controls_seed),
         parts.segmenter,
-        dataclasses.replace(choice, each=by_class, classes=None),
+        dataclasses.replace(choice, a_class=by_class, classes=None),
         folder / POOL / "control.parquet",
     )
     return _Images(photographs.indices, own.indices, photographs, own)
@@ -541,11 +542,12 @@ class _Targets:
 
     def _finished(self, place: Place) -> _Image | None:
         """An image that the first run has inverted, from its folder."""
-        source = self._home.source_of(place)
-        if source is None:
+        image = self._home.begun(place)
+        if image is None:
             return None
         try:
-            return _Image(place, *source, self._home.read_target(place))
+            pixels = self._home.read_target(place)
+            return _Image(place, image.name, image.index, image.size, pixels)
         except RecordError:  # someone removed or changed it: it is read anew
             return None
 
@@ -678,7 +680,7 @@ class _Run:
         with memory_for(what, f"{advice}; the run goes on from what is kept"):
             yield from self.methods.ready[method](batch, numbers=numbers)
 
-    def _keep(self, image: _Image, method: Method, found: Inverted | Mosaic) -> None:
+    def _keep(self, image: _Image, method: Method, inverted: Inverted | Mosaic) -> None:
         """Write one result."""
         result = Reconstruction(
             image=None,
@@ -687,23 +689,23 @@ class _Run:
             terms={},
             correlation=None,
             cosine=None,
-            steps=found.steps,
-            failed=found.failed,
+            steps=inverted.steps,
+            failed=inverted.failed,
         )
         about: dict[str, Any] = {"name": image.name, "index": image.index, "size": image.size}
-        if found.failed is not None:
+        if inverted.failed is not None:
             self.writer.write(image.place, method, result, **about)
             return
-        rebuilt = found.reconstruction.cpu().numpy()
+        rebuilt = inverted.reconstruction.cpu().numpy()
         agreement = correlations(to_unit(image.pixels)[None], rebuilt[None])
         result = dataclasses.replace(
             result,
-            loss=found.loss,
-            terms=found.terms,
+            loss=inverted.loss,
+            terms=inverted.terms,
             correlation=agreement.pooled,
             cosine=agreement.cosine,
         )
-        tensors = found.tensors
+        tensors = inverted.tensors
         if image.latents is not None:
             tensors["true_latents"] = image.latents
         self.writer.write(
@@ -711,7 +713,7 @@ class _Run:
             method,
             result,
             image=to_uint8(rebuilt),
-            label_map=found.label_map,
+            label_map=inverted.label_map,
             tensors={name: value.float().cpu().numpy() for name, value in tensors.items()},
             **about,
         )

@@ -76,8 +76,8 @@ def invert_layers(
         features: of layer b.
     """
     below = ("z", *names)
-    found = {}
+    estimates = {}
     for index in reversed(range(len(inverters))):
         features = inverters[index](features)
-        found[below[index]] = features
-    return found
+        estimates[below[index]] = features
+    return estimates

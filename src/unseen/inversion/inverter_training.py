@@ -32,6 +32,8 @@ from unseen.inversion.training_loop import Learner, Stage, Training, TrainingPro
 from unseen.statistics.correlations import correlations
 
 HELD_OUT_SEED = 10_001  # of the latents that validation inverts
+Terms = Mapping[str, Tensor]  # losses by name
+Pairs = Mapping[str, tuple[Tensor, Tensor]]  # what was true and what was recovered, by name
 _VALIDATION_BATCH = 32
 _VARIANCE_SEED = 40_004
 _VARIANCE_LATENTS = 1_024  # a variance within 5 %
@@ -82,7 +84,7 @@ def train_inverter(
     Raises:
         GeneratorError: the generator cannot be split.
         SpecError: it has no such layer to cut at, or a setting makes no training.
-        CheckpointError: the folder holds another training.
+        RecordError: the folder holds another training.
         TrainingError: a loss is no longer finite; run it again to go on from the last checkpoint.
         StorageError: the folder cannot be written.
     """
@@ -159,7 +161,7 @@ def _named(names: Sequence[str], split: SplitGenerator) -> list[str]:
     layers = split.shapes.layer_names
     replaced: dict[str, Sequence[str]] = {"cut": [split.cut], "layers": layers}
     known = ("z", *layers, "x")
-    wanted = [one for name in names for one in replaced.get(name, [name])]
+    wanted = [layer for name in names for layer in replaced.get(name, [name])]
     for name in wanted:
         if name not in known:
             raise SpecError(
@@ -230,11 +232,11 @@ class _Bench:
                 sums_of = totals.setdefault(name, [torch.zeros_like(value[0]) for _ in range(2)])
                 sums_of[0] += value.sum(dim=0)
                 sums_of[1] += value.square().sum(dim=0)
-        found = {}
+        variances = {}
         for name, (first, second) in totals.items():
             variance = second / _VARIANCE_LATENTS - (first / _VARIANCE_LATENTS).square()
-            found[name] = (variance.clamp(min=0) + 0.01 * variance.mean()).float()
-        return found
+            variances[name] = (variance.clamp(min=0) + 0.01 * variance.mean()).float()
+        return variances
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """A batch of fresh latents."""
@@ -255,20 +257,18 @@ class _Bench:
             images: Tensor = self.split.tail(features)
             return images
 
-    def compare(
-        self, answer: Callable[[Tensor], Mapping[str, tuple[Tensor, Tensor]]]
-    ) -> dict[str, float]:
+    def compare(self, answer: Callable[[Tensor], Pairs]) -> dict[str, float]:
         """Correlations over all held-out latents.
 
         Args:
             answer: latents → (true, recovered) by name.
         """
-        found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        compared: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for latents in torch.split(self.latents, _VALIDATION_BATCH):
             for name, (true, recovered) in answer(latents).items():
-                found.setdefault(name, []).append((true.float().cpu(), recovered.float().cpu()))
+                compared.setdefault(name, []).append((true.float().cpu(), recovered.float().cpu()))
         measured = {}
-        for name, pairs in found.items():
+        for name, pairs in compared.items():
             result = correlations(
                 torch.cat([true for true, _ in pairs]).numpy(),
                 torch.cat([recovered for _, recovered in pairs]).numpy(),
@@ -305,10 +305,10 @@ class _Stage:
         self,
         network: nn.Module,
         device: torch.device,
-        losses: Callable[[nn.Module, int, torch.Generator], Mapping[str, Tensor]],
-        validation: Callable[[nn.Module], Mapping[str, float]],
+        losses: Callable[[nn.Module, int, torch.Generator], Terms],
+        answer: Callable[[nn.Module, Tensor], Pairs],
     ) -> NetworkLearner:
-        """A learner with the budget's optimiser."""
+        """A learner with the budget's optimiser; `answer` gives (true, recovered) of latents."""
         budget = self.budget
         network = self.bench.arithmetic.place(network, device)
         return NetworkLearner(
@@ -322,7 +322,7 @@ class _Stage:
             learning_rate=budget.rate,
             average_decay=budget.average_decay,
             clip_norm=budget.clip_norm,
-            validation=validation,
+            validation=lambda network: self.bench.compare(functools.partial(answer, network)),
         )
 
 
@@ -339,9 +339,8 @@ class _LayerStage(_Stage):
         below, name = ("z", *bench.split.shapes.layer_names)[number - 1 : number + 1]
 
         def losses(
-            network: nn.Module, index: int, generator: torch.Generator
+            network: nn.Module, _index: int, generator: torch.Generator
         ) -> Mapping[str, Tensor]:
-            del index
             *_, true, right = bench.features(bench.draw(generator), number)
             left = network(right)
             terms = {"left": bench.loss(recipe.layer_loss, below, left, true)}
@@ -351,7 +350,7 @@ class _LayerStage(_Stage):
                 terms["loss"] = terms["left"] + recipe.recovered_weight * terms["right"]
             return terms
 
-        def answer(network: nn.Module, latents: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
+        def answer(network: nn.Module, latents: Tensor) -> Pairs:
             *_, true, right = bench.features(latents, number)
             return {"left": (true, network(right))}
 
@@ -359,7 +358,7 @@ class _LayerStage(_Stage):
             layer_inverter(bench.split.shapes, number - 1),
             device,
             losses,
-            lambda network: bench.compare(lambda latents: answer(network, latents)),
+            answer,
         )
 
 
@@ -373,14 +372,13 @@ class _TailStage(_Stage):
         count = len(bench.split.layers)
 
         def losses(
-            network: nn.Module, index: int, generator: torch.Generator
+            network: nn.Module, _index: int, generator: torch.Generator
         ) -> Mapping[str, Tensor]:
-            del index
             true = bench.features(bench.draw(generator), count)[-1]
-            found = network(bench.images(true))
-            return {"loss": bench.loss(bench.recipe.tail_loss, bench.split.cut, found, true)}
+            left = network(bench.images(true))
+            return {"loss": bench.loss(bench.recipe.tail_loss, bench.split.cut, left, true)}
 
-        def answer(network: nn.Module, latents: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
+        def answer(network: nn.Module, latents: Tensor) -> Pairs:
             true = bench.features(latents, count)[-1]
             return {"left": (true, network(bench.images(true)))}
 
@@ -388,7 +386,7 @@ class _TailStage(_Stage):
             tail_inverter(bench.split.shapes, bench.recipe.architecture),
             device,
             losses,
-            lambda network: bench.compare(lambda latents: answer(network, latents)),
+            answer,
         )
 
 
@@ -406,22 +404,21 @@ class _BottomStage(_Stage):
         )
         below = earlier.get(f"bottom_{number - 1}")
         for index, layer in enumerate(network):
-            one = earlier.get(f"e_{index + 1}")
+            alone = earlier.get(f"e_{index + 1}")
             if below is not None and index < number - 1:
                 layer.load_state_dict(_result(below).get_submodule(str(index)).state_dict())
-            elif one is not None:
-                layer.load_state_dict(_result(one).state_dict())
+            elif alone is not None:
+                layer.load_state_dict(_result(alone).state_dict())
 
-        def found(network: nn.Module, features: Tensor) -> Tensor:
+        def invert(network: nn.Module, features: Tensor) -> Tensor:
             assert isinstance(network, nn.ModuleList)
             return invert_layers(tuple(network), names, features)["z"]
 
         def losses(
-            network: nn.Module, index: int, generator: torch.Generator
+            network: nn.Module, _index: int, generator: torch.Generator
         ) -> Mapping[str, Tensor]:
-            del index
             true = bench.features(bench.draw(generator), number)
-            current = found(network, true[-1])
+            current = invert(network, true[-1])
             terms = {"z": bench.loss(recipe.layer_loss, "z", current, true[0])}
             for name, layer, features in zip(
                 names, bench.split.layers[:number], true[1:], strict=False
@@ -430,9 +427,9 @@ class _BottomStage(_Stage):
                 terms[name] = bench.loss(recipe.layer_loss, name, current, features)
             return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
-        def answer(network: nn.Module, latents: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
+        def answer(network: nn.Module, latents: Tensor) -> Pairs:
             true = bench.features(latents, number)
-            recovered = found(network, true[-1])
+            recovered = invert(network, true[-1])
             features = bench.features(recovered, number)[-1]
             return {"z": (latents, recovered), "cut": (true[-1], features)}
 
@@ -440,7 +437,7 @@ class _BottomStage(_Stage):
             network,
             device,
             losses,
-            lambda network: bench.compare(lambda latents: answer(network, latents)),
+            answer,
         )
 
 
@@ -457,9 +454,8 @@ class _JointStage(_Stage):
         names = split.shapes.layer_names
 
         def losses(
-            network: nn.Module, index: int, generator: torch.Generator
+            network: nn.Module, _index: int, generator: torch.Generator
         ) -> Mapping[str, Tensor]:
-            del index
             assert isinstance(network, Inverter)
             features = bench.features(bench.draw(generator), len(names))
             true = dict(zip(("z", *names), features, strict=True))
@@ -472,20 +468,20 @@ class _JointStage(_Stage):
                 for name in estimated
             }
             if recovered:
-                found = {"z": estimates["z"]}
+                made = {"z": estimates["z"]}
                 if recovered != ["z"]:
-                    found |= dict(zip(names, split.head(estimates["z"]), strict=True))
+                    made |= dict(zip(names, split.head(estimates["z"]), strict=True))
                 for name in recovered:
                     if name == "x":
-                        drawn = split.tail(found[split.cut])
+                        drawn = split.tail(made[split.cut])
                         terms["recovered_x"] = bench.loss(recipe.image_loss, "x", drawn, images)
                     else:
                         terms[f"recovered_{name}"] = bench.loss(
-                            recipe.layer_loss, name, found[name], true[name]
+                            recipe.layer_loss, name, made[name], true[name]
                         )
             return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
-        def answer(network: nn.Module, latents: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
+        def answer(network: nn.Module, latents: Tensor) -> Pairs:
             assert isinstance(network, Inverter)
             true = bench.features(latents, len(names))[-1]
             images = bench.images(true)
@@ -502,7 +498,7 @@ class _JointStage(_Stage):
             network,
             device,
             losses,
-            lambda network: bench.compare(lambda latents: answer(network, latents)),
+            answer,
         )
 
 

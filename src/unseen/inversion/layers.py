@@ -85,9 +85,9 @@ def split_generator(generator: Generator, cut: str | None = None) -> SplitGenera
     """
     names = tuple(generator.layer_names)
     if len(names) < 2:
-        found = f"the one layer {names[0]!r}" if names else "no named layers"
+        had = f"the one layer {names[0]!r}" if names else "no named layers"
         raise GeneratorError(
-            f"the generator has {found} and cannot be split; a head and a tail are needed: return "
+            f"the generator has {had} and cannot be split; a head and a tail are needed: return "
             "a LayeredGenerator of two layers or more"
         )
     if cut is not None and cut not in names[:-1]:
@@ -138,13 +138,13 @@ def _children(generator: Generator, layer: str) -> Sequence[nn.Module]:
 
 def _shape(features: object, layer: str) -> tuple[int, ...]:
     if not isinstance(features, Tensor) or features.ndim not in (2, 4):
-        found = (
+        given = (
             f"a tensor of shape {tuple(features.shape)}"
             if isinstance(features, Tensor)
             else type(features).__name__
         )
         raise GeneratorError(
-            f"layer {layer!r} of the generator gives {found}; only layers that pass one tensor "
+            f"layer {layer!r} of the generator gives {given}; only layers that pass one tensor "
             "(n, c, h, w) or (n, d) can be inverted, which a StyleGAN's do not"
         )
     return tuple(features.shape[1:])

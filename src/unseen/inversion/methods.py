@@ -181,45 +181,6 @@ class Inverted:
         }
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class InvertedBatch:
-    """What was found for a batch, in its order. Where an image failed, its values are NaN."""
-
-    reconstructions: Float[Tensor, "n 3 h w"]
-    latents: Float[Tensor, "n z"]
-    features: Tensor  # (n, …): r at the cut
-    deltas: Mapping[str, Tensor]
-    losses: Float[Tensor, " n"]
-    terms: Mapping[str, Float[Tensor, " n"]]
-    steps: tuple[int, ...]
-    failures: tuple[str | None, ...]
-
-
-def invert_batch(
-    images: Float[Tensor, "n 3 h w"],
-    generator: Generator,
-    inverter: Inverter | None,
-    settings: Inversion,
-    *,
-    encoder: Inverter | None = None,
-    perceptual: Perceptual | None = None,
-    numbers: Sequence[int] | None = None,
-) -> InvertedBatch:
-    """Reconstruct images by one method; see `PreparedMethod` for the arguments and errors."""
-    prepared = PreparedMethod(generator, inverter, settings, encoder=encoder, perceptual=perceptual)
-    rows = sorted(prepared(images, numbers=numbers), key=lambda inverted: inverted.row)
-    return InvertedBatch(
-        reconstructions=torch.stack([row.reconstruction for row in rows]),
-        latents=torch.stack([row.latents for row in rows]),
-        features=torch.stack([row.features for row in rows]),
-        deltas={name: torch.stack([row.deltas[name] for row in rows]) for name in rows[0].deltas},
-        losses=torch.tensor([row.loss for row in rows]),
-        terms={name: torch.tensor([row.terms[name] for row in rows]) for name in rows[0].terms},
-        steps=tuple(row.steps for row in rows),
-        failures=tuple(row.failed for row in rows),
-    )
-
-
 class PreparedMethod:
     """One method, made ready for a generator; called with a batch of images.
 

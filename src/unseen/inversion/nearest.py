@@ -123,7 +123,9 @@ class NearestSamples:
         """Mean distance of two samples in a cell, of pixels and of features."""
         parts = self._describe(torch.from_numpy(to_unit(self.samples.images[:_SCALED_BY])))
         n = parts[0].shape[1]
-        return [float(torch.cdist(one, one, p=1).sum() / (n * (n - 1))) / len(one) for one in parts]
+        return [
+            float(torch.cdist(part, part, p=1).sum() / (n * (n - 1))) / len(part) for part in parts
+        ]
 
     @torch.no_grad()
     def __call__(
@@ -171,7 +173,7 @@ class NearestSamples:
                 maps.append(functional.adaptive_avg_pool2d(features, side))
             else:
                 maps.append(functional.interpolate(features, size=(side, side), mode="nearest"))
-        return [one.permute(2, 3, 0, 1).reshape(side**2, len(images), -1) for one in maps]
+        return [cells.permute(2, 3, 0, 1).reshape(side**2, len(images), -1) for cells in maps]
 
     def _distances(
         self, images: Sequence[Tensor], samples: Sequence[Tensor]

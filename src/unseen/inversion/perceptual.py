@@ -89,9 +89,9 @@ def load_vgg16(path: Path, *, normalised: bool = True) -> VGG16:
     network = VGG16(normalised=normalised)
     wanted = network.state_dict()
     for key, tensor in wanted.items():
-        found = state.get(f"features.{key}")
-        if found is None or found.shape != tensor.shape:
-            shape = "no tensor" if found is None else f"the shape {tuple(found.shape)}"
+        given = state.get(f"features.{key}")
+        if given is None or given.shape != tensor.shape:
+            shape = "no tensor" if given is None else f"the shape {tuple(given.shape)}"
             raise CheckpointError(
                 f"{path} has {shape} at features.{key}, where VGG-16 has {tuple(tensor.shape)}; "
                 "give torchvision's vgg16-397923af.pth"

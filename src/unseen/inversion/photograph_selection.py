@@ -29,7 +29,7 @@ class Chosen:
 class Choice:
     """How images are chosen from a source."""
 
-    each: int  # images a class
+    a_class: int  # images
     pool: int  # of the source that are looked at; all of it where it holds fewer
     classes: Sequence[str] | None = None  # the only ones images are chosen for; None: all
     channel: str = "object"
@@ -68,7 +68,7 @@ def choose_images(source: ImageSource, segmenter: Segmenter, choice: Choice, out
         overwrite=choice.overwrite,
     )
     selection = select_photographs(
-        areas, each=choice.each, seed=choice.seed, classes=choice.classes
+        areas, a_class=choice.a_class, seed=choice.seed, classes=choice.classes
     )
     wanted = {name for names in selection.chosen.values() for name in names}
     indices = subset(source, pool, choice.seed)
@@ -85,7 +85,7 @@ def choose_images(source: ImageSource, segmenter: Segmenter, choice: Choice, out
 def select_photographs(
     areas: Areas,
     *,
-    each: int = 4,
+    a_class: int = 4,
     share: float = 0.2,
     seed: int = 0,
     classes: Sequence[str] | None = None,
@@ -98,7 +98,7 @@ def select_photographs(
 
     Args:
         areas: of the pool, a seeded subset of a source; see `unseen.segment`.
-        each: images a class.
+        a_class: images of each class.
         share: of the images that hold the class.
         seed: of the draw; a class's draw does not depend on the other classes.
         classes: the only ones that images are chosen for; None: all but "no class".
@@ -112,10 +112,10 @@ def select_photographs(
             f"the segmenter knows no class {unknown[0]!r}; its classes are: {', '.join(names)}"
         )
     ignored = nothing(areas.columns)
-    chosen = choose_photographs(areas.fraction, each=each, share=share, seed=seed)
+    chosen = choose_photographs(areas.fraction, each=a_class, share=share, seed=seed)
     return Selection(
         rule=f"of the {100 * share:.0f} % of the images with a class (at least "
-        f"{100 * LEAST_AREA:g} % of the image) that hold most of it, {each} at random",
+        f"{100 * LEAST_AREA:g} % of the image) that hold most of it, {a_class} at random",
         seed=seed,
         pool=len(areas),
         chosen={

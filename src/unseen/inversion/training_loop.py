@@ -23,13 +23,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from unseen.core.errors import CheckpointError, TrainingError
-from unseen.core.files import (
-    canonical_json,
-    not_writable,
-    remove_asides,
-    sha256_of_parts,
-    write_aside,
-)
+from unseen.core.files import not_writable, write_aside
+from unseen.core.identity import identify
+from unseen.core.memory import memory_for
+from unseen.core.run_folder import RunFolder
 
 CHECKPOINT_VERSION = 1
 
@@ -108,7 +105,8 @@ class TrainingProgress:
 class Training:
     """Train stages one after the other; run it again to go on where it stopped.
 
-    The folder holds, for every stage, `NAME.checkpoint.pt` and `NAME.csv`.
+    The folder holds `training.json`, which says what is trained, and for every stage
+    `NAME.checkpoint.pt` and `NAME.csv`.
     """
 
     stages: Sequence[Stage]
@@ -133,21 +131,32 @@ def train(
         The trained learners by stage name.
 
     Raises:
-        CheckpointError: the folder holds a checkpoint of another training, or an unreadable one.
+        RecordError: the folder holds another training.
+        CheckpointError: the folder holds a checkpoint that is unreadable.
         TrainingError: a metric is no longer finite; the last checkpoint is kept.
-        StorageError: the folder cannot be written.
+        OutOfMemoryError: a batch is too large for this machine; the last checkpoint is kept.
+        StorageError: the folder cannot be written, or another process is training there.
     """
     names = [stage.name for stage in task.stages]
     if len(set(names)) != len(names):
         raise ValueError(f"stage names must be unique, not {names}")
-    remove_asides(task.folder)
     device = torch.device(task.device)
     learners: dict[str, Learner] = {}
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _folder(task).writing(), torch.random.fork_rng(devices=devices):
         for stage in task.stages:
             learners[stage.name] = _run_stage(task, stage, device, learners, progress)
     return learners
+
+
+def _folder(task: Training) -> RunFolder:
+    """The training's folder, in which other files may lie."""
+    stages = {stage.name: dict(stage.identity()) for stage in task.stages}
+    identity = identify("training", CHECKPOINT_VERSION, options={"seed": task.seed, **stages})
+    files = [f"{name}.{ending}" for name in stages for ending in ("checkpoint.pt", "csv")]
+    there = task.folder.iterdir() if task.folder.is_dir() else ()
+    beside = [path.name for path in there if path.name not in files]
+    return RunFolder(task.folder, identity, files, "training.json", before=beside)
 
 
 def step_seed(seed: int, stage: str, step: int) -> int:
@@ -165,14 +174,13 @@ def _run_stage(
 ) -> Learner:
     checkpoint = task.folder / f"{stage.name}.checkpoint.pt"
     log = task.folder / f"{stage.name}.csv"
-    identity = _identity(task, stage)
     torch.manual_seed(step_seed(task.seed, stage.name, -1))
     learner = stage.begin(device, dict(earlier))
     window: list[Mapping[str, float | torch.Tensor]] = []
     first = 0
     rows: list[dict[str, Any]] = []
     if checkpoint.exists():
-        state = _own_checkpoint(checkpoint, identity)
+        state = read_checkpoint(checkpoint)
         learner.load_state_dict(state["learner"])
         first, window, rows = state["step"], state["window"], state["rows"]
     _write_log(log, rows)  # drops rows that an interrupted run wrote after its checkpoint
@@ -182,7 +190,11 @@ def _run_stage(
         seed = step_seed(task.seed, stage.name, index)
         torch.manual_seed(seed)
         generator.manual_seed(seed)
-        window.append(learner.step(index, generator))
+        with memory_for(
+            f"training stage {stage.name!r}",
+            "use a smaller --batch-size, which begins another training, or a larger GPU",
+        ):
+            window.append(learner.step(index, generator))
         done = index + 1
         last = done == stage.steps
         validates = last or (task.validate_every is not None and done % task.validate_every == 0)
@@ -199,13 +211,12 @@ def _run_stage(
             _append_log(log, rows)
             if progress is not None:
                 speed = (done - first) / max(time.perf_counter() - began, 1e-9)
-                before = sum(one.steps for one in task.stages if one.name in earlier)
-                overall = before + done, sum(one.steps for one in task.stages)
+                before = sum(past.steps for past in task.stages if past.name in earlier)
+                overall = before + done, sum(every.steps for every in task.stages)
                 progress(TrainingProgress(stage.name, done, stage.steps, overall, speed, metrics))
         if saves:
             state = {
                 "version": CHECKPOINT_VERSION,
-                "identity": identity,
                 "step": done,
                 "window": window,
                 "rows": rows,
@@ -218,12 +229,6 @@ def _run_stage(
     return learner
 
 
-def _identity(task: Training, stage: Stage) -> str:
-    return sha256_of_parts(
-        [str(CHECKPOINT_VERSION), str(task.seed), stage.name, canonical_json(stage.identity())]
-    )
-
-
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a stage's checkpoint holds: `step`, `rows`, the `learner`'s state, ….
 
@@ -232,22 +237,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        _ = state["identity"], state["learner"]
+        _ = state["step"], state["rows"], state["window"], state["learner"]
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(
             f"{path} is no training checkpoint that can be read; remove it to start over"
         ) from error
-    return state
-
-
-def _own_checkpoint(path: Path, identity: str) -> dict[str, Any]:
-    """A checkpoint of this very training."""
-    state = read_checkpoint(path)
-    if state["identity"] != identity:
-        raise CheckpointError(
-            f"{path} is the checkpoint of another training (other settings or seed); "
-            "choose another folder, or remove it to start over"
-        )
     return state
 
 
