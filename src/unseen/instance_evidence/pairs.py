@@ -18,6 +18,7 @@ from unseen.core.files import canonical_json, sha256_of_file, sha256_of_parts
 from unseen.core.records import build, to_json
 from unseen.core.wording import count, listed
 from unseen.images import ImageSource, open_images
+from unseen.images.reading import read_image
 from unseen.instance_evidence.record import Method, Side
 from unseen.inversion.inversions import (
     Inversions,
@@ -116,8 +117,8 @@ def pair_up(
         Entry(
             role=role,
             name=images.names[index],
-            read=functools.partial(images.read, index),
-            rebuilt={_GIVEN.key: Candidate(read=functools.partial(rebuilt.read, of_it))},
+            read=functools.partial(read_image, images, index),
+            rebuilt={_GIVEN.key: Candidate(read=functools.partial(read_image, rebuilt, of_it))},
             truth=_truth(images, index) if true_label_maps and role == "photograph" else None,
         )
         for role, images, rebuilt in sides

@@ -32,6 +32,7 @@ from unseen.generators import Generator, load_generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Images, ImageSource, Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
+from unseen.images.reading import read_image
 from unseen.inversion.inversions import (
     CURVE,
     KEPT,
@@ -556,7 +557,7 @@ class _Targets:
             index = self._images.index(place)
             name = self._source.names[index]
             try:
-                pixels = self._source.read(index)
+                pixels = read_image(self._source, index)
             except ImageError as error:
                 if not self._skip_broken:
                     raise
