@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from unseen.distribution.comparison_run import ComparisonRun as ComparisonRun
     from unseen.distribution.comparison_run import compare as compare
     from unseen.distribution.segment import segment as segment
-    from unseen.distribution.tally_file import read_tally as read_tally
+    from unseen.distribution.tally import read_tally as read_tally
     from unseen.generators import load_generator as load_generator
     from unseen.generators.custom import FunctionGenerator as FunctionGenerator
     from unseen.generators.drawn_images import DrawnImages as DrawnImages
