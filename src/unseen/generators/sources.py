@@ -137,7 +137,7 @@ def _open(text: str, device: str, precision: Precision) -> ImageSource | Generat
             f"{text} is no set of images; if it holds a generator's weights, say of which kind, "
             f"e.g. progan:{text}"
         )
-    if not reads and ":" in text and not path.exists():
+    if not reads and ":" in text and "://" not in text and not path.exists():
         listed = (", ".join(plugin_names(kind)) for kind in ("images", "generators"))
         raise SpecError(
             "{!r} is neither an existing path nor a known spec; image sources: {}; "

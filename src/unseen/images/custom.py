@@ -27,8 +27,7 @@ from unseen.core.user_code import user_code
 from unseen.core.wording import printable
 from unseen.images.arrays import ValueRange, array_axes, rgb_of_array
 from unseen.images.decode import check_size, decode, decode_file, rgb_array
-from unseen.images.fingerprint import fingerprint_of
-from unseen.images.naming import in_unicode, row_names
+from unseen.images.naming import fingerprint_of, in_unicode, row_names
 
 _MOST = 1_000_000_000  # images; a length above is no length
 _IMAGE_KEYS = ("image", "img")  # of an item that is a dict

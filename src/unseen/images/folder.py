@@ -14,9 +14,8 @@ from unseen.core.files import open_regular
 from unseen.core.hashes import FileHashes
 from unseen.core.registry import Spec, takes
 from unseen.images.decode import decode_file
-from unseen.images.fingerprint import fingerprint_of
 from unseen.images.inventory import HIDDEN, LeftOut, is_hidden, take_images, tell_left_out
-from unseen.images.naming import in_unicode
+from unseen.images.naming import fingerprint_of, in_unicode
 
 _HASHING_THREADS = 4  # hashing and reading both let go of Python's lock
 

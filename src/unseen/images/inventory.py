@@ -68,8 +68,7 @@ def left_out(source: Any) -> dict[str, dict[str, Any]]:
     Args:
         source: any image source; the built-in ones say it, others have left nothing out.
     """
-    found: Mapping[str, dict[str, Any]] = getattr(source, "left_out", {})
-    return dict(found)
+    return dict(getattr(source, "left_out", {}))
 
 
 def left_out_in_words(reasons: Mapping[str, Mapping[str, Any]]) -> str:
@@ -193,10 +192,10 @@ def _why_no_image(name: str, peek: Peek) -> str | None:
     if _KNOWN_OTHERS.fullmatch(ending) or path.name.endswith("~"):
         return reason
     try:
-        found = image_format(peek(name, SIGNATURE_BYTES))
+        kind = image_format(peek(name, SIGNATURE_BYTES))
     except OSError:
         return "that cannot be read"
-    return reason if found is None or (found == "TIFF" and _RAW.fullmatch(ending)) else None
+    return reason if kind is None or (kind == "TIFF" and _RAW.fullmatch(ending)) else None
 
 
 def _holds_label_maps(name: str, peek: Peek) -> bool:

@@ -1,9 +1,13 @@
-"""Names of images: made from the index, put in the authors' order, and written in records."""
+"""Names of images: made from the index, put in the authors' order, hashed with the contents."""
 
 import dataclasses
 import sys
 from collections.abc import Iterable, Sequence
 from typing import overload
+
+from unseen.core.files import sha256_of_parts
+
+_UNREADABLE = "unreadable"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,3 +49,19 @@ def index_order(names: Iterable[str]) -> list[str]:
 def in_unicode(name: str) -> str:
     """The name as records hold it; what is not UTF-8 is written in hexadecimal."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def fingerprint_of(names: Sequence[str], digests: Iterable[str | None]) -> str:
+    """SHA-256 over every name and the digest of every image's content.
+
+    Args:
+        names: of the images, in index order.
+        digests: of their contents, in the same order; None for an image that cannot be read. Such
+            an image is an error where it is read, and there `skip_broken` decides; it is part of
+            the set all the same, so that the set changes when the image comes back.
+    """
+    return sha256_of_parts(
+        part
+        for name, digest in zip(names, digests, strict=True)
+        for part in (name, _UNREADABLE if digest is None else digest)
+    )

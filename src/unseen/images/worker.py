@@ -8,8 +8,9 @@ import pickle
 import struct
 import traceback
 
-from unseen.core.errors import ImageError, OutOfMemoryError
+from unseen.core.errors import ImageError
 from unseen.images.child import Caller
+from unseen.images.decode import out_of_memory
 from unseen.images.reading import read_image
 
 REQUEST = struct.Struct("<q")  # the index of an image
@@ -28,8 +29,8 @@ def main() -> None:
             image = preparation.apply(read_image(source, *REQUEST.unpack(request)))
         except ImageError as error:
             kind, text = b"B", str(error)
-        except OutOfMemoryError as error:
-            kind, text = b"M", str(error)
+        except MemoryError as error:
+            kind, text = b"M", str(error) or str(out_of_memory(source.spec))
         except Exception:  # noqa: BLE001 reported to the caller, who raises
             kind, text = b"F", traceback.format_exc()
         else:
