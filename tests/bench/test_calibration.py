@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.support.planted_scenes import COLUMNS, PIXELS, scenes_with_persons
 
 from unseen.bench.calibration import (
     Calibration,
@@ -12,22 +13,12 @@ from unseen.bench.calibration import (
 )
 from unseen.bench.calibration_report import Cell, calibration_table, pooled
 from unseen.core.errors import SampleError
+from unseen.segmenters import load_segmenter
 
-PIXELS = 1000  # of a label map
 
-
-def _world(size: int = 4000, share: float = 0.25, seed: int = 5) -> Pool:
-    """Images of sky, tree and person; a person takes 50 pixels of the sky."""
-    rng = np.random.default_rng(seed)
-    tree = np.where(rng.random(size) < 0.5, rng.integers(50, 300, size), 0)
-    person = np.where(rng.random(size) < share, 50, 0)
-    pixels = np.stack([PIXELS - tree - person, tree, person], axis=1).astype(np.uint32)
-    return Pool(
-        columns=("object/sky", "object/tree", "object/person"),
-        pixels=pixels,
-        label_map_pixels=PIXELS,
-        present={"person": person > 0},
-    )
+def _world(share: float = 0.25) -> Pool:
+    pixels = scenes_with_persons(share=share)
+    return Pool(COLUMNS, pixels, PIXELS, present={"person": pixels[:, 2] > 0})
 
 
 TASK = Calibration(
@@ -148,3 +139,9 @@ def test_any_set_of_images_can_be_filtered(tmp_path):
         filtered_pool(dataclasses.replace(task, counts=(50,)), _Halves())
     with pytest.raises(SampleError, match="no class 'cat'"):
         filtered_pool(dataclasses.replace(task, classes=("cat",)), _Halves())
+
+
+def test_endless_images_give_as_many_as_the_pool(tmp_path):
+    task = dataclasses.replace(TASK, classes=("car",), counts=(10,), pool=20, out=tmp_path)
+    pool = filtered_pool(task, load_segmenter("churchyard"))
+    assert len(pool.pixels) == 20

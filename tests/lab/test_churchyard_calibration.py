@@ -10,29 +10,24 @@ from lab.churchyard_calibration import (
     calibrate_churchyard,
     rendered_pool,
 )
+from tests.support.planted_scenes import COLUMNS, PIXELS, scenes_with_persons
 
 from unseen.bench.calibration import calibrate
 from unseen.core.errors import SpecError
 from unseen.segmenters import load_segmenter
 
-PIXELS = 1000  # of a label map
 
-
-def _world(size: int = 4000, share: float = 0.25, seed: int = 5) -> RenderedPool:
-    """Scenes of sky, tree and person; a person takes 50 pixels of the sky."""
-    rng = np.random.default_rng(seed)
-    tree = np.where(rng.random(size) < 0.5, rng.integers(50, 300, size), 0)
-    person = np.where(rng.random(size) < share, 50, 0)
-    pixels = np.stack([PIXELS - tree - person, tree, person], axis=1).astype(np.uint32)
-    holding = np.flatnonzero(person)
+def _world() -> RenderedPool:
+    pixels = scenes_with_persons()
+    holding = np.flatnonzero(pixels[:, 2])
     without = pixels[holding].copy()
     without[:, 0] += without[:, 2]
     without[:, 2] = 0
     return RenderedPool(
-        columns=("object/sky", "object/tree", "object/person"),
-        pixels=pixels,
-        label_map_pixels=PIXELS,
-        present={"person": person > 0},
+        COLUMNS,
+        pixels,
+        PIXELS,
+        present={"person": pixels[:, 2] > 0},
         holding={"person": holding},
         without={"person": without},
     )
@@ -74,7 +69,8 @@ def test_the_churchyard_is_calibrated_in_its_folder(tmp_path):
     assert written >= {"calibration.csv", "calibration.md", "calibration.png"}
 
 
-def test_a_class_that_the_churchyard_has_not_is_refused():
-    task = dataclasses.replace(TASK, classes=("unicorn",))
-    with pytest.raises(SpecError, match="unicorn"):
+@pytest.mark.parametrize("name", ["unicorn", "sky"])
+def test_a_class_that_cannot_be_left_out_is_refused_before_anything_is_segmented(name):
+    task = dataclasses.replace(TASK, classes=(name,))
+    with pytest.raises(SpecError, match=name):
         rendered_pool(task, load_segmenter("churchyard"), lambda _: None)

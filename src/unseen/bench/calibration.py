@@ -20,9 +20,10 @@ from unseen.core.errors import SampleError
 from unseen.core.files import write_text
 from unseen.core.options import SEED_MOST, Option, Place, check_options
 from unseen.core.tables import csv_text
+from unseen.core.wording import listed
 from unseen.distribution.areas import class_name
 from unseen.distribution.segment import default_segmenter, segment
-from unseen.images import open_images, subset
+from unseen.images import open_images
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.segmenters.protocol import SegmenterName
 from unseen.statistics import compare_classes
@@ -156,22 +157,23 @@ def filtered_pool(
 ) -> Pool:
     """Segment any set of images once; presence is what the segmenter says."""
     source = open_images(task.images)
-    count = min(task.pool, len(subset(source, None, task.seed)))
+    count = task.pool if source.endless else min(task.pool, len(source.names))
     if count < 2 * max(task.counts):
         raise SampleError(
             f"{task.images} has {count} images; two disjoint sides of {max(task.counts)} need "
-            f"{2 * max(task.counts)}: ask for smaller --counts"
+            f"{2 * max(task.counts)}: ask for smaller sizes"
         )
+    known = segmenter.channels.get("object", ())
+    for name in task.classes:
+        if name not in known:
+            raise SampleError(f"the segmenter has no class {name!r}; it has {listed(known, 12)}")
     areas = segment(source, segmenter, count=count, seed=task.seed, out=task.out / "pool.parquet")
     say(f"segmented {count} images")
-    present = {}
-    for name in task.classes:
-        columns = [k for k, c in enumerate(areas.columns) if class_name(c) == name]
-        if not columns:
-            raise SampleError(
-                f"the segmenter has no class {name!r}; `unseen list` shows how to ask"
-            )
-        present[name] = areas.fraction[:, columns[0]] >= task.presence_threshold
+    names = [class_name(column) for column in areas.columns]
+    present = {
+        name: areas.fraction[:, names.index(name)] >= task.presence_threshold
+        for name in task.classes
+    }
     return Pool(areas.columns, areas.pixels, areas.label_map_pixels, present)
 
 
