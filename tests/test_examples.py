@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import types
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,14 @@ def test_the_examples_of_a_module_run(name, namespace):
         test.globs = {**vars(module), **namespace}
         runner.run(test, out=said.append)
     assert runner.summarize(verbose=False).failed == 0, "".join(said)
+
+
+@pytest.mark.parametrize("name", unseen.__all__)
+def test_every_public_name_has_an_example(name):
+    thing = getattr(unseen, name)
+    if isinstance(thing, types.ModuleType):
+        return
+    assert examples(thing, importlib.import_module(thing.__module__)), name
 
 
 @pytest.mark.parametrize("kind", ["comparison", "evidence", "inversions", "real"])

@@ -80,6 +80,8 @@ def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -
         RecordError: two columns of one name, or none of them named `channel/class`; two images of
             one name.
         StorageError: the disk is full or the place cannot be written.
+
+    >>> write_areas(folder / "real.parquet", real)
     """
     if len(set(areas.columns)) != len(areas.columns) or _NAME in areas.columns:
         raise RecordError("areas need one column a class, of distinct names: channel/class")
@@ -109,6 +111,10 @@ def read_areas(path: str | Path) -> Areas:
     Raises:
         RecordError: the file is missing, broken, of another program or of a newer schema; or it was
             cut, doubled or edited.
+
+    >>> write_areas(folder / "real.parquet", real)
+    >>> len(read_areas(folder / "real.parquet"))
+    200
     """
     path = Path(path)
     if not path.is_file():
@@ -220,6 +226,9 @@ def concatenate(parts: Sequence[Areas]) -> Areas:
     Raises:
         RecordError: no areas; another segmenter, label set or resolution; or the same image of
             the same source twice.
+
+    >>> len(concatenate([real, fakes]))
+    400
     """
     if not parts:
         raise RecordError("nothing to concatenate: give at least one areas record")
@@ -270,6 +279,8 @@ def check_comparable(real: Areas, generated: Areas) -> None:
     Raises:
         RecordError: different label sets, resolutions of the label maps, or segmenters; the
             message names both.
+
+    >>> check_comparable(real, fakes)
     """
     names = [_sources(side)[0]["spec"] for side in (real, generated)]
     ours, theirs = (side.provenance.get("segmenter") for side in (real, generated))

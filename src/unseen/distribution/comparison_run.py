@@ -61,6 +61,9 @@ class ComparisonRun(Drawing):
 
     A side is a set of images (a spec or a path), a generator (a spec), an areas file (`.parquet`)
     or a tally of the 2019 code (`tally:FILE.npy`).
+
+    >>> ComparisonRun(real="photos/", generated=("fakes/",), count=1_000).device
+    'auto'
     """
 
     real: Annotated[
@@ -122,7 +125,7 @@ class ComparisonRun(Drawing):
 def compare(
     real: ComparisonSide,
     generated: ComparisonSide | Sequence[ComparisonSide] = (),
-    segmenter: Segmenter | str | None = None,
+    segmenter: Segmenter | str | Path | None = None,
     *,
     out: str | Path | None = None,
     labels: Sequence[str] | None = None,
@@ -167,8 +170,8 @@ def compare(
     temporary = Path(tempfile.mkdtemp(prefix="unseen-")) if out is None else None
     folder = temporary or Path(out or "")
     texts = [str(side) if isinstance(side, str | Path) else "" for side in sides]
-    if isinstance(segmenter, str):
-        options["segmenter"], segmenter = segmenter, None
+    if isinstance(segmenter, str | Path):
+        options["segmenter"], segmenter = str(segmenter), None
     try:
         task = ComparisonRun(real=texts[0], generated=texts[1:], out=folder, **options)
         comparison = run_comparison(

@@ -39,6 +39,8 @@ def read_tally(tally: str | Path) -> Areas:
             rows are empty: the 2019 code left rows of zeros where the folder had fewer images than
             asked for.
         DownloadError: the tally cannot be fetched.
+
+    >>> read_tally("counts.npy")  # doctest: +SKIP
     """
     if isinstance(tally, Path) or not tally.startswith("tally:"):
         return _read(Spec(str(tally), "tally", str(tally)))

@@ -26,6 +26,11 @@ class FunctionGenerator:
     It has no named layers, so it can be sampled and compared, and not split. Every call is checked:
     images must be square, of the resolution, of three channels or one (grey), finite, and in
     [−1, 1]; values a little outside are clamped.
+
+    >>> import torch
+    >>> black = FunctionGenerator(lambda z: -torch.ones(len(z), 3, 8, 8), 4, 8)
+    >>> DrawnImages(black).read(0).max()
+    np.uint8(0)
     """
 
     function: Callable[[Tensor], Tensor]  # called without gradient

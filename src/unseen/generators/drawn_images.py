@@ -42,6 +42,9 @@ class DrawnImages:
     Raises:
         GeneratorError: the object is no generator.
         SampleError: a rounding that there is not, or a batch size below 1.
+
+    >>> DrawnImages(load_generator("churchyard-full")).read(0).shape
+    (3, 64, 64)
     """
 
     generator: Generator

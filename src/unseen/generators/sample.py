@@ -50,7 +50,11 @@ def parse_indices(text: str) -> list[int]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Draw images of a generator into a folder of PNG files, or a `.zip` of them."""
+    """Draw images of a generator into a folder of PNG files, or a `.zip` of them.
+
+    >>> Sampling(generator=load_generator("churchyard-full"), out=folder).seed
+    1
+    """
 
     generator: Generator
     out: Annotated[Path, Place("Folder for PNG files, or a .zip file of them.", short="-o")]
@@ -99,6 +103,11 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
         StorageError: something else is there already, another run is writing there, or it cannot be
             written.
         GeneratorError: the generator drew something that is no image, NaN for one.
+
+    >>> generator = load_generator("churchyard-full")
+    >>> place = sample(Sampling(generator=generator, out=folder / "drawn", indices=[0, 1]))
+    >>> sorted(path.name for path in place.glob("*.png"))
+    ['00000000.png', '00000001.png']
     """
     if not task.indices or task.batch_size < 1:
         raise SampleError(

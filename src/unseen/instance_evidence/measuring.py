@@ -64,7 +64,11 @@ _OWNED = tuple(f"{role}*/[0-9]*.{ending}" for role in ROLES for ending in ("png"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvidenceTask:
-    """How images and their reconstructions become evidence."""
+    """How images and their reconstructions become evidence.
+
+    >>> EvidenceTask(label_maps="true").channel
+    'object'
+    """
 
     channel: Channel = "object"
     label_maps: Annotated[
@@ -141,6 +145,9 @@ def evidence(
         SegmenterError: a segmenter that is unusable, or does not know a class asked for.
         RecordError: the folder holds other evidence; no such run, or runs of different images.
         StorageError: the disk is full, or the folder cannot be written.
+
+    >>> evidence("photos/", "rebuilt/", "upp")  # doctest: +SKIP
+    20 photographs (photos/), rebuilt by reconstruction: 3 without a verdict
     """
     task = dataclasses.replace(task or EvidenceTask(), **options)
     if reconstructions is None:
@@ -169,7 +176,10 @@ def evidence_of_inversions(
     task: EvidenceTask = EvidenceTask(),
     progress: Progress | None = None,
 ) -> Evidence:
-    """Evidence from what `unseen invert` left; see `evidence` for arguments and errors."""
+    """Evidence from what `unseen invert` left; see `evidence` for arguments and errors.
+
+    >>> evidence_of_inversions("runs/inverted", "upp").summary()  # doctest: +SKIP
+    """
     given = [runs] if isinstance(runs, str | Path | Inversions) else list(runs)
     several = [run if isinstance(run, Inversions) else read_inversions(run) for run in given]
     first = several[0]

@@ -275,6 +275,9 @@ def read_inversions(path: str | Path) -> Inversions:
 
     Raises:
         RecordError: there is none, or it is of another schema version or broken.
+
+    >>> read_inversions(folder / "inversions").complete
+    True
     """
     record = RECORD_FILE.read(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent

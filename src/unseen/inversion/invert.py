@@ -74,7 +74,11 @@ def _methods(text: str) -> tuple[Method, ...]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InversionRun:
-    """Which images are inverted by which methods, and where the results go."""
+    """Which images are inverted by which methods, and where the results go.
+
+    >>> InversionRun(methods=("d", "f"), controls=4).methods
+    ('d', 'f')
+    """
 
     methods: Annotated[
         Sequence[Method],
@@ -211,6 +215,9 @@ def invert(
         RecordError: the folder holds other inversions.
         StorageError: the disk is full, or the folder cannot be written.
         OutOfMemoryError: a batch is too large; what was finished is kept.
+
+    >>> invert("photos/", "progan:church", "church.safetensors")  # doctest: +SKIP
+    Inversions of 20 photographs and 20 controls by methods d and f
     """
     task = dataclasses.replace(task or InversionRun(), **options)
     source = open_images(images)

@@ -94,6 +94,10 @@ def load_inverter(text: str | Path, generator: Generator) -> Inverter:
         CheckpointError: the file is unreadable, holds no inverter, or one of another generator.
         GeneratorError: the generator cannot be split.
         DownloadError: published weights cannot be fetched.
+
+    >>> generator = load_generator("churchyard-full")
+    >>> type(load_inverter("churchyard-full", generator)).__name__
+    'Inverter'
     """
     spec = None if isinstance(text, Path) or _is_file(text) else parse_spec(text)
     if spec is None:

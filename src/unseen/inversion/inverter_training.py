@@ -41,7 +41,11 @@ _VARIANCE_LATENTS = 1_024  # a variance within 5 %
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InverterTraining:
-    """Train an inverter of a generator; with the same folder it goes on where it stopped."""
+    """Train an inverter of a generator; with the same folder it goes on where it stopped.
+
+    >>> InverterTraining(cut="layer2").cut
+    'layer2'
+    """
 
     folder: Path | None = None  # checkpoints, logs, `inverter.safetensors`; None: nothing is kept
     cut: Annotated[
@@ -87,6 +91,8 @@ def train_inverter(
         RecordError: the folder holds another training.
         TrainingError: a loss is no longer finite; run it again to go on from the last checkpoint.
         StorageError: the folder cannot be written.
+
+    >>> train_inverter(generator, InverterTraining(folder=folder))  # doctest: +SKIP
     """
     task = task or InverterTraining()
     split = split_generator(generator, task.cut)

@@ -53,6 +53,9 @@ class Inversion:
     The loss of one image is mean |x' − x| + perceptual_weight · distance of the features +
     regularisation · Σ_i mean(δ_i²); the last for method f alone. Method nearest minimises nothing:
     `NearestSamples` says what its weight and window mean.
+
+    >>> Inversion(method="d").method
+    'd'
     """
 
     method: Method = "f"
@@ -137,6 +140,9 @@ def inversion_preset(name: str, **changes: Any) -> Inversion:
 
     Raises:
         SpecError: no such preset, method, features or number of steps.
+
+    >>> inversion_preset("quick", cut="layer2").cut
+    'layer2'
     """
     if name not in PRESETS:
         raise SpecError(f"no preset is called {name!r}; known: {', '.join(PRESETS)}")

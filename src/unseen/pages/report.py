@@ -102,6 +102,9 @@ def report(
     Raises:
         RecordError: neither is given; a picture that a record names is missing or broken.
         StorageError: the disk is full, or the folder cannot be written.
+
+    >>> report(folder / "comparison", comparison).name
+    'report.html'
     """
     if comparison is None and evidence is None:
         raise RecordError("there is nothing to report: give a comparison, evidence, or both")
