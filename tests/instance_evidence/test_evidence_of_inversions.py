@@ -1,6 +1,7 @@
 """Evidence from the folders of inversions, written here as `unseen invert` writes them."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -148,6 +149,25 @@ def test_runs_of_other_images_or_of_the_same_layers_are_refused(tmp_path):
     other = write_run(tmp_path / "other", ["layer2"], keeps_person=True, seed=1)
     with pytest.raises(RecordError, match=r"holds other images than .*first; invert the same"):
         gather(first, other, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"f": 5},
+        {"f": {"layers": 3}},
+        {"f": {"layers": ["layer1"], "perturbed": [1]}},
+        {"f": {"samples": "many"}},
+        {"f": {"cut": ["layer1"]}},
+    ],
+)
+def test_settings_that_were_edited_are_refused(tmp_path, settings):
+    run = write_run(tmp_path / "run", ["layer1"], keeps_person=True)
+    record = json.loads((run / "inversions.json").read_text())
+    record["provenance"]["settings"] = settings
+    (run / "inversions.json").write_text(json.dumps(record))
+    with pytest.raises(RecordError, match="method f"):
+        gather(run)
 
 
 def test_a_run_without_method_f_says_so(tmp_path):

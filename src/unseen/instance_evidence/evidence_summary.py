@@ -4,13 +4,13 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from unseen.core.verdicts import INSTANCE_VERDICTS
-from unseen.core.wording import capitalised, count, percent, printable, sentence, share
+from unseen.core.wording import capitalised, count, listed, percent, printable, sentence, share
 from unseen.distribution.areas import class_name
 from unseen.instance_evidence.evidence_wording import mean_share
 from unseen.instance_evidence.record import ClassEvidence, Evidence, Instance, Picture
 
 _MOST_ROWS = 12  # classes, and photographs; the rest is on the page
-_MOST_THINGS = 3  # that vanished, a photograph
+_MOST_OBJECTS = 3  # that vanished, a photograph
 _WIDTH = 100
 
 
@@ -22,14 +22,16 @@ def evidence_summary(evidence: Evidence) -> str:
 
 def _lines(evidence: Evidence) -> Iterator[str]:
     controls = evidence.controls
-    primary = next(one for one in evidence.methods if one.key == evidence.primary)
+    primary = evidence.primary_method
     by = "" if primary.method == "given" else f", rebuilt by {primary.label}"
     beside = f"; {count(controls.images, 'control')} ({controls.label})" if controls else ""
     photographs = evidence.photographs
     yield f"{count(photographs.images, 'photograph')} ({photographs.label}){by}{beside}"
     yield ""
-    mine = [one for one in evidence.instances if one.role == "photograph"]
-    vanished = sum(one.vanished for one in evidence.pictures if one.role == "photograph")
+    mine = [instance for instance in evidence.instances if instance.role == "photograph"]
+    vanished = sum(
+        picture.vanished for picture in evidence.pictures if picture.role == "photograph"
+    )
     yield (
         f"  Vanished     {vanished:,} of {count(len(mine), 'instance')}: they retain less than "
         f"{share(evidence.rules.vanished_below)} of their pixels"
@@ -44,13 +46,15 @@ def _lines(evidence: Evidence) -> Iterator[str]:
         )
     yield ""
     yield f"  Classes, {'the gravest' if controls else 'those that lost most'} first"
-    yield from _aligned([_class_cells(evidence, one) for one in evidence.classes[:_MOST_ROWS]])
+    yield from _aligned([_class_cells(evidence, row) for row in evidence.classes[:_MOST_ROWS]])
     yield from _more(len(evidence.classes))
     yield ""
     yield "  Photographs, those that lost most first"
-    ranked = [one for one in evidence.pictures if one.rank is not None]
+    ranked = [picture for picture in evidence.pictures if picture.rank is not None]
     gone = _vanished(evidence)
-    yield from _aligned([_picture_cells(one, gone.get(one.id, [])) for one in ranked[:_MOST_ROWS]])
+    yield from _aligned(
+        [_picture_cells(picture, gone.get(picture.id, [])) for picture in ranked[:_MOST_ROWS]]
+    )
     yield from _more(len(ranked))
     yield ""
     for text in evidence.caveats:
@@ -60,30 +64,28 @@ def _lines(evidence: Evidence) -> Iterator[str]:
 
 
 def _class_cells(evidence: Evidence, row: ClassEvidence) -> list[str]:
-    found = row.by(evidence.primary)
+    retained = row.by(evidence.primary)
     cells: list[str] = [] if row.verdict is None else [row.verdict]
-    cells += [row.name, f"{mean_share(found.photographs)} retained"]
+    cells += [row.name, f"{mean_share(retained.photographs)} retained"]
     if evidence.controls is not None:
-        cells.append(f"controls {mean_share(found.controls)}")
+        cells.append(f"controls {mean_share(retained.controls)}")
     held = f"in {count(row.images, 'photograph')}"
     return [*cells, f"{row.vanished} of {row.instances} vanished, {held}"]
 
 
 def _picture_cells(picture: Picture, gone: Sequence[Instance]) -> list[str]:
-    listed = [f"{class_name(one.column)} {percent(one.area)}" for one in gone[:_MOST_THINGS]]
-    things = ", ".join(listed)
-    if len(gone) > _MOST_THINGS:
-        things += f" and {len(gone) - _MOST_THINGS} more"
-    return [f"{picture.rank}.", picture.name, f"vanished: {things}" if gone else "nothing vanished"]
+    objects = [f"{class_name(instance.column)} {percent(instance.area)}" for instance in gone]
+    vanished = f"vanished: {listed(objects, _MOST_OBJECTS)}" if gone else "nothing vanished"
+    return [f"{picture.rank}.", picture.name, vanished]
 
 
 def _vanished(evidence: Evidence) -> dict[str, list[Instance]]:
     """Image → its instances that the primary method lost, by rank."""
     gone: dict[str, list[Instance]] = {}
-    for one in evidence.instances:
-        fate = next((fate for fate in one.fates if fate.method == evidence.primary), None)
+    for instance in evidence.instances:
+        fate = next((fate for fate in instance.fates if fate.method == evidence.primary), None)
         if fate is not None and fate.retention < evidence.rules.vanished_below:
-            gone.setdefault(one.image, []).append(one)
+            gone.setdefault(instance.image, []).append(instance)
     return gone
 
 

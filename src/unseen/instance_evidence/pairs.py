@@ -256,21 +256,7 @@ def open_runs(
     spec = str(_described(first, "images").get("spec") or "")
     truth = open_images(spec) if true_label_maps else None
     return Collection(
-        entries=[
-            Entry(
-                role=image.role,
-                name=image.name,
-                read=functools.partial(first.target, image),
-                path=first.folder / image.image,
-                rebuilt={
-                    run_method.method.key: run_method.candidate(image) for run_method in methods
-                },
-                truth=None
-                if truth is None or image.role == "control"
-                else _truth(truth, image.index),
-            )
-            for image in (*photographs, *controls)
-        ],
+        entries=[_entry(first, image, methods, truth) for image in (*photographs, *controls)],
         methods=tuple(run_method.method for run_method in methods),
         photographs=Side(
             label=_short(spec or str(first.folder)),
@@ -303,6 +289,25 @@ def open_runs(
             ),
             None,
         ),
+    )
+
+
+def _entry(
+    run: Inversions,
+    image: InvertedImage,
+    methods: Sequence["_RunMethod"],
+    truth: ImageSource | None,
+) -> Entry:
+    exact = None
+    if truth is not None and image.role == "photograph":
+        exact = _truth(truth, image.index)
+    return Entry(
+        role=image.role,
+        name=image.name,
+        read=functools.partial(run.target, image),
+        path=run.folder / image.image,
+        rebuilt={run_method.method.key: run_method.candidate(image) for run_method in methods},
+        truth=exact,
     )
 
 

@@ -48,7 +48,7 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> An
         axis.tick_params(axis="y", length=0)
         _percent_ticks(axis.set_xticks)
         axis.grid(axis="x", linewidth=0.6)
-        method = next(one for one in evidence.methods if one.key == evidence.primary)
+        method = evidence.primary_method
         by = "" if method.method == "given" else f" by {method.label}"
         axis.set_xlabel(plain(f"retained{by}: mean with 95 % interval", 90), fontsize=8.5)
         axis.legend(
@@ -89,8 +89,8 @@ def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> Any:
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
-    found = [(row, curve(evidence, row.column)) for row in evidence.classes]
-    shown = [(row, one) for row, one in found if one is not None][:_MOST_CURVES]
+    curves = [(row, curve(evidence, row.column)) for row in evidence.classes]
+    shown = [(row, drawn) for row, drawn in curves if drawn is not None][:_MOST_CURVES]
     if not shown:
         return None
     columns = min(_CURVES_A_ROW, len(shown))
@@ -117,13 +117,13 @@ def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> Any:
 
 
 def _draw_class(axis: Any, evidence: Evidence, row: ClassEvidence, y: float, theme: Theme) -> None:
-    found = row.by(evidence.primary)
+    retained = row.by(evidence.primary)
     colour = theme.verdicts[_mark(row)]
-    if found.controls.mean is None:
-        _draw_mean(axis, found.photographs, y, colour, colour)
+    if retained.controls.mean is None:
+        _draw_mean(axis, retained.photographs, y, colour, colour)
     else:
-        _draw_mean(axis, found.matched, y - _APART, colour, colour)
-        _draw_mean(axis, found.controls, y + _APART, theme.real, theme.paper)
+        _draw_mean(axis, retained.matched, y - _APART, colour, colour)
+        _draw_mean(axis, retained.controls, y + _APART, theme.real, theme.paper)
     axis.annotate(
         row.verdict or "",  # None without controls, and said beside the figure
         (1.0, y),
@@ -156,18 +156,18 @@ def _draw_mean(axis: Any, mean: Mean, y: float, colour: str, face: str) -> None:
     )
 
 
-def _draw_curve(axis: Any, row: ClassEvidence, one: Curve, theme: Theme) -> None:
+def _draw_curve(axis: Any, row: ClassEvidence, drawn: Curve, theme: Theme) -> None:
     colour = theme.verdicts[_mark(row)]
-    _draw_line(axis, one.controls, theme.real, theme.paper, 0.06)
-    _draw_line(axis, one.photographs, colour, colour, -0.06)
+    _draw_line(axis, drawn.controls, theme.real, theme.paper, 0.06)
+    _draw_line(axis, drawn.photographs, colour, colour, -0.06)
     axis.set_ylim(-0.03, 1.03)
-    axis.set_xlim(-0.5, len(one.methods) - 0.5)
+    axis.set_xlim(-0.5, len(drawn.methods) - 0.5)
     axis.set_xticks(
-        range(len(one.methods)),
-        [plain(method.last_perturbed or "z", 12) for method in one.methods],
+        range(len(drawn.methods)),
+        [plain(method.last_perturbed or "z", 12) for method in drawn.methods],
         fontsize=8,
     )
-    if len(one.methods) > 3:
+    if len(drawn.methods) > 3:
         for label in axis.get_xticklabels():
             label.set(rotation=35, ha="right", rotation_mode="anchor")
     _percent_ticks(axis.set_yticks)
@@ -186,15 +186,15 @@ def _draw_curve(axis: Any, row: ClassEvidence, one: Curve, theme: Theme) -> None
 
 
 def _draw_line(axis: Any, means: Sequence[Mean], colour: str, face: str, shift: float) -> None:
-    known = [(x + shift, one) for x, one in enumerate(means) if one.mean is not None]
-    axis.plot([x for x, _ in known], [one.mean for _, one in known], color=colour, linewidth=1.4)
-    for x, one in known:
-        low, high = one.interval
+    known = [(x + shift, mean) for x, mean in enumerate(means) if mean.mean is not None]
+    axis.plot([x for x, _ in known], [mean.mean for _, mean in known], color=colour, linewidth=1.4)
+    for x, mean in known:
+        low, high = mean.interval
         if low is not None and high is not None:
             axis.plot([x, x], [low, high], color=colour, linewidth=1.8)
         axis.plot(
             x,
-            one.mean,
+            mean.mean,
             marker="o",
             markersize=5.5,
             markerfacecolor=face,

@@ -126,7 +126,7 @@ class InversionRun:
     # run's last perturbed layer, and twice as deep.
     curve: Sequence[str] | Literal["auto"] = ()
     batch_size: Annotated[
-        int, Option("Images optimised at once. It decides memory, not results.", min=1)
+        int, Option("Images optimised at once. Fewer images need less memory.", min=1)
     ] = 16
     workers: Workers = None
     skip_broken: SkipBroken = False
@@ -545,7 +545,7 @@ class _Targets:
             indices = [self._images.index(place) for place in controls]
             latents = self._generator.latents(indices, seed=self._drawn.seed)
             for place, own in zip(controls, latents, strict=True):
-                known[place] = dataclasses.replace(known[place], latents=own)
+                known[place] = dataclasses.replace(known[place], latents=own.detach())
         return [known[place] for place in places if place in known]
 
     def _finished(self, place: Place) -> _Image | None:
