@@ -113,7 +113,6 @@ def test_another_world_does_not_go_on_in_the_same_folder(folder: Path) -> None:
     ("settings", "message"),
     [
         ({"without": "cathedral"}, "cannot be without 'cathedral'"),
-        ({"precision": "fp8"}, "precision is 'fp8'"),
         ({"images": 3}, "less than one batch of 4"),
     ],
 )
