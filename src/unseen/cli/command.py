@@ -20,8 +20,7 @@ from typer.core import TyperCommand
 
 from unseen.cli import streams
 from unseen.core.errors import SpecError, UserCodeError
-from unseen.core.options import Argument, Fields, Option, Place, declaration, declared
-from unseen.core.registry import expand_home
+from unseen.core.options import Argument, Fields, Option, Place, declaration, declared, expand_home
 
 _REQUIRED = dataclasses.MISSING
 _LONGEST = 200  # bytes of the name of a result: endings are added to it while it is written
@@ -317,7 +316,9 @@ class Command(TyperCommand):
             single = [p for p in order if p.param_type_name == "option" and not p.multiple]
             for option in single:
                 if single.count(option) > 1:
-                    raise typer.BadParameter(f"{option.opts[-1]} was given twice; give it once")
+                    raise typer.BadParameter(
+                        f"{option.opts[-1]} was given twice; give it once", ctx=ctx
+                    )
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 

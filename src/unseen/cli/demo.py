@@ -61,11 +61,11 @@ def demo(
     comparison = run_comparison(task, watch=progress_bar)
     streams.write(summary(comparison))
     changes = {} if steps is None else {"steps": steps}
-    found = _invert(out, each, preset_for(SCENES, "quick", cut=CUT, samples=samples, **changes))
-    streams.write(evidence_summary(found))
-    page = report(out, comparison, found)
+    evidence = _invert(out, each, preset_for(SCENES, "quick", cut=CUT, samples=samples, **changes))
+    streams.write(evidence_summary(evidence))
+    page = report(out, comparison, evidence)
     streams.write(f"\nPage: {page}")
-    streams.write(f"{_of_the_sets(comparison)}\n{_of_the_scenes(found)}")
+    streams.write(f"{_of_the_sets(comparison)}\n{_of_the_scenes(evidence)}")
 
 
 def _invert(out: Path, each: int, settings: Inversion) -> Evidence:
@@ -111,22 +111,22 @@ def _of_the_sets(comparison: Comparison) -> str:
     )
 
 
-def _of_the_scenes(found: Evidence) -> str:
+def _of_the_scenes(evidence: Evidence) -> str:
     """What the mosaics of its samples keep of them, in a sentence."""
-    rows = {row.name: row for row in found.classes}
-    by = {one.key: one.label for one in found.methods}
+    rows = {row.name: row for row in evidence.classes}
+    by = {method.key: method.label for method in evidence.methods}
 
     def kept(method: str, names: Sequence[str]) -> str:
         means = {name: rows[name].by(method).photographs.mean for name in names if name in rows}
         return listed([f"{share(mean)} of {plural(name)}" for name, mean in means.items()])
 
     beside = ""
-    if found.reference is not None:
-        beside = f", the {by[found.reference]} {kept(found.reference, PLANTED)}"
-    called = [row.name for row in found.named("cannot draw")]
+    if evidence.reference is not None:
+        beside = f", the {by[evidence.reference]} {kept(evidence.reference, PLANTED)}"
+    called = [row.name for row in evidence.named("cannot draw")]
     return (
-        f"Of {counted(found.photographs.images, 'scene')} the {by[found.primary]} keep "
-        f"{kept(found.primary, PLANTED)} ({kept(found.primary, CLASSES[len(PLANTED) :])})"
+        f"Of {counted(evidence.photographs.images, 'scene')} the {by[evidence.primary]} keep "
+        f"{kept(evidence.primary, PLANTED)} ({kept(evidence.primary, CLASSES[len(PLANTED) :])})"
         f"{beside}: "
         + (
             f"it cannot draw {listed(called)}."

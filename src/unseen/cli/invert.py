@@ -27,6 +27,27 @@ FAILED = 5
 _SHOWN = 6  # failed and skipped images on stderr
 
 
+Photographs = Annotated[
+    str,
+    Argument("Photographs: a folder, a zip, an LSUN LMDB, an .npz, or a spec (see: unseen list)."),
+]
+Place = Annotated[
+    Path,
+    Option("Folder for the record, reconstructions and tensors. A run goes on there.", short="-o"),
+]
+LayerInverter = Annotated[
+    str | None, Option("The generator's inverter, from `unseen train`, for methods d, e and f.")
+]
+Encoder = Annotated[str | None, Option("An inverter trained end to end, for methods b and c.")]
+Preset = Annotated[
+    str,
+    Option(
+        "Settings of the optimiser: default, quick, or the paper's iccv2019 (f) and iccv2019-z "
+        "(a, c, e)."
+    ),
+]
+
+
 def _curve(text: str) -> tuple[str, ...] | Literal["auto"]:
     if text == "auto":
         return "auto"
@@ -34,36 +55,15 @@ def _curve(text: str) -> tuple[str, ...] | Literal["auto"]:
 
 
 def invert(
-    images: Annotated[
-        str,
-        Argument(
-            "Photographs: a folder, a zip, an LSUN LMDB, an .npz, or a spec (see: unseen list)."
-        ),
-    ],
+    images: Photographs,
     generator: Annotated[str, Option("A spec, e.g. progan:church (see: unseen list).")],
-    out: Annotated[
-        Path,
-        Option(
-            "Folder for the record, reconstructions and tensors. A run goes on there.", short="-o"
-        ),
-    ],
+    out: Place,
     options: Annotated[dict[str, Any], Fields(InversionRun)],
     changes: Annotated[dict[str, Any], Fields(Inversion, given=True)],
     measuring: EvidenceTask,
-    inverter: Annotated[
-        str | None,
-        Option("The generator's inverter, from `unseen train`, for methods d, e and f."),
-    ] = None,
-    encoder: Annotated[
-        str | None, Option("An inverter trained end to end, for methods b and c.")
-    ] = None,
-    preset: Annotated[
-        str,
-        Option(
-            "Settings of the optimiser: default, quick, or the paper's iccv2019 (f) and iccv2019-z "
-            "(a, c, e)."
-        ),
-    ] = "default",
+    inverter: LayerInverter = None,
+    encoder: Encoder = None,
+    preset: Preset = "default",
     steps: Steps = None,
     curve: Annotated[
         tuple[str, ...] | Literal["auto"],

@@ -49,20 +49,20 @@ def weights() -> list[dict[str, Any]]:
 
 def plugins(kind: str) -> list[dict[str, Any]]:
     """What is registered under `unseen.<kind>`: name, what it is, package, licence."""
-    found = {}
+    listed = {}
     for entry in importlib.metadata.entry_points(group=f"unseen.{kind}"):
         what = _what_it_is(entry.name, entry.module, entry.attr)
         if what is None or entry.dist is None:
             continue
         metadata = entry.dist.metadata
         licences = metadata.get_all("License-Expression") or metadata.get_all("License") or [""]
-        found[entry.name] = {
+        listed[entry.name] = {
             "name": entry.name,
             "what": what,
             "package": f"{entry.dist.name} {entry.dist.version}",
             "licence": licences[0],
         }
-    return [found[name] for name in sorted(found)]
+    return [listed[name] for name in sorted(listed)]
 
 
 def _what_it_is(name: str, module: str, function: str) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from unseen.core.errors import SpecError, UnseenError
+from unseen.core.options import expand_home
 from unseen.core.user_code import user_code
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")  # two letters at least: `C:\photos` is a path
@@ -91,11 +92,6 @@ def parse_spec(text: str) -> Spec:
             raise SpecError(f"{text!r} gives {key} twice; give it once")
         options[key] = expand_home(value)
     return Spec(text, name, expand_home(argument) or None, options)
-
-
-def expand_home(text: str) -> str:
-    """The text with a leading `~/` replaced by the home folder, as a shell does."""
-    return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
 
 
 _P = ParamSpec("_P")

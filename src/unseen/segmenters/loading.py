@@ -7,7 +7,8 @@ from pathlib import Path
 
 from unseen.core.devices import resolve_device
 from unseen.core.errors import SpecError
-from unseen.core.registry import Spec, expand_home, parse_spec, plugin, plugin_names, spec_name
+from unseen.core.options import expand_home
+from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 from unseen.segmenters.checks import check_segmenter, segmenter_name
 from unseen.segmenters.protocol import Segmenter
 
