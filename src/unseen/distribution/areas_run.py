@@ -31,8 +31,7 @@ from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import RunFolder
 from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.areas_file import read_areas, write_areas
-from unseen.generators.sources import read_batches
-from unseen.images import Batch, ImageSource, Preparation
+from unseen.images import Batch, ImageSource, Preparation, batches
 from unseen.images.preparation import PreparedTogether
 from unseen.images.writing import write_label_map
 from unseen.segmenters import Segmenter, checked_label_maps, class_names
@@ -367,7 +366,7 @@ def _segment(positions: range, needing: Sequence[AreasRun], runs: Sequence[Areas
     """Read the images at these positions once, and let each of the runs segment them."""
     first = needing[0]
     together = PreparedTogether(parts=tuple(dict.fromkeys(run.preparation for run in needing)))
-    stream = read_batches(
+    stream = batches(
         first.source,
         [first.indices[position] for position in positions],
         together,

@@ -45,8 +45,8 @@ from unseen.distribution.segment import (
 from unseen.distribution.tally import read_tally
 from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
-from unseen.generators.sources import Drawing, keep_drawn, read_batches
-from unseen.images import Images, ImageSource, Preparation
+from unseen.generators.sources import Drawing, keep_drawn
+from unseen.images import Images, ImageSource, Preparation, batches
 from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
@@ -414,7 +414,7 @@ class _Pictures:
             return
         chosen = Segmentation(count=task.count, seed=task.seed).indices(source)
         index_of = {source.names[index]: index for index in chosen}
-        stream = read_batches(
+        stream = batches(
             source,
             [index_of[name] for name in rest],
             Preparation(self.segmenter.resolution, task.match_resolution),

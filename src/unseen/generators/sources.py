@@ -4,8 +4,6 @@ Neither torch nor any plug-in is imported before a generator is named.
 """
 
 import dataclasses
-from collections.abc import Generator as Iteration
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,7 @@ from unseen.core.options import KeepImages, Option, SampleSeed
 from unseen.core.registry import call_user_factory, parse_spec, plugin_names, spec_name
 from unseen.generators import Generator, Precision, load_generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
-from unseen.images import Batch, Images, ImageSource, Preparation, batches, open_images
+from unseen.images import Images, ImageSource, open_images
 from unseen.images.pixels import Rounding
 
 _WEIGHTS = (".pth", ".pt", ".pkl", ".safetensors", ".ckpt")  # endings of files of weights
@@ -95,28 +93,6 @@ def keep_drawn(source: ImageSource, folder: Path, *, overwrite: bool = False) ->
             "for images out"
         )
     return dataclasses.replace(source, keep=folder, overwrite=overwrite)
-
-
-def read_batches(
-    source: ImageSource,
-    indices: Sequence[int],
-    preparation: Preparation,
-    *,
-    batch_size: int,
-    workers: int,
-    skip_broken: bool = False,
-) -> Iteration[Batch, None, None]:
-    """`unseen.images.batches` of any source: a generator draws here, in no worker process."""
-    if isinstance(source, DrawnImages):
-        return source.batches(indices, preparation, batch_size=batch_size)
-    return batches(
-        source,
-        indices,
-        preparation,
-        batch_size=batch_size,
-        workers=workers,
-        skip_broken=skip_broken,
-    )
 
 
 def _open(text: str, device: str, precision: Precision) -> ImageSource | Generator:

@@ -252,7 +252,7 @@ class _Header:
 def _choose_array(
     archive: zipfile.ZipFile, path: Path, key: str | None, others: LeftOut
 ) -> tuple[zipfile.ZipInfo, _Header]:
-    """The array of images: that of the key, or the only one; colour goes before grey."""
+    """The array of images: that of the key, or the only one."""
     arrays: dict[str, tuple[zipfile.ZipInfo, _Header]] = {}
     unreadable: dict[str, str] = {}
     for info in archive.infolist():
@@ -271,12 +271,15 @@ def _choose_array(
     if key is not None and key not in arrays and key not in unreadable:
         raise ImageError(f"{path} has no array {key!r}; it holds {listed or 'nothing'}")
     if key in unreadable or (not fitting and unreadable):
-        fault = unreadable[key] if key in unreadable else next(iter(unreadable.values()))
-        raise ImageError(f"{path}: {fault}; restore it")
-    if key is not None:
-        fitting = {name: channels for name, channels in fitting.items() if name == key}
-    elif any(channels >= 3 for channels in fitting.values()):
-        fitting = {name: channels for name, channels in fitting.items() if channels >= 3}
+        raise ImageError(
+            f"{path}: {unreadable.get(key or '') or min(unreadable.values())}; restore it"
+        )
+    fewest = 3 if max(fitting.values(), default=0) >= 3 else 1  # colour goes before grey
+    fitting = {
+        name: channels
+        for name, channels in fitting.items()
+        if (channels >= fewest if key is None else name == key)
+    }
     if not fitting:
         raise ImageError(
             f"{path} holds {listed or 'nothing'}; needed is a uint8 array (n, h, w, 3) or "
@@ -312,17 +315,13 @@ def _data_offset(info: zipfile.ZipInfo, path: Path) -> int:
 @takes()
 def open_zip(spec: Spec) -> ZipSource:
     """The entry point `zip:FILE`."""
-    source = ZipSource(_existing_file(spec), spec.text)
-    tell_left_out(source)
-    return source
+    return tell_left_out(ZipSource(_existing_file(spec), spec.text))
 
 
 @takes("key")
 def open_npz(spec: Spec) -> NpzSource:
     """The entry point `npz:FILE[?key=NAME]`."""
-    source = NpzSource(_existing_file(spec), spec.text, spec.options.get("key"))
-    tell_left_out(source)
-    return source
+    return tell_left_out(NpzSource(_existing_file(spec), spec.text, spec.options.get("key")))
 
 
 @takes()
@@ -332,9 +331,7 @@ def open_lmdb(spec: Spec) -> LmdbSource:
     if not (folder / "data.mdb").is_file():
         what = "holds no data.mdb" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give the folder of one LSUN category")
-    source = LmdbSource(folder, spec.text)
-    tell_left_out(source)
-    return source
+    return tell_left_out(LmdbSource(folder, spec.text))
 
 
 def _existing_file(spec: Spec) -> Path:

@@ -63,7 +63,8 @@ def batches(
     """Read, prepare and batch images in the order of `indices`.
 
     Args:
-        source: where the images come from; sent to the workers by pickle.
+        source: where the images come from; sent to the workers by pickle. A source with a method
+            `batches` of its own, as a generator's, is asked for them here.
         indices: of the images, in the order wanted.
         preparation: what makes them squares of one size.
         batch_size: images a batch; broken ones make a batch smaller, even empty.
@@ -80,6 +81,9 @@ def batches(
             f"batch_size is {batch_size} and workers is {workers}; "
             "at least 1 and at least 0 are needed"
         )
+    if own := getattr(source, "batches", None):
+        drawn: Generator[Batch, None, None] = own(indices, preparation, batch_size=batch_size)
+        return drawn
     workers = min(workers, len(indices))
     if workers == 0 or getattr(source, "in_memory", False):
         return _in_process(source, indices, preparation, batch_size, skip_broken)

@@ -72,9 +72,7 @@ def open_folder(spec: Spec) -> FolderSource:
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give a folder of images")
-    source = FolderSource(folder, spec.text)
-    tell_left_out(source)
-    return source
+    return tell_left_out(FolderSource(folder, spec.text))
 
 
 def _walk(folder: Path, others: LeftOut) -> Iterator[str]:

@@ -8,13 +8,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from unseen.core.errors import ImageError
 from unseen.core.wording import count, printable
 from unseen.images.decode import EXTENSIONS, EXTENSIONS_IN_WORDS, SIGNATURE_BYTES, image_format
 from unseen.images.naming import index_order
 
+Source = TypeVar("Source", bound=Any)
 Peek = Callable[[str, int], bytes]
 """Gives the first bytes of a file: its name in the set, and how many."""
 
@@ -34,7 +35,7 @@ _KNOWN_OTHERS = re.compile(
 _RAW = re.compile(r"\.(cr2|nef|nrw|arw|sr[2fw]|dng|orf|rw2|pef|raf|3fr|iiq|erf|mef|mos)")
 
 _RECORDS = ("comparison.json", "evidence.json", "inversions.json")  # of a folder that unseen wrote
-_LABEL_MAPS = re.compile(rb'"schema"\s*:\s*"label_maps"')
+_OWN_SCHEMA = re.compile(rb'"schema"\s*:\s*"(label_maps|pictures)"')  # of an about.json
 _RUN_WITHOUT_RECORD = re.compile(r"(?:(.*)/)?areas/[^/]+\.parquet(?:\.parts/.*)?")
 _SAMPLE = re.compile(r"\d{8}\.png")  # an image of a folder with sample.json
 _OWN_LABELS = re.compile(r"(\d{5})-labels\.png")  # beside an example image
@@ -86,8 +87,8 @@ def left_out_in_words(reasons: Mapping[str, Mapping[str, Any]]) -> str:
     return printable(listed)
 
 
-def tell_left_out(source: Any) -> None:
-    """Warn, in one line, of files that a user might have taken for images of the set."""
+def tell_left_out(source: Source) -> Source:
+    """The source, after a warning of files that a user may have taken for its images."""
     reasons = {reason: group for reason, group in left_out(source).items() if reason not in QUIET}
     if reasons:
         warnings.warn(
@@ -95,6 +96,7 @@ def tell_left_out(source: Any) -> None:
             f"{left_out_in_words(reasons)}",
             stacklevel=2,
         )
+    return source
 
 
 def take_images(names: Iterable[str], place: str, peek: Peek, left_out: LeftOut) -> list[str]:
@@ -151,7 +153,7 @@ class _OwnOutput:
         self._files = set(files)
         for name in self._files:
             folder, _, file = name.rpartition("/")
-            if file in _RECORDS or (file == "about.json" and _holds_label_maps(name, peek)):
+            if file in _RECORDS or (file == "about.json" and _is_own(name, peek)):
                 self._folders[folder] = file
             elif file == "sample.json":
                 self._samples.add(folder)
@@ -198,11 +200,13 @@ def _why_no_image(name: str, peek: Peek) -> str | None:
     return reason if kind is None or (kind == "TIFF" and _RAW.fullmatch(ending)) else None
 
 
-def _holds_label_maps(name: str, peek: Peek) -> bool:
+def _is_own(name: str, peek: Peek) -> bool:
+    """Whether an `about.json` is unseen's; example pictures are a set where they are named."""
     try:
-        return _LABEL_MAPS.search(peek(name, 1 << 20)) is not None
+        schema = _OWN_SCHEMA.search(peek(name, 1 << 20))
     except OSError:
         return False
+    return schema is not None and (schema[1] == b"label_maps" or "/" in name)
 
 
 def is_hidden(part: str) -> bool:
