@@ -513,27 +513,27 @@ sys.exit(run(["segment", sys.argv[1], sys.argv[2], "--segmenter", "python:test_d
 """
 
 
-@pytest.mark.parametrize("spec", ["progan", "by_batch"])
-def test_killed_at_any_moment_it_ends_in_the_same_bytes(spec, tmp_path, request, monkeypatch):
-    spec = request.getfixturevalue(spec)
-    out, seen = tmp_path / "out.parquet", tmp_path / "seen"
-    process = subprocess.Popen(
+def start(spec, out, seen):
+    return subprocess.Popen(
         [sys.executable, "-c", _COMMAND, spec, str(out)],
         cwd=Path(__file__).parent,
         env={**os.environ, "OMP_NUM_THREADS": "1", "SLOW": str(seen)},
     )
+
+
+@pytest.mark.parametrize("spec", ["progan", "by_batch"])
+def test_killed_at_any_moment_it_ends_in_the_same_bytes(spec, tmp_path, request):
+    spec = request.getfixturevalue(spec)
+    out, seen, whole = tmp_path / "out.parquet", tmp_path / "seen", tmp_path / "whole.parquet"
+    process = start(spec, out, seen)
     while process.poll() is None and not seen.exists():  # so that it falls into the work
         time.sleep(0.002)
     time.sleep(0.5)
     process.kill()
     process.wait()
-    before = seen.stat().st_size
-    assert 0 < before < 60
+    assert 0 < seen.stat().st_size < 60
     assert not out.exists()
-    monkeypatch.setattr(module, "_SHARD", 4)
-    images = open_source(spec, batch_size=5)
-    again = Slow()
-    segment(images, again, out=out, count=60, batch_size=2)
-    assert before + again.seen <= 60 + 4 + 2  # a kill costs at most a shard of 4 and a batch
-    segment(images, Slow(), out=tmp_path / "whole.parquet", count=60, batch_size=2)
-    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert start(spec, out, seen).wait() == 0
+    assert seen.stat().st_size <= 60 + 4 + 2  # a kill costs at most a shard of 4 and a batch
+    assert start(spec, whole, tmp_path / "again").wait() == 0
+    assert out.read_bytes() == whole.read_bytes()

@@ -84,8 +84,10 @@ def declared(task: type) -> dict[str, tuple[Any, Option]]:
     """Field → type and declaration, of the fields of a task that have one."""
     hints = get_type_hints(task, include_extras=True)
     names = [field.name for field in dataclasses.fields(task)]
-    found = {name: declaration(hints[name]) for name in names}
-    return {name: (kind, option) for name, (kind, option) in found.items() if option is not None}
+    declarations = {name: declaration(hints[name]) for name in names}
+    return {
+        name: (kind, option) for name, (kind, option) in declarations.items() if option is not None
+    }
 
 
 def declaration(annotation: Any) -> tuple[Any, Option | None]:

@@ -169,9 +169,9 @@ def _pixels(table: Any, path: Path) -> np.ndarray[Any, np.dtype[np.uint32]]:
     for k, column in enumerate(columns):
         if column.type != pa.uint32() or column.null_count:
             name = table.column_names[k + 1]
-            found = f"{column.null_count} nulls" if column.null_count else str(column.type)
+            held = f"{column.null_count} nulls" if column.null_count else str(column.type)
             raise RecordError(
-                f"{path} holds {found} in the column {name!r}, and a count of pixels (uint32) is "
+                f"{path} holds {held} in the column {name!r}, and a count of pixels (uint32) is "
                 "needed in every row; make it again"
             )
         pixels[:, k] = column.to_numpy()

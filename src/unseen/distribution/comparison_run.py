@@ -448,7 +448,9 @@ def _rows(areas: Areas, rows: Any) -> Areas:
 def _told_apart(texts: Sequence[str]) -> list[str]:
     """What the user wrote, of long paths the end; numbered where two sides are written alike."""
     labels = [text.rstrip("/") or text for text in texts]
-    short = ["/".join(Path(one).parts[-2:]) if Path(one).is_absolute() else one for one in labels]
+    short = [
+        "/".join(Path(label).parts[-2:]) if Path(label).is_absolute() else label for label in labels
+    ]
     if len(set(short)) == len(set(labels)):
         labels = short
     return [

@@ -81,7 +81,7 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
         listed = ", ".join(f"{row.name} {delta(row)}" for row in falls)
         text = f"{listed} in mean area; not shown to be more than chance"
         yield textwrap.fill(text, _WIDTH, initial_indent="  Falls     ", subsequent_indent=" " * 12)
-    half = next((one for one in side.power if one.drop == 0.5), None)
+    half = next((power for power in side.power if power.drop == 0.5), None)
     if half is not None:
         seen = (
             "no class, however common"
