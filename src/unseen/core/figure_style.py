@@ -104,6 +104,32 @@ def figure_of_panels(
         yield figure, axes
 
 
+def legend_above(axis: Any, handles: Sequence[Any], *, at: float = 1.0) -> None:
+    """A legend in one line above the axes, where it lies on no data; `at` in their heights."""
+    axis.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, at),
+        ncols=len(handles),
+        fontsize=8.5,
+        frameon=False,
+        columnspacing=1.1,
+        borderaxespad=0.2,
+    )
+
+
+def note_above(axis: Any, text: str) -> None:
+    """A line of text above the axes and their legend."""
+    axis.annotate(
+        text,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 24),
+        textcoords="offset points",
+        fontsize=8.5,
+    )
+
+
 def save_figure(figure: Any, paths: Iterable[Path]) -> list[Path]:
     """Write a figure to every path, as PNG or SVG by the suffix (StorageError)."""
     paths = list(paths)

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unseen.core.figure_style import LIGHT, Theme, figure_of_panels, plain, save_figure, short
+from unseen.core.figure_style import (
+    LIGHT,
+    Theme,
+    figure_of_panels,
+    legend_above,
+    note_above,
+    plain,
+    save_figure,
+    short,
+)
 from unseen.core.verdicts import CLASS_VERDICTS
 from unseen.core.wording import number, value_interval
 from unseen.distribution.areas import class_name
@@ -103,13 +112,8 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
         for axis in axes[1:]:
             axis.tick_params(labelleft=False)
         if len(columns) < tested:
-            axes[0].annotate(
-                f"{len(columns)} of {tested} tested classes, the gravest verdicts first",
-                (0, 1),
-                xycoords="axes fraction",
-                xytext=(0, 22),
-                textcoords="offset points",
-                fontsize=8.5,
+            note_above(
+                axes[0], f"{len(columns)} of {tested} tested classes, the gravest verdicts first"
             )
         save_figure(figure, paths)
         return figure
@@ -223,17 +227,7 @@ def _draw_changes(
         for verdict in CLASS_VERDICTS
         if verdict in shown
     ]
-    axis.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0, 1.06),  # above the values of clipped bars
-        ncols=len(handles),
-        fontsize=8,
-        frameon=False,
-        handlelength=0.9,
-        columnspacing=1.1,
-        borderaxespad=0.2,
-    )
+    legend_above(axis, handles, at=1.06)  # above the values of clipped bars
     axis.spines["bottom"].set_visible(False)
 
 

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unseen.core.figure_style import LIGHT, Theme, figure_of_panels, plain, save_figure
+from unseen.core.figure_style import (
+    LIGHT,
+    Theme,
+    figure_of_panels,
+    legend_above,
+    note_above,
+    plain,
+    save_figure,
+)
 from unseen.instance_evidence.record import ClassEvidence, Curve, Evidence, Mean, curve
 
 _MOST_CLASSES = 40  # more names would not be legible
@@ -30,7 +38,7 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> An
         theme: for light or dark pages.
 
     Returns:
-        The figure; of curves None where only one layer was run, and nothing is drawn.
+        The figure.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
@@ -51,24 +59,9 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> An
         method = evidence.primary_method
         by = "" if method.method == "given" else f" by {method.label}"
         axis.set_xlabel(plain(f"retained{by}: mean with 95 % interval", 90), fontsize=8.5)
-        axis.legend(
-            handles=_handles(theme, controlled=evidence.controls is not None),
-            loc="lower left",
-            bbox_to_anchor=(0, 1.0),
-            ncols=2,
-            fontsize=8.5,
-            frameon=False,
-            borderaxespad=0.2,
-        )
+        legend_above(axis, _handles(theme, controlled=evidence.controls is not None))
         if len(rows) < len(evidence.classes):
-            axis.annotate(
-                f"{len(rows)} of {len(evidence.classes)} classes, the gravest first",
-                (0, 1),
-                xycoords="axes fraction",
-                xytext=(0, 24),
-                textcoords="offset points",
-                fontsize=8.5,
-            )
+            note_above(axis, f"{len(rows)} of {len(evidence.classes)} classes, the gravest first")
         if not rows:
             axis.text(0.5, 1.0, "no photograph holds an instance", ha="center", va="center")
         save_figure(figure, paths)
@@ -84,7 +77,7 @@ def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> Any:
         theme: for light or dark pages.
 
     Returns:
-        The figure; of curves None where only one layer was run, and nothing is drawn.
+        The figure; None, and nothing is drawn, where only one layer was run.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
@@ -99,19 +92,12 @@ def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> Any:
         theme, width=2.9 * columns, height=2.5 * rows, rows=[1.0] * rows, columns=columns
     ) as (figure, axes):
         figure.subplots_adjust(hspace=0.55)
-        for axis, (row, one) in zip(axes, shown, strict=False):
-            _draw_curve(axis, row, one, theme)
+        for axis, (row, class_curve) in zip(axes, shown, strict=False):
+            _draw_curve(axis, row, class_curve, theme)
         for axis in axes[len(shown) :]:
             axis.set_visible(False)
-        axes[0].legend(
-            handles=_handles(theme, controlled=evidence.controls is not None),
-            loc="lower left",
-            bbox_to_anchor=(0, 1.17),
-            ncols=2,
-            fontsize=8.5,
-            frameon=False,
-            borderaxespad=0.2,
-        )
+        handles = _handles(theme, controlled=evidence.controls is not None)
+        legend_above(axes[0], handles, at=1.17)
         save_figure(figure, paths)
         return figure
 

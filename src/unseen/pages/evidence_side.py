@@ -100,7 +100,7 @@ class _View:
         self._evidence = evidence
         self._images = PageImages(folder, evidence.columns)
         self._label = {column: i for i, column in enumerate(evidence.columns)}
-        self._methods = {one.key: i for i, one in enumerate(evidence.methods)}
+        self._methods = {method.key: i for i, method in enumerate(evidence.methods)}
         self._wanted: dict[str, set[int]] = {}  # picture → labels whose overlays are shown
 
     def whole(self) -> EvidenceView:
@@ -111,25 +111,27 @@ class _View:
         shown: dict[str, Instance] = {}
         for gallery in galleries.values():
             for case in gallery:
-                for instance in (case.instance, *(one for one, _ in case.controls)):
+                for instance in (case.instance, *(control for control, _ in case.controls)):
                     shown[instance.id] = instance
                     labels = self._wanted.setdefault(instance.image, set())
                     labels.add(self._label[instance.column])
-        photographs = [one for one in evidence.pictures if one.role == "photograph"]
+        photographs = [picture for picture in evidence.pictures if picture.role == "photograph"]
         listed = photographs[:MOST_PHOTOGRAPHS]
-        for one in listed:
-            self._wanted.setdefault(one.id, set())
+        for picture in listed:
+            self._wanted.setdefault(picture.id, set())
         lost_classes = self._lost_classes()
-        mine = [one for one in evidence.instances if one.role == "photograph"]
+        mine = [instance for instance in evidence.instances if instance.role == "photograph"]
         primary = self._methods[evidence.primary]
         return EvidenceView(
             classes=[self._class(row, len(galleries[row.column])) for row in evidence.classes],
             generator=_generator(evidence.provenance),
             data={
-                "methods": [{"label": one.label, "bound": bound(one)} for one in evidence.methods],
+                "methods": [
+                    {"label": method.label, "bound": bound(method)} for method in evidence.methods
+                ],
                 "primary": primary,
                 "controlled": evidence.controls is not None,
-                "order": [self._methods[one.key] for one in self._ordered()],
+                "order": [self._methods[method.key] for method in self._ordered()],
                 "classes": {
                     str(self._label[column]): {
                         "name": class_name(column),
@@ -140,27 +142,29 @@ class _View:
                 },
                 # one a class, drawn when it is opened
                 "galleries": {
-                    key_of(evidence, column): [_case(one) for one in gallery]
+                    key_of(evidence, column): [_case(case) for case in gallery]
                     for column, gallery in galleries.items()
                 },
-                "instances": {key: self._instance(one) for key, one in shown.items()},
+                "instances": {key: self._instance(instance) for key, instance in shown.items()},
                 "pictures": {
-                    one.id: self._picture(i, one)
-                    for i, one in enumerate(evidence.pictures)
-                    if one.id in self._wanted
+                    picture.id: self._picture(i, picture)
+                    for i, picture in enumerate(evidence.pictures)
+                    if picture.id in self._wanted
                 },
-                "photographs": [self._photograph(one, lost_classes) for one in listed],
+                "photographs": [self._photograph(picture, lost_classes) for picture in listed],
             },
-            vanished=sum(one.vanished for one in photographs),
+            vanished=sum(picture.vanished for picture in photographs),
             instances=len(mine),
             control_instances=len(evidence.instances) - len(mine),
-            atypical=sum(bool(one.typicality and one.typicality.atypical) for one in photographs)
+            atypical=sum(
+                bool(picture.typicality and picture.typicality.atypical) for picture in photographs
+            )
             if evidence.controls
             else None,
             failed=sum(
                 rebuilt.failed is not None
-                for one in photographs
-                for rebuilt in one.rebuilt
+                for picture in photographs
+                for rebuilt in picture.rebuilt
                 if rebuilt.method == evidence.primary
             ),
             curves=sum(curve(evidence, row.column) is not None for row in evidence.classes),
@@ -169,12 +173,14 @@ class _View:
 
     def _ordered(self) -> list[Method]:
         """Lower bounds first, as they lie below, then by the last perturbed layer."""
-        return sorted(self._evidence.methods, key=lambda one: (not one.in_range, one.depth or 0))
+        return sorted(
+            self._evidence.methods, key=lambda method: (not method.in_range, method.depth or 0)
+        )
 
     def _class(self, row: ClassEvidence, shown: int) -> ClassView:
         evidence = self._evidence
         primary = row.by(evidence.primary)
-        found = curve(evidence, row.column)
+        class_curve = curve(evidence, row.column)
         return ClassView(
             key=key_of(evidence, row.column),
             name=row.name,
@@ -184,23 +190,23 @@ class _View:
             figure=means_figure(primary, row.verdict),
             methods=[
                 MethodRow(
-                    method=one,
-                    bound=bound(one),
-                    retention=row.by(one.key),
-                    figure=means_figure(row.by(one.key), row.verdict),
-                    primary=one.key == evidence.primary,
+                    method=method,
+                    bound=bound(method),
+                    retention=row.by(method.key),
+                    figure=means_figure(row.by(method.key), row.verdict),
+                    primary=method.key == evidence.primary,
                 )
-                for one in self._ordered()
+                for method in self._ordered()
             ],
-            curve=curve_figure(found, row.verdict) if found else None,
+            curve=curve_figure(class_curve, row.verdict) if class_curve else None,
             shown=shown,
         )
 
-    def _instance(self, one: Instance) -> dict[str, Any]:
+    def _instance(self, instance: Instance) -> dict[str, Any]:
         height, width = self._evidence.label_map_size
-        top, left, bottom, right = one.box
+        top, left, bottom, right = instance.box
         fates: list[dict[str, Any] | None] = [None] * len(self._methods)
-        for fate in one.fates:
+        for fate in instance.fates:
             fates[self._methods[fate.method]] = {
                 "retention": share(fate.retention),
                 "vanished": fate.retention < self._evidence.rules.vanished_below,
@@ -208,8 +214,8 @@ class _View:
                 "became": shares(fate.became),
             }
         return {
-            "picture": one.image,
-            "class": str(self._label[one.column]),
+            "picture": instance.image,
+            "class": str(self._label[instance.column]),
             "box": [
                 round(100 * part, 2)
                 for part in (
@@ -219,81 +225,82 @@ class _View:
                     (right - left) / width,
                 )
             ],
-            "area": percent(one.area),
-            "shape": f"{one.perimeter_ratio:.2f}",
-            "contrast": f"{one.contrast:.2f}",
+            "area": percent(instance.area),
+            "shape": f"{instance.perimeter_ratio:.2f}",
+            "contrast": f"{instance.contrast:.2f}",
             "fates": fates,
         }
 
-    def _picture(self, number: int, one: Picture) -> dict[str, Any]:
-        width, height = self._images.size(one.image)
+    def _picture(self, number: int, picture: Picture) -> dict[str, Any]:
+        width, height = self._images.size(picture.image)
         stem = f"evidence-{number:05d}"
         rebuilt: list[dict[str, Any] | None] = [None] * len(self._methods)
-        for found in one.rebuilt:
-            i = self._methods[found.method]
-            rebuilt[i] = self._rebuilt(found, f"{stem}-m{i}", one.id)
+        for reconstruction in picture.rebuilt:
+            i = self._methods[reconstruction.method]
+            rebuilt[i] = self._rebuilt(reconstruction, f"{stem}-m{i}", picture.id)
         return {
-            "name": one.name,
-            "control": one.role == "control",
-            "image": one.image,
+            "name": picture.name,
+            "control": picture.role == "control",
+            "image": picture.image,
             "width": width,
             "height": height,
             "small": is_small(width, height),
-            "true": one.true_label_map is not None,
-            **self._overlays(one.true_label_map or one.label_map, stem, one.id),
+            "true": picture.true_label_map is not None,
+            **self._overlays(picture.true_label_map or picture.label_map, stem, picture.id),
             "rebuilt": rebuilt,
-            "typicality": typicality_in_words(one.typicality) if one.typicality else "",
+            "typicality": typicality_in_words(picture.typicality) if picture.typicality else "",
         }
 
-    def _rebuilt(self, found: Rebuilt, stem: str, picture: str) -> dict[str, Any]:
-        if found.image is None or found.label_map is None:
-            return {"failed": found.failed or "there is none"}
-        self._images.size(found.image)  # it is there
+    def _rebuilt(self, rebuilt: Rebuilt, stem: str, picture: str) -> dict[str, Any]:
+        if rebuilt.image is None or rebuilt.label_map is None:
+            return {"failed": rebuilt.failed or "there is none"}
+        self._images.size(rebuilt.image)  # it is there
         return {
-            "image": found.image,
-            **self._overlays(found.label_map, stem, picture),
-            "error": number(found.pixel_error),
-            "loss": number(found.loss) if found.loss is not None else "",
+            "image": rebuilt.image,
+            **self._overlays(rebuilt.label_map, stem, picture),
+            "error": number(rebuilt.pixel_error),
+            "loss": number(rebuilt.loss) if rebuilt.loss is not None else "",
         }
 
     def _overlays(self, label_map: str, stem: str, picture: str) -> dict[str, Any]:
-        found = self._images.label_map(label_map)
+        pixels = self._images.label_map(label_map)
         labels = sorted(self._wanted[picture])
         return {
-            "tiles": self._images.draw_tiles(found, labels, stem),
+            "tiles": self._images.draw_tiles(pixels, labels, stem),
             "tile": {str(label): i + 1 for i, label in enumerate(labels)},  # 0: all labels
-            "legend": self._images.legend(found),
+            "legend": self._images.legend(pixels),
         }
 
-    def _photograph(self, one: Picture, lost: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    def _photograph(self, picture: Picture, lost: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         return {
-            "picture": one.id,
-            "lost": percent(one.lost),
-            "vanished": count(one.vanished, "instance") if one.vanished else "",
-            "vanished_area": percent(one.vanished_area),
+            "picture": picture.id,
+            "lost": percent(picture.lost),
+            "vanished": count(picture.vanished, "instance") if picture.vanished else "",
+            "vanished_area": percent(picture.vanished_area),
             "classes": [
                 [key_of(self._evidence, column), class_name(column)]
-                for column in lost.get(one.id, ())
+                for column in lost.get(picture.id, ())
             ],
         }
 
     def _lost_classes(self) -> dict[str, list[str]]:
         """Photograph → the columns of which instances vanished, that lost most first."""
-        found: dict[str, dict[str, float]] = {}
-        for one in self._evidence.instances:
-            fate = next((f for f in one.fates if f.method == self._evidence.primary), None)
+        lost: dict[str, dict[str, float]] = {}
+        for instance in self._evidence.instances:
+            fate = next((f for f in instance.fates if f.method == self._evidence.primary), None)
             if fate is None or fate.retention >= self._evidence.rules.vanished_below:
                 continue
-            parts = found.setdefault(one.image, {})
-            parts[one.column] = parts.get(one.column, 0) + one.area * (1 - fate.retention)
+            parts = lost.setdefault(instance.image, {})
+            parts[instance.column] = parts.get(instance.column, 0) + instance.area * (
+                1 - fate.retention
+            )
         return {
-            image: sorted(parts, key=lambda column: -parts[column])
-            for image, parts in found.items()
+            image: sorted(parts, key=lambda column: -parts[column]) for image, parts in lost.items()
         }
 
 
-def _case(one: Case) -> list[Any]:
-    return [one.instance.id, [control.id for control, _ in one.controls]]
+def _case(case: Case) -> list[Any]:
+    return [case.instance.id, [control.id for control, _ in case.controls]]
 
 
 def _generator(provenance: Mapping[str, Any]) -> str:

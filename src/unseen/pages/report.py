@@ -198,7 +198,7 @@ def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) ->
 def _evidence(evidence: Evidence, view: evidence_side.EvidenceView) -> dict[str, Any]:
     return {
         "view": view,
-        "primary": next(one for one in evidence.methods if one.key == evidence.primary),
+        "primary": next(method for method in evidence.methods if method.key == evidence.primary),
         "evidence_counted": {
             verdict: len(evidence.named(verdict)) for verdict in INSTANCE_VERDICTS
         },
@@ -206,7 +206,7 @@ def _evidence(evidence: Evidence, view: evidence_side.EvidenceView) -> dict[str,
         "evidence_meanings": evidence_meanings(
             evidence.rules, mosaic=evidence.reference is not None
         ),
-        "evidence_keys": {one.row.column: one.key for one in view.classes},
+        "evidence_keys": {shown.row.column: shown.key for shown in view.classes},
     }
 
 

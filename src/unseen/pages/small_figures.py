@@ -40,12 +40,12 @@ def curve_figure(curve: Curve, verdict: InstanceVerdict | None) -> markupsafe.Ma
     left, _, right, bottom = _PLOT
     step = (right - left) / len(curve.methods)
     places = [left + step * (i + 0.5) for i in range(len(curve.methods))]
-    layers = [one.last_perturbed or "z" for one in curve.methods]
-    controlled = any(one.mean is not None for one in curve.controls)
+    layers = [method.last_perturbed or "z" for method in curve.methods]
+    controlled = any(mean.mean is not None for mean in curve.controls)
     said = "; ".join(
         f"{layer}: photographs {mean_share(mine)}"
-        + (f", controls {mean_share(other)}" if controlled else "")
-        for layer, mine, other in zip(layers, curve.photographs, curve.controls, strict=True)
+        + (f", controls {mean_share(theirs)}" if controlled else "")
+        for layer, mine, theirs in zip(layers, curve.photographs, curve.controls, strict=True)
     )
     parts = []
     for tick in (0.0, 0.5, 1.0):
@@ -85,16 +85,16 @@ def _mean(mean: Mean, y: float, kind: str) -> list[str]:
 
 
 def _line(places: Sequence[float], means: Sequence[Mean], kind: str) -> list[str]:
-    known = [(x, one) for x, one in zip(places, means, strict=True) if one.mean is not None]
-    points = " ".join(f"{x:.1f},{_height(one.mean or 0.0):.1f}" for x, one in known)
+    known = [(x, mean) for x, mean in zip(places, means, strict=True) if mean.mean is not None]
+    points = " ".join(f"{x:.1f},{_height(mean.mean or 0.0):.1f}" for x, mean in known)
     parts = [f'<polyline class="mark {kind}" points="{points}"/>']
-    for x, one in known:
-        low, high = one.interval
+    for x, mean in known:
+        low, high = mean.interval
         if low is not None and high is not None:
             ends = f'y1="{_height(low):.1f}" y2="{_height(high):.1f}"'
             parts.append(f'<line class="mark {kind}" x1="{x:.1f}" x2="{x:.1f}" {ends}/>')
         parts.append(
-            f'<circle class="mark {kind}" cx="{x:.1f}" cy="{_height(one.mean or 0.0):.1f}" r="4"/>'
+            f'<circle class="mark {kind}" cx="{x:.1f}" cy="{_height(mean.mean or 0.0):.1f}" r="4"/>'
         )
     return parts
 

@@ -27,7 +27,8 @@
         one.hidden = !one.dataset.name.includes(text) || (wanted.length > 0 && !wanted.some((v) => verdicts.includes(v)));
         shown += one.hidden ? 0 : 1;
       }
-      count.textContent = shown === classes.length ? `${shown} classes` : `${shown} of ${classes.length} classes`;
+      const all = classes.length === 1 ? "1 class" : `${classes.length} classes`;
+      count.textContent = shown === classes.length ? all : `${shown} of ${all}`;
       nothing.hidden = shown > 0;
     };
     const showAll = () => {
