@@ -13,6 +13,7 @@ import unseen
 from unseen.core.errors import GeneratorError, OutOfMemoryError, SpecError
 from unseen.generators import Generator, load_generator
 from unseen.generators.drawn_images import DrawnImages
+from unseen.generators.layered import LayeredGenerator
 from unseen.generators.sources import open_source
 
 MODULE = """
@@ -216,6 +217,17 @@ def test_files_that_options_name_are_in_the_provenance(module: str, tmp_path: Pa
         hashes.append(load_generator(spec).provenance["file_sha256"]["file"])
     assert len(hashes[0]) == 64
     assert hashes[0] != hashes[1]
+
+
+def test_the_tail_of_a_grey_network_of_ones_own_draws_three_channels() -> None:
+    network = nn.Sequential(
+        nn.Sequential(nn.Linear(2, 64), nn.Unflatten(1, (1, 8, 8))), nn.Sequential(nn.Tanh())
+    )
+    generator = LayeredGenerator(network, latent_size=2, resolution=8, provenance={})
+    latents = generator.latents([0, 1])
+    head, tail = generator.split("0")
+    torch.testing.assert_close(tail(head(latents)), generator(latents))
+    assert generator(latents).shape == (2, 3, 8, 8)
 
 
 def test_images_without_a_value_below_0_are_warned_of_once() -> None:

@@ -20,7 +20,7 @@ from unseen import weights
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError, SpecError
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import LayeredGenerator, as_rgb, check_drawing, provenance_of
+from unseen.generators.layered import LayeredGenerator, check_drawing, provenance_of
 from unseen.generators.progan import PixelNorm
 from unseen.generators.protocol import Precision
 
@@ -118,13 +118,13 @@ class Output(nn.Module):
         if self.scaled:
             self.norm, self.wscale = PixelNorm(), LearnedScale(channels)
 
-    def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+    def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n colours h w"]:
         """RGB in [−1, 1]."""
         if self.scaled:
             features = self.wscale(self.conv(self.norm(features)))
         else:
             features = self.conv(features)
-        return as_rgb(features).clamp(-1, 1)
+        return features.clamp(-1, 1)
 
 
 class Ablation(nn.Sequential):

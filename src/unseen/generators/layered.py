@@ -20,6 +20,15 @@ from unseen.weights import Checkpoint
 _MOST_PIXELS = 4096  # a side; published generators draw 1024 at most
 
 
+class GreyToRgb(nn.Module):
+    """Gives grey images three equal channels; others pass as they are."""
+
+    @staticmethod
+    def forward(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
+        """The images, of three channels where they had one."""
+        return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
 @dataclasses.dataclass(eq=False)
 class LayeredGenerator:
     """A generator whose layers, applied in order to latents (n z 1 1), give the image.
@@ -54,7 +63,7 @@ class LayeredGenerator:
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             images: Tensor = self.network(latents.to(self.device))
         if self.range_is_known:
-            return images.float().clamp(-1, 1)
+            return GreyToRgb.forward(images.float().clamp(-1, 1))
         return checked_images(images, range(len(latents)), self.resolution, "the network").clamp(
             -1, 1
         )
@@ -72,7 +81,7 @@ class LayeredGenerator:
         cut = self.layer_names.index(layer) + 1
         layers = list(self.network.named_children())
         head = nn.Sequential(collections.OrderedDict(layers[:cut]))
-        tail = nn.Sequential(collections.OrderedDict(layers[cut:]))
+        tail = nn.Sequential(collections.OrderedDict([*layers[cut:], ("rgb", GreyToRgb())]))
         return head.eval(), tail.eval()
 
 
@@ -99,8 +108,3 @@ def check_drawing(source: str, resolution: int, channels: int) -> None:
         )
     if channels not in (1, 3):
         raise CheckpointError(f"{source} draws {channels} channels; 3 (RGB) or 1 (grey) are needed")
-
-
-def as_rgb(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
-    """Grey images with three equal channels; others as they are."""
-    return images.expand(-1, 3, -1, -1)

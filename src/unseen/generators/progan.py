@@ -22,7 +22,7 @@ from unseen import weights
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import LayeredGenerator, as_rgb, check_drawing, provenance_of
+from unseen.generators.layered import LayeredGenerator, check_drawing, provenance_of
 from unseen.generators.protocol import Precision
 
 PUBLISHED = (  # `progan:NAME` is the entry `progan-NAME` of unseen.weights
@@ -108,9 +108,9 @@ class OutputLayer(nn.Module):
         self.wscale = WeightScale(channels, gain=1.0, fan_in=inputs)
         nn.init.normal_(self.conv.weight)
 
-    def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+    def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n colours h w"]:
         """RGB; clamped outside of training only, where a clamp would stop gradients."""
-        images = as_rgb(self.wscale(self.norm(features), self.conv))
+        images: Tensor = self.wscale(self.norm(features), self.conv)
         return images if self.training else images.clamp(-1, 1)
 
 

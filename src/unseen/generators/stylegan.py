@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import as_rgb
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -139,10 +138,10 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n colours h w"]:
         """RGB in float32."""
         x = functional.conv2d(x, self.weight / math.sqrt(self.weight.shape[1]))
-        return as_rgb(x.float() + self.bias[:, None, None])
+        return x.float() + self.bias[:, None, None]
 
 
 class Block(StyleBlock):

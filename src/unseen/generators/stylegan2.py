@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import as_rgb
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
@@ -136,11 +135,11 @@ class ToRGB(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "n c h w"], style: Float[Tensor, "n d"]
-    ) -> Float[Tensor, "n 3 h w"]:
+    ) -> Float[Tensor, "n colours h w"]:
         """RGB in float32."""
         scales = self.affine(style) / math.sqrt(self.weight.shape[1])
         x = functional.conv2d(x * scales[:, :, None, None].to(x.dtype), self.weight)
-        return as_rgb(_clamped(x.float() + self.bias[:, None, None], self.clamp))
+        return _clamped(x.float() + self.bias[:, None, None], self.clamp)
 
 
 class SkipConvolution(nn.Module):

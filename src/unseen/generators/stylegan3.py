@@ -21,7 +21,6 @@ from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import as_rgb
 from unseen.generators.protocol import Precision
 from unseen.generators.resampling import downsample, upsample
 from unseen.generators.styles import (
@@ -190,7 +189,7 @@ class FilteredLayer(nn.Module):
         x = x + self.bias.to(x.dtype)[:, None, None]
         x = self.filtered(x)
         if self.output_scale is not None:
-            return as_rgb(x.float() * self.output_scale)
+            return x.float() * self.output_scale
         return now._replace(features=x)
 
     def filtered(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
