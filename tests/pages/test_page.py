@@ -205,6 +205,28 @@ def test_the_page_is_drawn_again_from_the_record_alone(folder, tmp_path):
     )
 
 
+def test_a_page_that_is_current_is_kept_and_any_other_is_drawn(folder, tmp_path):
+    comparison = read_comparison(folder)
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    page = copy / "report.html"
+
+    def is_kept(record):
+        page.write_bytes(page.read_bytes().replace(b"</body>", b"<!-- mine --></body>"))
+        report(copy, record, keep_current=True)
+        return b"<!-- mine -->" in page.read_bytes()
+
+    assert is_kept(comparison)
+    assert not is_kept(dataclasses.replace(comparison, caveats=("another record",)))
+    assert not is_kept(comparison)
+    (copy / "intervals.svg").unlink()
+    assert not is_kept(comparison)
+    next((copy / "overlays").iterdir()).write_bytes(b"cut")
+    assert not is_kept(comparison)
+    report(copy, comparison)
+    assert page.read_bytes() == (folder / "report.html").read_bytes()
+
+
 def test_a_picture_that_is_gone_or_outside_is_an_error(folder, tmp_path):
     comparison = read_comparison(folder)
     with pytest.raises(RecordError, match=r"pictures/"):

@@ -59,7 +59,7 @@ def compare(
     gate = Gate.parse(fail_on, require_power)
     gate.check(len(task.generated) or 1)
     comparison = run_comparison(task, watch=progress_bar)
-    page = report(task.out, comparison)
+    page = report(task.out, comparison, keep_current=True)
     record = to_json(comparison)
     if json_file == "-":
         streams.write_json(record)

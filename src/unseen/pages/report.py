@@ -15,7 +15,8 @@ import markupsafe
 
 from unseen.core.errors import RecordError
 from unseen.core.figure_style import DARK, LIGHT, Theme
-from unseen.core.files import canonical_json, write_text
+from unseen.core.files import canonical_json, package_version, sha256_of_parts, write_text
+from unseen.core.records import to_json
 from unseen.core.verdicts import CLASS_VERDICTS, INSTANCE_VERDICTS
 from unseen.core.wording import (
     capitalised,
@@ -84,8 +85,16 @@ _WORDS = (capitalised, class_name, count, left_out_of, sentence, slug)
 _EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*INSTANCE_VERDICTS, None))}
 
 
+# All that the page shows or is shown beside: what is drawn, and the pictures of the records.
+_SHOWN_FILES = ("*.png", "*.svg", "figures/*", "overlays/**/*", "pictures/**/*")
+
+
 def report(
-    out: str | Path, comparison: Comparison | None = None, evidence: Evidence | None = None
+    out: str | Path,
+    comparison: Comparison | None = None,
+    evidence: Evidence | None = None,
+    *,
+    keep_current: bool = False,
 ) -> Path:
     """Draw the figures, the overlays and the page of a comparison, of evidence, or of both.
 
@@ -95,6 +104,7 @@ def report(
         out: the folder of the records; the paths of their pictures are relative to it.
         comparison: the record of a comparison.
         evidence: the record of instance evidence.
+        keep_current: leave a page as it is that was drawn from the same records by this version.
 
     Returns:
         The page, `report.html` in that folder.
@@ -113,6 +123,9 @@ def report(
     if evidence is not None:
         EVIDENCE_RECORD.check_whole(evidence)
     folder = Path(out)
+    page = folder / PAGE
+    if keep_current and page.is_file() and _mark(folder, comparison, evidence) in _read(page):
+        return page
     clear_overlays(folder)
     if comparison is not None:
         for name, draw in (("histogram", draw_histogram), ("intervals", draw_intervals)):
@@ -122,8 +135,8 @@ def report(
         for name, draw_of in (("retention", draw_retention), ("curves", draw_curves)):
             draw_of(evidence, folder / f"{name}.png", folder / f"{name}.svg")
             draw_of(evidence, folder / "figures" / f"{name}-dark.svg", theme=DARK)
-    page = folder / PAGE
-    write_text(page, _render(folder, comparison, evidence))
+    html = _render(folder, comparison, evidence)  # draws the overlays, too
+    write_text(page, html.rstrip("\n") + _mark(folder, comparison, evidence))
     return page
 
 
@@ -153,6 +166,19 @@ def report_folder(folder: str | Path) -> Path:
         read_comparison(folder) if has_comparison else None,
         read_evidence(folder) if has_evidence else None,
     )
+
+
+def _mark(folder: Path, comparison: Comparison | None, evidence: Evidence | None) -> str:
+    """The end of a page: a hash of the records and of the names and sizes of all it shows."""
+    records = [to_json(record) for record in (comparison, evidence) if record is not None]
+    files = {path for pattern in _SHOWN_FILES for path in folder.glob(pattern) if path.is_file()}
+    sizes = sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
+    parts = [package_version(), canonical_json(records), canonical_json(sizes)]
+    return f"\n<!-- drawn from {sha256_of_parts(parts)} -->\n"
+
+
+def _read(page: Path) -> str:
+    return page.read_text(encoding="utf-8", errors="replace")
 
 
 def _render(folder: Path, comparison: Comparison | None, evidence: Evidence | None) -> str:
