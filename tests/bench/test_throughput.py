@@ -1,8 +1,12 @@
 """The throughput bench: both ways see the same images, and their labels are compared."""
 
 import json
+import zlib
 
-from unseen.bench.throughput import Throughput, measure, table
+import pytest
+
+from unseen.bench.throughput import Throughput, measure, prepared_batches, table
+from unseen.core.errors import ImageError
 
 
 def test_the_report_says_what_ran_and_how_labels_differ():
@@ -21,3 +25,17 @@ def test_the_report_says_what_ran_and_how_labels_differ():
     # the segmenter is its own plain way, and gives no scores
     assert (fp32["way"], fp32["differing"], fp32["widest_margin"]) == ("fp32", 0.0, None)
     assert table(result).count("\n") == 3
+
+
+def test_whatever_a_source_raises_names_the_image():
+    class Raising:
+        spec, names, endless = "mine", ["a.png"], False
+
+        def read(self, index):
+            raise zlib.error("damaged")
+
+        def fingerprint(self):
+            return "0"
+
+    with pytest.raises(ImageError, match=r"a\.png"):
+        list(prepared_batches(Raising(), [0], 8))

@@ -21,6 +21,7 @@ from unseen.core.devices import resolve_device
 from unseen.core.options import Argument, Device, Option, Seed, check_options
 from unseen.distribution.segment import segment
 from unseen.images import ImageSource, Preparation, open_images, subset
+from unseen.images.reading import read_image
 from unseen.segmenters import Precision, Segmenter, load_segmenter, segmenter_spec
 from unseen.segmenters.unified_parsing import UnifiedParsing
 from unseen.segmenters.upp import (
@@ -133,7 +134,7 @@ def prepared_batches(
     preparation = Preparation(resolution)
     for start in range(0, len(indices), _PLAIN_BATCH):
         chosen = indices[start : start + _PLAIN_BATCH]
-        yield np.stack([preparation.apply(source.read(index)) for index in chosen])
+        yield np.stack([preparation.apply(read_image(source, index)) for index in chosen])
 
 
 def _ways(task: Throughput) -> SegmentingWays:
