@@ -183,7 +183,8 @@ TRAINING = Recipe(
 def trained(spec: str, device: str, precision: str = "fp32") -> Any:
     generator = load_generator(spec, device=device)
     return train_inverter(
-        generator, InverterTraining(recipe=TRAINING, cut="layer2", held_out=8, precision=precision)
+        generator,
+        task=InverterTraining(recipe=TRAINING, cut="layer2", held_out=8, precision=precision),
     )
 
 

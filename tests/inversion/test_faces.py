@@ -27,7 +27,7 @@ def test_a_dcgan_from_the_package_index_is_inverted_on_photographs_of_faces(
     generator = load_generator("python:faces:make")
     recipe = dataclasses.replace(preset("default"), batch_size=16).scaled(0.003)
     training = InverterTraining(folder=tmp_path / "inverter", recipe=recipe, held_out=32)
-    inverter = train_inverter(generator, training)
+    inverter = train_inverter(generator, task=training)
     told: list[str] = []
     record = invert(
         "python:faces:photographs",

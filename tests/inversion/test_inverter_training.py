@@ -102,7 +102,7 @@ def test_three_steps_of_the_joint_stage_are_those_written_by_hand(tmp_path: Path
         estimated=("cut",),
         recovered=("z", "layer1", "x"),
     )
-    trained = train_inverter(generator, task(tmp_path, recipe, cut="layer2", seed=9))
+    trained = train_inverter(generator, task=task(tmp_path, recipe, cut="layer2", seed=9))
     split = split_generator(generator, "layer2")
     first, second = split.layers
     with torch.random.fork_rng():
@@ -147,7 +147,7 @@ def test_three_steps_of_the_joint_stage_are_those_written_by_hand(tmp_path: Path
 
 def test_a_layer_is_trained_on_its_left_loss_and_a_hundredth_of_its_right(tmp_path: Path) -> None:
     generator = progan()
-    train_inverter(generator, task(tmp_path, EVERY_STAGE, cut="layer2", seed=4))
+    train_inverter(generator, task=task(tmp_path, EVERY_STAGE, cut="layer2", seed=4))
     header, *rows = (tmp_path / "e_2.csv").read_text().splitlines()
     values = dict(zip(header.split(","), map(float, rows[-1].split(",")), strict=True))
     assert values["loss"] == pytest.approx(values["left"] + 0.01 * values["right"], rel=1e-6)
@@ -158,7 +158,7 @@ def test_a_layer_is_trained_on_its_left_loss_and_a_hundredth_of_its_right(tmp_pa
 def test_every_stage_begins_with_what_was_trained_before_it(tmp_path: Path) -> None:
     rate_of_nothing = dataclasses.replace(STEPS, learning_rate=0.0, steps=1)
     recipe = dataclasses.replace(EVERY_STAGE, joint=rate_of_nothing)
-    inverter = train_inverter(progan(), task(tmp_path, recipe, cut="layer2"))
+    inverter = train_inverter(progan(), task=task(tmp_path, recipe, cut="layer2"))
 
     def kept(stage: str) -> dict[str, torch.Tensor]:
         state = torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)
@@ -182,7 +182,7 @@ def test_resumed_equals_uninterrupted(
     tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = progan()
-    whole = train_inverter(generator, task(tmp_path / "whole", recipe, cut="layer2"))
+    whole = train_inverter(generator, task=task(tmp_path / "whole", recipe, cut="layer2"))
     stops = iter([2, 9, 11])  # losses taken before each interruption
 
     def interrupted(folder: Path) -> None:
@@ -198,11 +198,11 @@ def test_resumed_equals_uninterrupted(
         with monkeypatch.context() as patch:
             patch.setattr("unseen.inversion.inverter_training.measure_loss", counting)
             with pytest.raises(KeyboardInterrupt):
-                train_inverter(generator, task(folder, recipe, cut="layer2"))
+                train_inverter(generator, task=task(folder, recipe, cut="layer2"))
 
     for _ in range(3):
         interrupted(tmp_path / "parts")
-    parts = train_inverter(generator, task(tmp_path / "parts", recipe, cut="layer2"))
+    parts = train_inverter(generator, task=task(tmp_path / "parts", recipe, cut="layer2"))
     assert same(whole, parts)
     assert whole.provenance == parts.provenance
     for log in (tmp_path / "whole").glob("*.csv"):
@@ -270,7 +270,7 @@ def test_a_loss_that_is_no_number_ends_the_training(
         lambda *arguments: measure_loss(*arguments) * torch.nan,
     )
     with pytest.raises(TrainingError, match="is nan at step 1 of stage 'joint'"):
-        train_inverter(progan(), task(tmp_path))
+        train_inverter(progan(), task=task(tmp_path))
     assert not (tmp_path / "inverter.safetensors").exists()
 
 
@@ -288,19 +288,21 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_kept(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(StorageError, match="the disk is full while writing"):
-            train_inverter(generator, task(tmp_path))
+            train_inverter(generator, task=task(tmp_path))
     state = torch.load(tmp_path / "joint.checkpoint.pt", weights_only=True)
     assert state["step"] == 3
-    assert same(train_inverter(generator, task(tmp_path)), train_inverter(generator, task(None)))
+    assert same(
+        train_inverter(generator, task=task(tmp_path)), train_inverter(generator, task=task(None))
+    )
 
 
 def test_another_generator_or_recipe_does_not_go_on_in_the_same_folder(tmp_path: Path) -> None:
-    train_inverter(progan(), task(tmp_path))
+    train_inverter(progan(), task=task(tmp_path))
     with pytest.raises(RecordError, match="another run"):
-        train_inverter(progan(seed=1), task(tmp_path))
+        train_inverter(progan(seed=1), task=task(tmp_path))
     longer = dataclasses.replace(JOINT, batch_size=5)
     with pytest.raises(RecordError, match="another run"):
-        train_inverter(progan(), task(tmp_path, longer))
+        train_inverter(progan(), task=task(tmp_path, longer))
 
 
 def test_training_improves_the_held_out_correlations() -> None:
@@ -310,7 +312,7 @@ def test_training_improves_the_held_out_correlations() -> None:
         architecture=SMALL,
     )
     measured = [
-        train_inverter(progan(), task(None, recipe.scaled(share), cut="layer2", held_out=64))
+        train_inverter(progan(), task=task(None, recipe.scaled(share), cut="layer2", held_out=64))
         for share in (0.01, 1.0)  # one step, and all of them
     ]
     before, after = (inverter.provenance["held_out"] for inverter in measured)
@@ -321,19 +323,19 @@ def test_training_improves_the_held_out_correlations() -> None:
 
 def test_validation_is_held_out_and_in_evaluation_mode(tmp_path: Path) -> None:
     generator = progan()
-    inverter = train_inverter(generator, task(tmp_path, cut="layer2"))
+    inverter = train_inverter(generator, task=task(tmp_path, cut="layer2"))
     latents = generator.latents(range(8), seed=HELD_OUT_SEED)
     with torch.no_grad():
         found = inverter(generator(latents))
     pooled = torch.corrcoef(torch.stack([latents.flatten(), found.flatten()]))[0, 1]
     # float32, and batches of another size
     assert inverter.provenance["held_out"]["z_pooled"] == pytest.approx(float(pooled), abs=1e-4)
-    more = train_inverter(generator, task(tmp_path / "more", cut="layer2", validate_every=1))
+    more = train_inverter(generator, task=task(tmp_path / "more", cut="layer2", validate_every=1))
     assert same(inverter, more)  # looking changes nothing
 
 
 def test_batch_norm_sees_nothing_but_the_estimates_it_meets_in_use(tmp_path: Path) -> None:
-    inverter = train_inverter(progan(), task(tmp_path, cut="layer2"))
+    inverter = train_inverter(progan(), task=task(tmp_path, cut="layer2"))
     counts = [v for k, v in inverter.state_dict().items() if k.endswith("num_batches_tracked")]
     # once a step: a second pass over the generator's own features would mix two distributions
     assert {int(count) for count in counts} == {JOINT.joint.steps}
@@ -344,7 +346,7 @@ def test_training_leaves_the_generator_and_the_random_stream_alone() -> None:
     generator.network.requires_grad_(True)
     before = split_generator(generator, "layer2").weights_sha256
     state = torch.get_rng_state()
-    train_inverter(generator, task(None, cut="layer2"))
+    train_inverter(generator, task=task(None, cut="layer2"))
     assert torch.equal(state, torch.get_rng_state())
     assert split_generator(generator, "layer2").weights_sha256 == before
     assert all(value.requires_grad for value in generator.network.parameters())
@@ -367,7 +369,7 @@ def test_explained_is_the_share_of_variance_that_is_left(tmp_path: Path) -> None
         estimated=(),
         recovered=("x",),
     )
-    inverter = train_inverter(generator, task(tmp_path, recipe, cut="layer2"))
+    inverter = train_inverter(generator, task=task(tmp_path, recipe, cut="layer2"))
     header, row = (tmp_path / "joint.csv").read_text().splitlines()
     logged = dict(zip(header.split(","), row.split(","), strict=True))["recovered_x"]
     source = torch.Generator().manual_seed(step_seed(0, "joint", 0))
@@ -385,7 +387,7 @@ def test_explained_is_the_share_of_variance_that_is_left(tmp_path: Path) -> None
 @pytest.mark.parametrize("generator", [progan(), dcgan()])
 @pytest.mark.parametrize("recipe", [JOINT, EXPLAINED])
 def test_bf16_and_any_generator_train(generator: LayeredGenerator, recipe: Recipe) -> None:
-    inverter = train_inverter(generator, task(None, recipe, precision="bf16"))
+    inverter = train_inverter(generator, task=task(None, recipe, precision="bf16"))
     assert {value.dtype for value in inverter.parameters()} == {torch.float32}
     assert inverter(generator(generator.latents([0]))).shape == (1, generator.latent_size)
     assert not inverter.training
@@ -393,7 +395,7 @@ def test_bf16_and_any_generator_train(generator: LayeredGenerator, recipe: Recip
 
 def test_provenance_says_what_was_trained_and_the_file_keeps_it(tmp_path: Path) -> None:
     generator = progan()
-    inverter = train_inverter(generator, task(tmp_path, cut="layer2", seed=5))
+    inverter = train_inverter(generator, task=task(tmp_path, cut="layer2", seed=5))
     about = inverter.provenance
     assert about["generator"] == {"spec": "progan:toy-0"}
     assert (about["seed"], about["preset"], about["samples"]) == (5, "custom", 28)
@@ -420,7 +422,7 @@ def test_provenance_says_what_was_trained_and_the_file_keeps_it(tmp_path: Path) 
 )
 def test_settings_that_make_no_training_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        train_inverter(progan(), dataclasses.replace(task(None), **changes))
+        train_inverter(progan(), task=dataclasses.replace(task(None), **changes))
 
 
 def test_generators_that_cannot_be_split_are_refused() -> None:
@@ -429,7 +431,7 @@ def test_generators_that_cannot_be_split_are_refused() -> None:
     )
     for generator in (function, styled()):
         with pytest.raises(GeneratorError, match=r"cannot be split|gives Pair"):
-            train_inverter(generator, task(None))
+            train_inverter(generator, task=task(None))
 
 
 def test_the_command_trains_goes_on_and_says_what_it_measured(
@@ -462,9 +464,21 @@ def progan_of(path: Path) -> LayeredGenerator:
     return generator
 
 
+def test_a_spec_a_folder_and_keywords_are_enough(tmp_path: Path) -> None:
+    spec = f"progan:{weights_file(tmp_path)}"
+    fields = {"recipe": JOINT, "cut": "layer2", "held_out": 8}
+    inverter = train_inverter(spec, str(tmp_path / "out"), device="cpu", **fields)
+    assert inverter.layer_names[-1] == "layer2"
+    assert (tmp_path / "out" / "inverter.safetensors").is_file()
+    by_task = train_inverter(Path(spec), device="cpu", task=InverterTraining(**fields))
+    assert same(inverter, by_task)
+    with pytest.raises(SpecError, match="layer77"):
+        train_inverter(spec, device="cpu", task=InverterTraining(**fields), cut="layer77")
+
+
 def test_progress_is_told_of_every_stage(tmp_path: Path) -> None:
     seen: list[TrainingProgress] = []
-    train_inverter(progan(), task(tmp_path, EVERY_STAGE, cut="layer1"), progress=seen.append)
+    train_inverter(progan(), task=task(tmp_path, EVERY_STAGE, cut="layer1"), progress=seen.append)
     assert list(dict.fromkeys(one.stage for one in seen)) == ["e_1", "e_f", "bottom_1", "joint"]
     assert "x_correlation" in seen[-1].metrics
     overall = [one.overall[0] for one in seen]

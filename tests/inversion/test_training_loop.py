@@ -1,6 +1,7 @@
 """The training loop: what it computes, what it leaves alone, how it goes on after a stop."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,25 @@ def test_files_that_no_training_made_may_lie_in_the_folder(tmp_path: Path) -> No
     (tmp_path / "notes.txt").write_text("mine")
     run(tmp_path, Toy())
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_the_first_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    refused = []
+
+    class Met(Toy):
+        """Meets another run of the same training before its last checkpoint."""
+
+        def begin(self, device: torch.device, earlier: Mapping[str, Any]) -> NetworkLearner:
+            with pytest.raises(StorageError, match=re.escape(str(tmp_path / "met"))) as error:
+                run(tmp_path / "met", Toy())
+            refused.append(error.value)
+            return super().begin(device, earlier)
+
+    met = run(tmp_path / "met", Met())
+    assert len(refused) == 1
+    assert_same_bits(met.state_dict(), run(tmp_path / "alone", Toy()).state_dict())
 
 
 def test_a_checkpoint_without_its_header_is_refused_and_kept(tmp_path: Path) -> None:

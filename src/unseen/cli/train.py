@@ -49,7 +49,7 @@ def train(
                 bar(*progress.overall)
 
         network = load_generator(generator, device=device)
-        inverter = train_inverter(network, task, progress=show)
+        inverter = train_inverter(network, task=task, progress=show)
     measured = inverter.provenance["held_out"]
     streams.write(
         f"{out / 'inverter.safetensors'}: layers {', '.join(inverter.layer_names)}; correlation on "

@@ -1,5 +1,6 @@
 """A generator by name: `name[:argument][?key=value&…]`, found by entry point."""
 
+from pathlib import Path
 from typing import cast
 
 from unseen.core.devices import resolve_device
@@ -7,11 +8,14 @@ from unseen.core.registry import parse_spec, plugin
 from unseen.generators.protocol import Generator, Precision
 
 
-def load_generator(text: str, *, device: str = "auto", precision: Precision = "fp32") -> Generator:
+def load_generator(
+    generator: str | Path | Generator, *, device: str = "auto", precision: Precision = "fp32"
+) -> Generator:
     """The generator that a spec names, e.g. `progan:church` or `progan:weights.pth`.
 
     Args:
-        text: `name[:argument][?key=value&…]`; the name is an entry point of `unseen.generators`.
+        generator: `name[:argument][?key=value&…]`; the name is an entry point of
+            `unseen.generators`. A generator is returned as it is.
         device: where it computes: "auto" for CUDA where there is any, "cpu", "cuda", "cuda:1", ….
         precision: "fp32", or "bf16" for autocast; images come as float32 either way.
 
@@ -27,6 +31,8 @@ def load_generator(text: str, *, device: str = "auto", precision: Precision = "f
         >>> generator(generator.latents([0, 7], seed=1)).shape
         torch.Size([2, 3, 64, 64])
     """
-    spec = parse_spec(text)
+    if not isinstance(generator, str | Path):
+        return generator
+    spec = parse_spec(str(generator))
     factory = plugin("generators", spec)
     return cast("Generator", factory(spec, device=resolve_device(device), precision=precision))

@@ -173,7 +173,7 @@ class InversionRun:
 
 def invert(
     images: str | Path | ImageSource | Images,
-    generator: str | Generator,
+    generator: str | Path | Generator,
     inverter: str | Path | Inverter | None = None,
     *,
     out: str | Path | None = None,
@@ -221,7 +221,7 @@ def invert(
     """
     task = dataclasses.replace(task or InversionRun(), **options)
     source = open_images(images)
-    network = load_generator(generator, device=device) if isinstance(generator, str) else generator
+    network = load_generator(generator, device=device)
     inverter, encoder = (
         load_inverter(given, network) if isinstance(given, str | Path) else given
         for given in (inverter, encoder)

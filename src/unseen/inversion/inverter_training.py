@@ -20,8 +20,9 @@ from torch.nn import functional
 
 from unseen.core.errors import SpecError
 from unseen.core.files import package_version
+from unseen.core.lock import LOCK, locked
 from unseen.core.options import SEED_MOST, Option, check_options
-from unseen.generators import Generator, Precision
+from unseen.generators import Generator, Precision, load_generator
 from unseen.inversion.inverter import Inverter, invert_layers
 from unseen.inversion.inverter_file import round_to_half, write_inverter
 from unseen.inversion.inverter_networks import layer_inverter, tail_inverter
@@ -66,10 +67,13 @@ class InverterTraining:
 
 
 def train_inverter(
-    generator: Generator,
-    task: InverterTraining | None = None,
+    generator: str | Path | Generator,
+    out: str | Path | None = None,
     *,
+    device: str = "auto",
+    task: InverterTraining | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
+    **options: Any,
 ) -> Inverter:
     """Train an inverter, on the device where the generator's latents are.
 
@@ -77,9 +81,13 @@ def train_inverter(
     stage.
 
     Args:
-        generator: its `split` must give a sequence of layers that pass plain tensors.
+        generator: a generator, or its spec. Its `split` must give a sequence of layers that pass
+            plain tensors.
+        out: the folder, in place of that of `task`; None there too: nothing is kept.
+        device: where a generator that is given by its spec computes.
         task: what to train and where to keep it; None: the default recipe, kept nowhere.
         progress: called after every logged step.
+        options: fields of `InverterTraining`, in place of those of `task`, e.g. `cut="layer4"`.
 
     Returns:
         The inverter, in evaluation mode. Its provenance holds, under `held_out`, the correlations
@@ -92,9 +100,12 @@ def train_inverter(
         TrainingError: a loss is no longer finite; run it again to go on from the last checkpoint.
         StorageError: the folder cannot be written.
 
-    >>> train_inverter(generator, InverterTraining(folder=folder))  # doctest: +SKIP
+    >>> train_inverter("progan:church", "runs/church", cut="layer4")  # doctest: +SKIP
     """
-    task = task or InverterTraining()
+    task = dataclasses.replace(task or InverterTraining(), **options)
+    if out is not None:
+        task = dataclasses.replace(task, folder=Path(out))
+    generator = load_generator(generator, device=device)
     split = split_generator(generator, task.cut)
     _check(task, split)
     with contextlib.ExitStack() as stack:
@@ -132,7 +143,9 @@ def train_inverter(
             "held_out": {"images": task.held_out, **learner.validate()},
         }
         if task.folder is not None:
-            write_inverter(inverter, task.folder / "inverter.safetensors", half=task.half)
+            # Another run that begins in the folder removes what is half written there.
+            with locked(task.folder / LOCK):
+                write_inverter(inverter, task.folder / "inverter.safetensors", half=task.half)
     return inverter
 
 
