@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from unseen.core.errors import ImageError, StorageError
 from unseen.images import open_images
 from unseen.images.decode import decode
-from unseen.images.reading import read_image
+from unseen.images.protocol import read_image
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
 KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")

@@ -21,7 +21,7 @@ from unseen.core.devices import resolve_device
 from unseen.core.options import Argument, Device, Option, Seed, check_options
 from unseen.distribution.segment import segment
 from unseen.images import ImageSource, Preparation, open_images, subset
-from unseen.images.reading import read_image
+from unseen.images.protocol import read_image
 from unseen.segmenters import Precision, Segmenter, load_segmenter, segmenter_spec
 from unseen.segmenters.unified_parsing import UnifiedParsing
 from unseen.segmenters.upp import (

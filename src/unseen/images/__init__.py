@@ -5,8 +5,7 @@ from unseen.images.custom import Images
 from unseen.images.inventory import left_out
 from unseen.images.opening import open_images
 from unseen.images.preparation import Preparation
-from unseen.images.protocol import ImageSource
-from unseen.images.subsets import subset
+from unseen.images.protocol import ImageSource, subset
 
 __all__ = [
     "Batch",

@@ -19,8 +19,7 @@ from jaxtyping import UInt8
 from unseen.core.errors import ImageError, OutOfMemoryError
 from unseen.images.child import KILLED, Child, ChildEndedError
 from unseen.images.preparation import Preparation
-from unseen.images.protocol import ImageSource
-from unseen.images.reading import read_image
+from unseen.images.protocol import ImageSource, read_image
 from unseen.images.worker import REQUEST
 
 _IN_FLIGHT = 3  # requests a worker has at once: it never waits for this process

@@ -1,10 +1,20 @@
-"""What an image source is. Anything with these members is one."""
+"""What an image source is, which of its images are looked at, and how one of them is read.
 
+Anything with the members of `ImageSource` is one. What others' sources raise or return becomes one
+kind of error.
+"""
+
+import random
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
+
+from unseen.core.errors import ImageError
+from unseen.core.user_code import user_code
+from unseen.core.wording import printable
+from unseen.images.decode import check_size
 
 
 @runtime_checkable
@@ -41,3 +51,65 @@ class ImageSource(Protocol):
     def fingerprint(self) -> str:
         """SHA-256 that changes when any name or content changes."""
         ...
+
+
+def subset(source: ImageSource, count: int | None, seed: int) -> list[int]:
+    """Indices of `count` images: the index shuffled by `random.Random(seed).shuffle`, first n.
+
+    Args:
+        source: the set; of an endless one the first `count` indices are taken, whatever the seed.
+        count: how many; None for all, in index order.
+        seed: of the shuffle.
+
+    Raises:
+        ImageError: fewer images than asked for, a count below 1, or all of an endless source.
+    """
+    if count is not None and count < 1:
+        raise ImageError(f"{count} images were asked for; ask for at least 1")
+    if source.endless:
+        if count is None:
+            raise ImageError(
+                f"{source.spec} never ends; say how many images to take (--count, or count= in "
+                "Python)"
+            )
+        return list(range(count))
+    available = len(source.names)
+    indices = list(range(available))
+    if count is None:
+        return indices
+    if count > available:
+        raise ImageError(
+            f"{source.spec} has {available:,} {'image' if available == 1 else 'images'}; "
+            f"{count:,} were asked for; ask for at most {available:,} or add images"
+        )
+    random.Random(seed).shuffle(indices)
+    return indices[:count]
+
+
+def read_image(source: ImageSource, index: int) -> UInt8[np.ndarray, "3 h w"]:
+    """Image `index` of a source.
+
+    Raises:
+        ImageError: it cannot be read, whatever the source raised, or it is not what a source
+            gives; the message names it. This is what `skip_broken` skips.
+        OutOfMemoryError: memory ran out; the image may well be whole.
+    """
+    with user_code(_name(source, index), ImageError):
+        image: Any = source.read(index)
+    kind: Any = getattr(image, "dtype", type(image).__name__)
+    shape: Any = getattr(image, "shape", ())
+    if kind != np.uint8 or len(shape) != 3 or shape[0] != 3:
+        raise ImageError(
+            f"{_name(source, index)} is {kind} of shape {tuple(shape)}; a source gives uint8 "
+            "(3, h, w)"
+        )
+    check_size(image.shape[2], image.shape[1], _name(source, index))
+    pixels: UInt8[np.ndarray, "3 h w"] = np.asarray(image)
+    return pixels
+
+
+def _name(source: ImageSource, index: int) -> str:
+    try:
+        return printable(f"{source.spec}: {source.names[index]}")
+    except Exception:  # noqa: BLE001 the names are the source's own, too
+        return f"{source.spec}: image {index}"

@@ -11,7 +11,7 @@ import traceback
 from unseen.core.errors import ImageError
 from unseen.images.child import Caller
 from unseen.images.decode import out_of_memory
-from unseen.images.reading import read_image
+from unseen.images.protocol import read_image
 
 REQUEST = struct.Struct("<q")  # the index of an image
 

@@ -18,7 +18,7 @@ from unseen.core.files import canonical_json, sha256_of_file, sha256_of_parts
 from unseen.core.records import build, to_json
 from unseen.core.wording import count, listed
 from unseen.images import ImageSource, open_images
-from unseen.images.reading import read_image
+from unseen.images.protocol import read_image
 from unseen.instance_evidence.record import Method, Side
 from unseen.inversion.inversions import (
     Inversions,

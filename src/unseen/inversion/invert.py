@@ -32,7 +32,7 @@ from unseen.generators import Generator, load_generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Images, ImageSource, Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
-from unseen.images.reading import read_image
+from unseen.images.protocol import read_image
 from unseen.inversion.inversions import (
     CURVE,
     KEPT,

@@ -62,13 +62,10 @@ class Vocabulary:
     Attributes:
         channels: object, material and part, each beginning with "none" (the published name is
             "-").
-        shared: label of a channel → number in the one list of Bau et al.: objects, then
-            materials, then parts. 0 stays 0; a part that is also an object has the object's.
     """
 
     channels: Mapping[str, tuple[str, ...]]
     parts: tuple[OwnedParts, ...]  # in the order of the part head: ascending owner
-    shared: Mapping[str, tuple[int, ...]]
     scores: Mapping[str, int]  # width of every head
 
 
@@ -115,13 +112,6 @@ def vocabulary_of(given: Labels, name: str = LABELS) -> Vocabulary:
         labels = tuple(part_label[part] for part in owned[owner_label])
         parts.append(OwnedParts(owner_label, first, labels))
         first += len(labels)
-    shared_part, following = [0], len(objects) + len(materials) - 1
-    for part in part_names:
-        if part in number:
-            shared_part.append(number[part])
-        else:
-            shared_part.append(following)
-            following += 1
     return Vocabulary(
         channels={
             "object": ("none", *distinct_names(objects[1:])),
@@ -129,11 +119,6 @@ def vocabulary_of(given: Labels, name: str = LABELS) -> Vocabulary:
             "part": ("none", *part_names),
         },
         parts=tuple(parts),
-        shared={
-            "object": tuple(range(len(objects))),
-            "material": (0, *range(len(objects), len(objects) + len(materials) - 1)),
-            "part": tuple(shared_part),
-        },
         scores={
             "object": len(objects),
             "part": first,
@@ -185,13 +170,6 @@ class UnifiedParsingSegmenter:
         ]
         labels: np.ndarray = torch.cat(answers).to(torch.int32).cpu().numpy()
         return labels
-
-    def shared_label_maps(
-        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
-    ) -> Integer[np.ndarray, "n h w"]:
-        """The same labels in the one numbering of Bau et al. (objects, materials, parts)."""
-        labels = self.label_maps(images, channel)
-        return np.take(np.asarray(self.vocabulary.shared[channel], np.int32), labels)
 
     @torch.inference_mode()
     def _labels(self, images: torch.Tensor, channel: str) -> torch.Tensor:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from unseen.core.errors import CheckpointError
+from unseen.core.wording import printable
 
 if TYPE_CHECKING:
     import torch
@@ -862,11 +863,6 @@ def _read_pickle(path: Path) -> Any:
         return content
 
 
-def _printable(message: str) -> str:
-    # Names come from the file: they must not steer the terminal or break the line.
-    return "".join(character if character.isprintable() else "?" for character in message)
-
-
 def read_pickle(path: Path) -> dict[str, Any]:
     """Read a pickle or a file of torch.save without running or importing any of its code.
 
@@ -889,7 +885,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
             content = _read_zip(path) if is_zip else _read_pickle(path)
     except _RefusedError as refused:
         raise CheckpointError(
-            f"{path} {_printable(str(refused))}; only tensors and settings are read from a pickle: "
+            f"{path} {printable(str(refused))}; only tensors and settings are read from a pickle: "
             "if you trust the file, export its state dict to .safetensors with its own code"
         ) from None
     except (
@@ -901,7 +897,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         zipfile.BadZipFile,
     ) as error:
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({_printable(str(error))[:120]}): it is cut "
+            f"{path} cannot be read as a checkpoint ({printable(str(error))[:120]}): it is cut "
             "short or damaged, or no torch file; download it again"
         ) from None
     except OSError as error:
