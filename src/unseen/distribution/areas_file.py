@@ -262,7 +262,7 @@ def concatenate(parts: Sequence[Areas]) -> Areas:
 
 def _sources(areas: Areas) -> list[dict[str, Any]]:
     unknown = {"spec": "unknown images", "fingerprint": None, "count": len(areas)}
-    return list(areas.provenance.get("images", [unknown]))
+    return list(areas.provenance.get("images") or [unknown])
 
 
 def _rows(areas: Areas) -> Iterator[tuple[dict[str, Any], str]]:
