@@ -21,7 +21,7 @@ from torch import nn
 
 from unseen.churchyard.classes import CLASS_NAMES, INDEX, THINGS
 from unseen.core.errors import CheckpointError, SegmenterError
-from unseen.core.files import sha256_of_file
+from unseen.core.files import as_path, sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.protocol import Precision
 from unseen.weights.checkpoints import read_checkpoint
@@ -219,7 +219,7 @@ def load_churchyard(spec: Spec, *, device: str, precision: Precision) -> Churchy
     Raises:
         CheckpointError: the weights cannot be used.
     """
-    path = Path(spec.argument).expanduser() if spec.argument else WEIGHTS
+    path = as_path(spec.argument) if spec.argument else WEIGHTS
     network = load_network(path).requires_grad_(False)
     provenance = {
         "segmenter": "churchyard",

@@ -20,7 +20,8 @@ from typer.core import TyperCommand
 
 from unseen.cli import streams
 from unseen.core.errors import SpecError, UserCodeError
-from unseen.core.options import Argument, Fields, Option, Place, declaration, declared, expand_home
+from unseen.core.files import as_path, expand_home
+from unseen.core.options import Argument, Fields, Option, Place, declaration, declared
 
 _REQUIRED = dataclasses.MISSING
 _LONGEST = 200  # bytes of the name of a result: endings are added to it while it is written
@@ -148,14 +149,14 @@ def _scalar(kind: Any, text: str) -> Any:
             raise ValueError(
                 f"{text!r} is no {'whole number' if kind is int else 'number'}"
             ) from error
-    return Path(expand_home(text)) if kind is Path else expand_home(text)
+    return as_path(text) if kind is Path else expand_home(text)
 
 
 def _place(text: str) -> Path:
     """Where results go; a name that cannot be written is refused before any work."""
     if not text.strip():
         raise ValueError("the text is empty")
-    path = Path(expand_home(text))
+    path = as_path(text)
     try:
         length = max(len(part.encode()) for part in (*path.parts, ""))
     except UnicodeEncodeError as error:

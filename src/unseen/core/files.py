@@ -27,6 +27,20 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ)
 
 
+def expand_home(text: str) -> str:
+    """The text with a leading `~/` replaced by the home folder, as a shell does."""
+    return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
+
+
+def as_path(place: str | Path) -> Path:
+    """The path that a user of the library gave; a leading `~/` is the home folder.
+
+    >>> as_path("~/photos") == Path.home() / "photos"
+    True
+    """
+    return Path(expand_home(str(place)))
+
+
 def package_version() -> str:
     """The version of the installed package."""
     return importlib.metadata.version("unseen")

@@ -113,11 +113,6 @@ def check_options(task: Any, error: type[Exception] = SpecError) -> None:
             raise error(f"{name}: {fault}")
 
 
-def expand_home(text: str) -> str:
-    """The text with a leading `~/` replaced by the home folder, as a shell does."""
-    return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
-
-
 # Options that several tasks share.
 Count = Annotated[
     int | None,

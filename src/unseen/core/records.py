@@ -20,7 +20,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from unseen.core.errors import RecordError
-from unseen.core.files import write_json
+from unseen.core.files import as_path, write_json
 from unseen.core.results import LocatedResult
 
 _T = TypeVar("_T")
@@ -56,7 +56,7 @@ class RecordFile(Generic[_T]):
         Raises:
             RecordError: there is none, it is no such record, or of another schema version.
         """
-        path = Path(path)
+        path = as_path(path)
         if path.is_dir():
             path = path / self.file
         article = "an" if self.file[0] in "aeiou" else "a"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from unseen.core.errors import SpecError, UnseenError
-from unseen.core.options import expand_home
+from unseen.core.files import expand_home
 from unseen.core.user_code import user_code
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")  # two letters at least: `C:\photos` is a path

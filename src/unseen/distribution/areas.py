@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64, UInt32
 
 from unseen.core.errors import RecordError
+from unseen.core.files import as_path
 from unseen.core.identity import Identity, identify
 from unseen.core.results import Result, import_pandas
 
@@ -125,7 +126,7 @@ class Areas(Result):
         """
         from unseen.distribution.areas_file import write_areas
 
-        path = Path(place)
+        path = as_path(place)
         path = path if path.suffix == ".parquet" else path / "areas.parquet"
         write_areas(path, self)
         return path

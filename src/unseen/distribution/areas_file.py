@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unseen.core.errors import RecordError
-from unseen.core.files import canonical_json, sha256_of_parts, write_aside
+from unseen.core.files import as_path, canonical_json, sha256_of_parts, write_aside
 from unseen.core.identity import part_difference
 from unseen.core.records import Count, build, decode
 from unseen.distribution.areas import FORMAT, Areas
@@ -101,7 +101,7 @@ def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -
         *(pa.array(np.ascontiguousarray(column), pa.uint32()) for column in areas.pixels.T),
     ]
     table = pa.Table.from_arrays(arrays, schema=schema)
-    with write_aside(Path(path), within=within) as aside:
+    with write_aside(as_path(path), within=within) as aside:
         pq.write_table(table, aside, compression="zstd")
 
 
@@ -116,7 +116,7 @@ def read_areas(path: str | Path) -> Areas:
     >>> len(read_areas(folder / "real.parquet"))
     200
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise RecordError(f"{path} is not there; make it with: unseen segment IMAGES {path}")
     try:

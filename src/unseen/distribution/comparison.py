@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from unseen.core.files import as_path
 from unseen.core.records import (
     Amount,
     Count,
@@ -238,9 +239,10 @@ class Comparison(LocatedResult):
             for exhibit in exhibits
             for file in (exhibit.image, exhibit.label_map)
         ]
-        copy_pictures(self.folder, Path(folder), files)
-        write_comparison(Path(folder) / FILE, self)
-        return Path(folder) / FILE
+        folder = as_path(folder)
+        copy_pictures(self.folder, folder, files)
+        write_comparison(folder / FILE, self)
+        return folder / FILE
 
     def _said(self) -> str:
         from unseen.distribution.comparison_views import in_a_line

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from unseen.core.errors import RecordError, SpecError
-from unseen.core.files import check_writable, remove_asides
+from unseen.core.files import as_path, check_writable, remove_asides
 from unseen.core.lock import LOCK, PATIENCE, locked
 from unseen.core.options import (
     SEED_MOST,
@@ -168,7 +168,7 @@ def compare(
     if out is None and len(areas) == len(sides) > 1:
         return compare_areas(areas[0], areas[1:], labels=labels, **options)
     temporary = Path(tempfile.mkdtemp(prefix="unseen-")) if out is None else None
-    folder = temporary or Path(out or "")
+    folder = temporary or as_path(out or "")
     texts = [str(side) if isinstance(side, str | Path) else "" for side in sides]
     if isinstance(segmenter, str | Path):
         options["segmenter"], segmenter = str(segmenter), None
@@ -259,7 +259,7 @@ class _Run:
         keys = ["real", *(f"generated-{i + 1}" for i in range(len(sides) - 1))]
         self.inputs = [self._open(side, key) for side, key in zip(sides, keys, strict=True)]
         if task.keep_images is not None:
-            self._keep_images(task.keep_images)
+            self._keep_images(as_path(task.keep_images))
         self.labels = list(labels or _told_apart([side.text for side in self.inputs]))
         sources = [side.source for side in self.inputs if side.source is not None]
         for source in sources:  # too few images, or no count: said before hours of work
@@ -292,7 +292,7 @@ class _Run:
         if text.startswith("tally:"):
             return _Input(text, key, None, read_tally(text))
         if text.endswith(".parquet"):
-            return _Input(text, key, None, read_areas(Path(text).expanduser()))
+            return _Input(text, key, None, read_areas(as_path(text)))
         if not text.strip():
             raise SpecError("a side is named by an empty text; name a folder, a file or a spec")
         return _Input(text, key, self.task.open(text, self.task.device), None)

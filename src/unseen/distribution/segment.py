@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from unseen.core.errors import ImageError, RecordError, SampleError
-from unseen.core.files import canonical_json, package_version
+from unseen.core.files import as_path, canonical_json, package_version
 from unseen.core.options import (
     Count,
     Option,
@@ -222,12 +222,12 @@ def segment(
         batch_size=batch_size,
         workers=workers,
         skip_broken=skip_broken,
-        keep_maps=None if keep_maps is None else Path(keep_maps),
+        keep_maps=None if keep_maps is None else as_path(keep_maps),
         overwrite=overwrite,
     )
     source = open_source(images)
     network = load_segmenter(segmenter)
-    place = None if out is None else Path(out)
+    place = None if out is None else as_path(out)
     run = task.run(source, network, source.fingerprint(), out=place, progress=progress)
     (areas,) = make_areas([run])
     if isinstance(source, DrawnImages) and source.keep is not None:

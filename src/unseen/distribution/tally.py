@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unseen.core.errors import RecordError
-from unseen.core.files import sha256_of_file
+from unseen.core.files import as_path, sha256_of_file
 from unseen.core.registry import Spec, parse_spec, takes
 from unseen.distribution.areas import Areas
 from unseen.weights.download import fetch
@@ -46,7 +46,7 @@ def read_tally(tally: str | Path) -> Areas:
         return _read(Spec(str(tally), "tally", str(tally)))
     spec = parse_spec(tally)
     name = spec.require_argument("file")
-    if name.endswith(".npy") or Path(name).expanduser().exists():
+    if name.endswith(".npy") or as_path(name).exists():
         return _read(spec)
     if _PREFIX + name not in KNOWN:
         known = [key.removeprefix(_PREFIX) for key in KNOWN if key.startswith(_PREFIX)]
@@ -59,7 +59,7 @@ def read_tally(tally: str | Path) -> Areas:
 
 @takes("labels", "size")
 def _read(spec: Spec) -> Areas:
-    path = Path(spec.require_argument("file")).expanduser()
+    path = as_path(spec.require_argument("file"))
     size = spec.integer("size", 256, least=1, most=65_535)
     fraction = _read_table(path)
 
@@ -84,7 +84,7 @@ def _read(spec: Spec) -> Areas:
             f"shares of {size}×{size} pixels; name the side of the label maps with ?size=PIXELS"
         )
     labels = spec.options.get("labels")
-    names = _class_names(Path(labels).expanduser(), fraction.shape[1]) if labels else None
+    names = _class_names(as_path(labels), fraction.shape[1]) if labels else None
     columns = tuple(f"object/{name}" for name in names or map(str, range(fraction.shape[1])))
     source = {"spec": spec.text, "fingerprint": sha256_of_file(path), "count": len(fraction)}
     return Areas(

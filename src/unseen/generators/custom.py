@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from unseen.core.devices import resolve_device
 from unseen.core.errors import GeneratorError, SpecError
-from unseen.core.files import sha256_of_file
+from unseen.core.files import as_path, sha256_of_file
 from unseen.core.registry import Spec, call_user_factory
 from unseen.core.user_code import module_files, user_code
 from unseen.generators.checks import check_generator, checked_images
@@ -103,7 +102,7 @@ def python_generator(
             f"{spec.text} takes no precision, and {precision} was asked for; leave it at fp32"
         )
     checked = check_generator(generator, spec.text)
-    files = {name: Path(value).expanduser() for name, value in spec.options.items()}
+    files = {name: as_path(value) for name, value in spec.options.items()}
     provenance = {
         **checked.provenance,
         "spec": spec.text,

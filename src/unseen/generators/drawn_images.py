@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import SampleError
-from unseen.core.files import canonical_json, sha256_of_parts
+from unseen.core.files import as_path, canonical_json, sha256_of_parts
 from unseen.core.progress import Progress, silent
 from unseen.generators import Generator
 from unseen.generators.checks import check_generator, draw
@@ -161,7 +161,7 @@ class DrawnImages:
         """The folder that keeps the images (RecordError, StorageError: it is another's)."""
         assert self.keep is not None
         size = self.batch_size if self.by_batch else None
-        return SampleFolder(self.keep, self._drawn, size, overwrite=self.overwrite)
+        return SampleFolder(as_path(self.keep), self._drawn, size, overwrite=self.overwrite)
 
     def _calls(self, indices: Sequence[int]) -> Iterator[list[int]]:
         """The indices in order, cut into what one call of the generator draws."""

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from unseen.core.errors import SampleError, StorageError
-from unseen.core.files import check_writable, write_aside
+from unseen.core.files import as_path, check_writable, write_aside
 from unseen.core.identity import Identity
 from unseen.core.options import SEED_MOST, Option, Overwrite, Place
 from unseen.core.progress import Progress
@@ -113,6 +113,7 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
         raise SampleError(
             f"{len(task.indices)} images in batches of {task.batch_size}; at least 1 is needed"
         )
+    task = dataclasses.replace(task, out=as_path(task.out))
     check_writable(task.out)
     zipped = task.out.suffix.lower() == ".zip"
     images = DrawnImages(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from unseen.core.errors import ImageError, SpecError
+from unseen.core.files import as_path
 from unseen.core.options import KeepImages, Option, SampleSeed
 from unseen.core.registry import call_user_factory, parse_spec, plugin_names, spec_name
 from unseen.generators import Generator, Precision, load_generator
@@ -107,7 +108,7 @@ def _open(text: str, device: str, precision: Precision) -> ImageSource | Generat
         return _python(text, device, precision)
     if draws:
         return load_generator(text, device=device, precision=precision)
-    path = Path(text).expanduser()
+    path = as_path(text)
     if not reads and path.suffix in _WEIGHTS and path.is_file():
         raise ImageError(
             f"{text} is no set of images; if it holds a generator's weights, say of which kind, "

@@ -11,7 +11,6 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from torch.nn import functional
 
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError, SampleError, SpecError
+from unseen.core.files import as_path
 from unseen.core.registry import Spec
 from unseen.generators.layered import LayeredGenerator, check_drawing, provenance_of
 from unseen.generators.protocol import Precision
@@ -306,7 +306,7 @@ def load_style(
         CheckpointError: the file is unreadable, asks to run code or holds no such generator.
     """
     sampling = sampling_of(spec)
-    path = Path(spec.require_argument("file")).expanduser()
+    path = as_path(spec.require_argument("file"))
     if not path.is_file():
         raise SpecError(f"{spec.text!r}: {path} is no file; name a .pkl, .pth or .safetensors")
     checkpoint = open_checkpoint(path)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, StorageError, UnseenError, first_line
-from unseen.core.files import open_regular
+from unseen.core.files import as_path, open_regular
 from unseen.core.hashes import cached_sha256
 from unseen.core.registry import Spec, takes
 from unseen.core.temporary import temporary_file
@@ -327,7 +327,7 @@ def open_npz(spec: Spec) -> NpzSource:
 @takes()
 def open_lmdb(spec: Spec) -> LmdbSource:
     """The entry point `lmdb:FOLDER`, a folder that holds `data.mdb`."""
-    folder = Path(spec.require_argument("folder")).expanduser()
+    folder = as_path(spec.require_argument("folder"))
     if not (folder / "data.mdb").is_file():
         what = "holds no data.mdb" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give the folder of one LSUN category")
@@ -335,7 +335,7 @@ def open_lmdb(spec: Spec) -> LmdbSource:
 
 
 def _existing_file(spec: Spec) -> Path:
-    path = Path(spec.require_argument("file")).expanduser()
+    path = as_path(spec.require_argument("file"))
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise ImageError(f"{path} {what}; give a .{spec.name} file")

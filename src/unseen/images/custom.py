@@ -22,6 +22,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from unseen.core.errors import ImageError
+from unseen.core.files import as_path
 from unseen.core.registry import Spec, call_user_factory
 from unseen.core.user_code import user_code
 from unseen.core.wording import printable
@@ -224,7 +225,7 @@ def _rgb(
     if isinstance(item, str | Path):
         if "://" in str(item):
             raise ImageError(f"{name} is the web address {item}; download the image first")
-        return decode_file(Path(item).expanduser(), f"{name} ({item})")
+        return decode_file(as_path(item), f"{name} ({item})")
     if not _is_image(item):
         raise ImageError(
             f"{name} is {_described(item)}; needed is a Pillow image, or an array (h, w, 3), "

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError
-from unseen.core.files import open_regular
+from unseen.core.files import as_path, open_regular
 from unseen.core.hashes import FileHashes
 from unseen.core.registry import Spec, takes
 from unseen.images.decode import decode_file
@@ -68,7 +68,7 @@ class FolderSource:
 @takes()
 def open_folder(spec: Spec) -> FolderSource:
     """The entry point `folder:FOLDER`."""
-    folder = Path(spec.require_argument("folder")).expanduser()
+    folder = as_path(spec.require_argument("folder"))
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give a folder of images")

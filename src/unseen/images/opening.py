@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.core.errors import ImageError, SpecError
+from unseen.core.files import as_path
 from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 from unseen.images.arrays import ValueRange
 from unseen.images.custom import Images, open_object
@@ -56,7 +57,7 @@ def _open_named(text_or_path: str | Path) -> ImageSource:
         if spec is not None:
             source: ImageSource = plugin("images", spec)(spec)
             return source
-    path = Path(text_or_path).expanduser()
+    path = as_path(text_or_path)
     if not path.exists():
         raise _missing(str(text_or_path))
     kind = _kind_of(path)

@@ -15,7 +15,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
-from unseen.core.files import remove_asides
+from unseen.core.files import as_path, remove_asides
 from unseen.core.identity import identify, part_difference
 from unseen.core.memory import memory_for
 from unseen.core.options import Device, Option, Overwrite, check_options
@@ -165,7 +165,7 @@ def evidence(
         only_pairs=only_pairs,
     )
     network = _segmenter(segmenter or default_segmenter(source), task)
-    return _gather(collection, network, Path(out or "evidence"), task, progress)
+    return _gather(collection, network, as_path(out or "evidence"), task, progress)
 
 
 def evidence_of_inversions(
@@ -192,7 +192,7 @@ def evidence_of_inversions(
         out = first.folder
     images = collection.photographs.provenance.get("spec")
     network = _segmenter(segmenter or default_segmenter(str(images or "")), task)
-    return _gather(collection, network, Path(out), task, progress)
+    return _gather(collection, network, as_path(out), task, progress)
 
 
 def _selection(run: Inversions) -> Selection | None:

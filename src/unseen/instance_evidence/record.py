@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from unseen.core.files import as_path
 from unseen.core.records import (
     Amount,
     Count,
@@ -282,9 +283,10 @@ class Evidence(LocatedResult):
             files += [picture.image, picture.label_map, picture.true_label_map]
             for rebuilt in picture.rebuilt:
                 files += [rebuilt.image, rebuilt.label_map]
-        copy_pictures(self.folder, Path(folder), files)
-        write_evidence(Path(folder) / FILE, self)
-        return Path(folder) / FILE
+        folder = as_path(folder)
+        copy_pictures(self.folder, folder, files)
+        write_evidence(folder / FILE, self)
+        return folder / FILE
 
     def _said(self) -> str:
         from unseen.instance_evidence.evidence_views import in_a_line

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from unseen.core.errors import RecordError, SpecError
-from unseen.core.files import canonical_json, package_version, write_aside
+from unseen.core.files import as_path, canonical_json, package_version, write_aside
 from unseen.core.identity import Identity, identify
 from unseen.core.records import Count, FilePath, RecordFile, build, to_json
 from unseen.core.results import Result
@@ -230,10 +230,11 @@ class Inversions(InversionsRecord, Result):
             files.append(image.image)
             for result in image.reconstructions.values():
                 files += [result.image, result.tensors, result.label_map]
-        copy_pictures(self.folder, Path(folder), files)
+        folder = as_path(folder)
+        copy_pictures(self.folder, folder, files)
         fields = {field.name: getattr(self, field.name) for field in _RECORD_FIELDS}
-        RECORD_FILE.write(Path(folder) / RECORD, InversionsRecord(**fields))
-        return Path(folder) / RECORD
+        RECORD_FILE.write(folder / RECORD, InversionsRecord(**fields))
+        return folder / RECORD
 
     def _said(self) -> str:
         from unseen.inversion.inversions_views import in_a_line
@@ -280,7 +281,8 @@ def read_inversions(path: str | Path) -> Inversions:
     True
     """
     record = RECORD_FILE.read(path)
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    path = as_path(path)
+    folder = path if path.is_dir() else path.parent
     if not record.complete:
         journal = folder / JOURNAL
         images = [

@@ -24,6 +24,7 @@ from unseen.core.errors import (
     SpecError,
     StorageError,
 )
+from unseen.core.files import as_path
 from unseen.core.memory import memory_for
 from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, silent
@@ -228,7 +229,7 @@ def invert(
     )
     parts = _Parts(source, network, inverter, encoder, segmenter, samples)
     if out is not None:
-        return _invert_into(Path(out), parts, task, progress or silent, say)
+        return _invert_into(as_path(out), parts, task, progress or silent, say)
     temporary = tempfile.TemporaryDirectory(prefix="unseen-")
     try:
         record = _invert_into(Path(temporary.name), parts, task, progress or silent, say)

@@ -15,12 +15,7 @@ from torch import Tensor
 
 from unseen import weights
 from unseen.core.errors import CheckpointError, RecordError, UnseenError
-from unseen.core.files import (
-    canonical_json,
-    package_version,
-    sha256_of_file,
-    write_aside,
-)
+from unseen.core.files import as_path, canonical_json, package_version, sha256_of_file, write_aside
 from unseen.core.records import build, decode
 from unseen.core.registry import parse_spec, plugin
 from unseen.generators import Generator
@@ -101,7 +96,7 @@ def load_inverter(text: str | Path, generator: Generator) -> Inverter:
     """
     spec = None if isinstance(text, Path) or _is_file(text) else parse_spec(text)
     if spec is None:
-        inverter = read_inverter(Path(text).expanduser(), generator)
+        inverter = read_inverter(as_path(text), generator)
     else:
         inverter = cast("Inverter", plugin("inverters", spec)(spec, generator))
     device = generator.latents(range(1), seed=1).device
@@ -110,7 +105,7 @@ def load_inverter(text: str | Path, generator: Generator) -> Inverter:
 
 def _is_file(text: str) -> bool:
     """Whether it is there, or is written as a file's name."""
-    return Path(text).expanduser().is_file() or text.endswith(".safetensors")
+    return as_path(text).is_file() or text.endswith(".safetensors")
 
 
 def read_inverter(path: Path, generator: Generator) -> Inverter:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unseen.core.errors import SpecError
-from unseen.core.files import package_version
+from unseen.core.files import as_path, package_version
 from unseen.core.lock import LOCK, locked
 from unseen.core.options import SEED_MOST, Option, check_options
 from unseen.generators import Generator, Precision, load_generator
@@ -103,8 +103,8 @@ def train_inverter(
     >>> train_inverter("progan:church", "runs/church", cut="layer4")  # doctest: +SKIP
     """
     task = dataclasses.replace(task or InverterTraining(), **options)
-    if out is not None:
-        task = dataclasses.replace(task, folder=Path(out))
+    place = task.folder if out is None else out
+    task = dataclasses.replace(task, folder=None if place is None else as_path(place))
     generator = load_generator(generator, device=device)
     split = split_generator(generator, task.cut)
     _check(task, split)

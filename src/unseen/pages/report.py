@@ -15,7 +15,7 @@ import markupsafe
 
 from unseen.core.errors import RecordError
 from unseen.core.figure_style import DARK, LIGHT, Theme
-from unseen.core.files import canonical_json, package_version, sha256_of_parts, write_text
+from unseen.core.files import as_path, canonical_json, package_version, sha256_of_parts, write_text
 from unseen.core.records import to_json
 from unseen.core.verdicts import CLASS_VERDICTS, INSTANCE_VERDICTS
 from unseen.core.wording import (
@@ -122,7 +122,7 @@ def report(
         COMPARISON_RECORD.check_whole(comparison)
     if evidence is not None:
         EVIDENCE_RECORD.check_whole(evidence)
-    folder = Path(out)
+    folder = as_path(out)
     page = folder / PAGE
     if keep_current and page.is_file() and _mark(folder, comparison, evidence) in _read(page):
         return page
@@ -151,7 +151,7 @@ def report_folder(folder: str | Path) -> Path:
         RecordError: there is none, or as in `report`.
         StorageError: as in `report`.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if folder.name in (COMPARISON_FILE, EVIDENCE_FILE):
         folder = folder.parent
     has_comparison = (folder / COMPARISON_FILE).exists()

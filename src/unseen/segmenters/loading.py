@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unseen.core.devices import resolve_device
 from unseen.core.errors import SpecError
-from unseen.core.options import expand_home
+from unseen.core.files import as_path
 from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 from unseen.segmenters.checks import check_segmenter, segmenter_name
 from unseen.segmenters.protocol import Segmenter
@@ -57,7 +57,7 @@ def segmenter_spec(text: str) -> Spec:
     Raises:
         SpecError: it is neither.
     """
-    folder = Path(expand_home(text))
+    folder = as_path(text)
     known = plugin_names("segmenters")
     if spec_name(text) in known:
         return parse_spec(text)

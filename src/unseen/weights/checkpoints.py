@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unseen.core.errors import CheckpointError
+from unseen.core.files import as_path
 from unseen.weights.restricted_pickle import (
     MOST_TENSORS,
     SavedModule,
@@ -151,7 +152,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         >>> list(checkpoint.tensors), checkpoint.place
         (['layer.weight'], 'g_ema.module')
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise CheckpointError(f"{path} {what}; give a .safetensors, .pth, .pkl or .npz file")

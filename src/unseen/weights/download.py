@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.core.errors import DownloadError, SpecError, StorageError
-from unseen.core.files import cache_folder, sha256_of_file, write_json
+from unseen.core.files import as_path, cache_folder, sha256_of_file, write_json
 from unseen.core.lock import locked
 from unseen.weights.known import Published, published
 
@@ -41,7 +41,7 @@ def locate(argument: str, names: Collection[str], prefix: str, *, spec: str) -> 
     """
     if argument in names:
         return fetch(f"{prefix}{argument}")
-    path = Path(argument).expanduser()
+    path = as_path(argument)
     if not path.is_file():
         raise SpecError(
             f"{spec!r}: {argument} is neither a file nor a published name; "
