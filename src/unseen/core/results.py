@@ -8,6 +8,7 @@ import dataclasses
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from unseen.core.errors import MissingExtraError
@@ -32,7 +33,7 @@ class Result:
     """A result that shows itself."""
 
     def __repr__(self) -> str:
-        text = printable(self._said())
+        text = printable(self._views().in_a_line(self))
         return text if len(text) <= _MOST else f"{text[:_MOST]}…"
 
     def summary(self) -> str:
@@ -41,15 +42,15 @@ class Result:
 
     def to_pandas(self) -> "pandas.DataFrame":
         """The result as a table of pandas (MissingExtraError where pandas is missing)."""
-        frame: pandas.DataFrame = import_pandas().DataFrame(self._rows())
+        frame: pandas.DataFrame = import_pandas().DataFrame(self._views().rows(self))
         return frame
 
-    def _said(self) -> str:
-        """The result in one line."""
-        raise NotImplementedError
+    def _repr_html_(self) -> str:
+        shown: str = self._views().as_html(self)
+        return shown
 
-    def _rows(self) -> list[dict[str, Any]]:
-        """The rows of `to_pandas`."""
+    def _views(self) -> ModuleType:
+        """The module that shows it: `in_a_line`, `as_html`, and `rows`, which `to_pandas` takes."""
         raise NotImplementedError
 
 

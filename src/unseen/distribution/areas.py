@@ -6,6 +6,7 @@ In memory only; `areas_file` reads and writes them.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,15 +132,10 @@ class Areas(Result):
         write_areas(path, self)
         return path
 
-    def _said(self) -> str:
-        from unseen.distribution.areas_views import in_a_line
+    def _views(self) -> ModuleType:
+        from unseen.distribution import areas_views
 
-        return in_a_line(self)
-
-    def _repr_html_(self) -> str:
-        from unseen.distribution.areas_views import as_html
-
-        return as_html(self)
+        return areas_views
 
 
 def areas_identity(provenance: Mapping[str, Any]) -> Identity:

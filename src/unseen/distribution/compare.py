@@ -15,6 +15,7 @@ import numpy as np
 from unseen.core.errors import SampleError
 from unseen.core.files import package_version
 from unseen.core.verdicts import CHANGES, CLASS_VERDICTS, ClassVerdict
+from unseen.core.wording import Interval
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_file import check_comparable
 from unseen.distribution.comparison import (
@@ -24,7 +25,6 @@ from unseen.distribution.comparison import (
     Exhibit,
     Fsd,
     GeneratedSide,
-    Interval,
     Ordering,
     Power,
     SecondSegmenter,

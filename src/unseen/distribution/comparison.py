@@ -8,9 +8,9 @@ names. A number that is not defined, or not bounded, is null.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
-from unseen.core.files import as_path
 from unseen.core.records import (
     Amount,
     Count,
@@ -21,13 +21,12 @@ from unseen.core.records import (
 )
 from unseen.core.results import LocatedResult
 from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict
+from unseen.core.wording import Interval
 from unseen.distribution.areas import class_name
-from unseen.images.record_pictures import copy_pictures
+from unseen.images.record_pictures import save_record
 
 SCHEMA_VERSION = 1
 FILE = "comparison.json"
-
-Interval = tuple[float | None, float | None]  # 95 %; None: not bounded, or not defined
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -218,14 +217,7 @@ class Comparison(LocatedResult):
         return draw_histogram(self) if kind == "histogram" else draw_intervals(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the record and its pictures; `read_comparison(folder)` gives the same comparison.
-
-        Returns:
-            The record, `comparison.json` in that folder. `unseen.report` draws the page of it.
-
-        Raises:
-            RecordError: a picture of the record is missing.
-            StorageError: the disk is full, or the folder cannot be written.
+        """Write `comparison.json` and its pictures as `save_record` does; gives the path.
 
         >>> read_comparison(comparison.save(folder / "kept")) == comparison
         True
@@ -239,25 +231,12 @@ class Comparison(LocatedResult):
             for exhibit in exhibits
             for file in (exhibit.image, exhibit.label_map)
         ]
-        folder = as_path(folder)
-        copy_pictures(self.folder, folder, files)
-        write_comparison(folder / FILE, self)
-        return folder / FILE
+        return save_record(RECORD_FILE, self, files, self.folder, folder)
 
-    def _said(self) -> str:
-        from unseen.distribution.comparison_views import in_a_line
+    def _views(self) -> ModuleType:
+        from unseen.distribution import comparison_views
 
-        return in_a_line(self)
-
-    def _rows(self) -> list[dict[str, Any]]:
-        from unseen.distribution.comparison_views import class_rows
-
-        return class_rows(self)
-
-    def _repr_html_(self) -> str:
-        from unseen.distribution.comparison_views import as_html
-
-        return as_html(self)
+        return comparison_views
 
 
 def _complaint(comparison: Comparison) -> str:

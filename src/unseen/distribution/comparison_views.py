@@ -48,7 +48,7 @@ def _counted(side: GeneratedSide) -> str:
     return ", ".join(said) or "no class"
 
 
-def class_rows(comparison: Comparison) -> list[dict[str, Any]]:
+def rows(comparison: Comparison) -> list[dict[str, Any]]:
     """A row a class and generated side."""
     return [
         flat(row, side=side.label, name=row.name)

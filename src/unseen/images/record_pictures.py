@@ -11,14 +11,18 @@ import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from unseen.core.errors import ImageError, RecordError
-from unseen.core.files import write_aside
+from unseen.core.files import as_path, write_aside
+from unseen.core.records import RecordFile
 from unseen.images.decode import check_size, rgb_array
+
+_T = TypeVar("_T")
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _NOT_IN_PATHS = frozenset('\\:%?#"<>|*')  # a drive, an address, an escape of one, or a pattern
@@ -130,6 +134,35 @@ def copy_pictures(source: Path | None, target: Path, relatives: Iterable[str | N
         if path.resolve() != (target / relative).resolve():
             with write_aside(target / relative) as aside:
                 shutil.copyfile(path, aside)
+
+
+def save_record(
+    kind: RecordFile[_T],
+    record: _T,
+    files: Iterable[str | None],
+    source: Path | None,
+    target: str | Path,
+) -> Path:
+    """Write a record and the files that it names to a folder; reading it gives the same record.
+
+    Args:
+        kind: what file the record is.
+        record: the record.
+        files: the paths in it; None is passed over.
+        source: the folder that they lie in; None: it is not known.
+        target: the other folder.
+
+    Returns:
+        The record's file in `target`.
+
+    Raises:
+        RecordError: a file is missing, or its path leads out of the folder.
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    target = as_path(target)
+    copy_pictures(source, target, files)
+    kind.write(target / kind.file, record)
+    return target / kind.file
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def in_a_line(evidence: Evidence) -> str:
     )
 
 
-def class_rows(evidence: Evidence) -> list[dict[str, Any]]:
+def rows(evidence: Evidence) -> list[dict[str, Any]]:
     """A row a class and method; the verdict is the primary method's."""
     rows = []
     for row in evidence.classes:

@@ -10,9 +10,9 @@ import dataclasses
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
-from unseen.core.files import as_path
 from unseen.core.records import (
     Amount,
     Count,
@@ -26,7 +26,7 @@ from unseen.core.results import LocatedResult
 from unseen.core.verdicts import InstanceVerdict
 from unseen.core.wording import Interval
 from unseen.distribution.areas import class_name
-from unseen.images.record_pictures import copy_pictures
+from unseen.images.record_pictures import save_record
 from unseen.inversion.inversions import Role, Selection
 
 SCHEMA_VERSION = 1
@@ -266,14 +266,7 @@ class Evidence(LocatedResult):
         return draw_retention(self) if kind == "retention" else draw_curves(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the record and its pictures; `read_evidence(folder)` gives the same evidence.
-
-        Returns:
-            The record, `evidence.json` in that folder. `unseen.report` draws the page of it.
-
-        Raises:
-            RecordError: a picture of the record is missing.
-            StorageError: the disk is full, or the folder cannot be written.
+        """Write `evidence.json` and its pictures as `save_record` does; gives the path.
 
         >>> read_evidence(evidence.save(folder / "kept")) == evidence
         True
@@ -283,25 +276,12 @@ class Evidence(LocatedResult):
             files += [picture.image, picture.label_map, picture.true_label_map]
             for rebuilt in picture.rebuilt:
                 files += [rebuilt.image, rebuilt.label_map]
-        folder = as_path(folder)
-        copy_pictures(self.folder, folder, files)
-        write_evidence(folder / FILE, self)
-        return folder / FILE
+        return save_record(RECORD_FILE, self, files, self.folder, folder)
 
-    def _said(self) -> str:
-        from unseen.instance_evidence.evidence_views import in_a_line
+    def _views(self) -> ModuleType:
+        from unseen.instance_evidence import evidence_views
 
-        return in_a_line(self)
-
-    def _rows(self) -> list[dict[str, Any]]:
-        from unseen.instance_evidence.evidence_views import class_rows
-
-        return class_rows(self)
-
-    def _repr_html_(self) -> str:
-        from unseen.instance_evidence.evidence_views import as_html
-
-        return as_html(self)
+        return evidence_views
 
 
 @dataclasses.dataclass(frozen=True)

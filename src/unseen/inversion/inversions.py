@@ -20,6 +20,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -32,10 +33,10 @@ from unseen.core.records import Count, FilePath, RecordFile, build, to_json
 from unseen.core.results import Result
 from unseen.core.run_folder import Journal, RunFolder
 from unseen.images.record_pictures import (
-    copy_pictures,
     picture_path,
     read_label_map,
     read_picture,
+    save_record,
 )
 from unseen.images.writing import write_label_map, write_png
 
@@ -213,14 +214,7 @@ class Inversions(InversionsRecord, Result):
         return draw_pairs(self, most)
 
     def save(self, folder: str | Path) -> Path:
-        """Copy the run; `read_inversions(folder)` gives the same inversions.
-
-        Returns:
-            The record, `inversions.json` in that folder.
-
-        Raises:
-            RecordError: a file of the run is missing.
-            StorageError: the disk is full, or the folder cannot be written.
+        """Write `inversions.json` and its files as `save_record` does; gives the path.
 
         >>> read_inversions(inversions.save(folder / "kept")) == inversions
         True
@@ -230,26 +224,14 @@ class Inversions(InversionsRecord, Result):
             files.append(image.image)
             for result in image.reconstructions.values():
                 files += [result.image, result.tensors, result.label_map]
-        folder = as_path(folder)
-        copy_pictures(self.folder, folder, files)
         fields = {field.name: getattr(self, field.name) for field in _RECORD_FIELDS}
-        RECORD_FILE.write(folder / RECORD, InversionsRecord(**fields))
-        return folder / RECORD
+        record = InversionsRecord(**fields)
+        return save_record(RECORD_FILE, record, files, self.folder, folder)
 
-    def _said(self) -> str:
-        from unseen.inversion.inversions_views import in_a_line
+    def _views(self) -> ModuleType:
+        from unseen.inversion import inversions_views
 
-        return in_a_line(self)
-
-    def _rows(self) -> list[dict[str, Any]]:
-        from unseen.inversion.inversions_views import result_rows
-
-        return result_rows(self)
-
-    def _repr_html_(self) -> str:
-        from unseen.inversion.inversions_views import as_html
-
-        return as_html(self)
+        return inversions_views
 
     def _result(self, image: InvertedImage, method: str) -> Reconstruction:
         result = image.reconstructions.get(method)

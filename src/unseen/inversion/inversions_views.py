@@ -40,7 +40,7 @@ def as_lines(inversions: Inversions) -> str:
     return "\n".join(lines)
 
 
-def result_rows(inversions: Inversions) -> list[dict[str, Any]]:
+def rows(inversions: Inversions) -> list[dict[str, Any]]:
     """A row an image and method."""
     return [
         {
