@@ -130,6 +130,46 @@ def note_above(axis: Any, text: str) -> None:
     )
 
 
+def write_beside(axis: Any, y: float, text: str, colour: str) -> None:
+    """A text at the right of the axes, in the height of y."""
+    axis.annotate(
+        text,
+        (1.0, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+        color=colour,
+        annotation_clip=False,
+    )
+
+
+def draw_mark(
+    axis: Any,
+    x: float,
+    y: float | None,
+    colour: str,
+    face: str,
+    *,
+    shape: str = "o",
+    size: float = 6.0,
+    edge: float = 1.5,
+) -> None:
+    """A mark in front of all lines, filled with `face`; size and edge are in points."""
+    axis.plot(
+        x,
+        y,
+        marker=shape,
+        markersize=size,
+        markerfacecolor=face,
+        markeredgecolor=colour,
+        markeredgewidth=edge,
+        clip_on=False,
+        zorder=3,
+    )
+
+
 def save_figure(figure: Any, paths: Iterable[Path]) -> list[Path]:
     """Write a figure to every path, as PNG or SVG by the suffix (StorageError)."""
     paths = list(paths)

@@ -1,7 +1,8 @@
 """The two figures: the paper's histogram, and the intervals with their verdicts.
 
 The histogram follows Figure 1a of Bau et al., ICCV 2019: classes by real mean area, mean areas on
-a log scale above, relative change below, bars clipped at +1.15 and labelled.
+a log scale above, relative change below, bars clipped at +1.15 and labelled. Both functions write
+the figure to every path, as PNG or SVG by its suffix (StorageError), and return it.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,14 @@ from typing import Any
 from unseen.core.figure_style import (
     LIGHT,
     Theme,
+    draw_mark,
     figure_of_panels,
     legend_above,
     note_above,
     plain,
     save_figure,
     short,
+    write_beside,
 )
 from unseen.core.verdicts import CLASS_VERDICTS
 from unseen.core.wording import number, value_interval
@@ -36,17 +39,6 @@ def draw_histogram(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
     """Mean areas above, relative change below; a change panel for every generated side.
 
     Class 0, where it means "no class", and materials are left out.
-
-    Args:
-        comparison: the record.
-        paths: where to write it, as PNG or SVG by their suffix.
-        theme: for light or dark pages.
-
-    Returns:
-        The figure.
-
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
     """
     columns = _by_real_area(comparison)
     sides = comparison.generated
@@ -76,17 +68,6 @@ def draw_intervals(comparison: Comparison, *paths: Path, theme: Theme = LIGHT) -
     """For every tested class the ratio generated over real, its interval and its verdict.
 
     A panel for every generated side. Without any tested class the figure says so.
-
-    Args:
-        comparison: the record.
-        paths: where to write it, as PNG or SVG by their suffix.
-        theme: for light or dark pages.
-
-    Returns:
-        The figure.
-
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
     """
     sides = comparison.generated
     columns = [
@@ -243,17 +224,8 @@ def _draw_ratios(axis: Any, side: GeneratedSide, columns: Sequence[str], theme: 
         row = rows[column]
         if row.tested:
             _draw_ratio(axis, row, y, least, most, theme)
-        axis.annotate(
-            row.verdict,
-            (1.0, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-            color=theme.verdicts["undecided" if row.verdict == "untested" else row.verdict],
-            annotation_clip=False,
-        )
+        mark = "undecided" if row.verdict == "untested" else row.verdict
+        write_beside(axis, float(y), row.verdict, theme.verdicts[mark])
     axis.set_ylim(max(4, len(columns)) - 0.4, -0.6)
     ticks = [0.02, 0.1, 0.25, 0.5, 1, 2, 4, 10, 50]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
@@ -278,14 +250,5 @@ def _draw_ratio(axis: Any, row: ClassRow, y: int, least: float, most: float, the
     if high is None or high > most:
         axis.plot(most, y, marker=">", color=colour, markersize=5, clip_on=False)
     if row.ratio is not None:
-        axis.plot(
-            min(most, max(least, row.ratio)),
-            y,
-            marker="D" if row.statistic == "area" else "o",
-            markersize=6,
-            markerfacecolor=theme.paper if row.statistic == "area" else colour,
-            markeredgecolor=colour,
-            markeredgewidth=1.5,
-            clip_on=False,
-            zorder=3,
-        )
+        shape, face = ("D", theme.paper) if row.statistic == "area" else ("o", colour)
+        draw_mark(axis, min(most, max(least, row.ratio)), float(y), colour, face, shape=shape)

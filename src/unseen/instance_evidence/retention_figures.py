@@ -2,6 +2,8 @@
 
 For every class the mean retention of both, with intervals and the verdict; and, where several
 cuts were run, the same against the last perturbed layer, since the searched set grows with it.
+Both functions write the figure to every path, as PNG or SVG by its suffix (StorageError), and
+return it.
 """
 
 from collections.abc import Sequence
@@ -11,11 +13,13 @@ from typing import Any
 from unseen.core.figure_style import (
     LIGHT,
     Theme,
+    draw_mark,
     figure_of_panels,
     legend_above,
     note_above,
     plain,
     save_figure,
+    write_beside,
 )
 from unseen.instance_evidence.record import ClassEvidence, Curve, Evidence, Mean, curve
 
@@ -31,17 +35,6 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> An
 
     Filled marks are photographs (those with matched controls, where there are controls), hollow
     ones the controls. Without any class the figure says so.
-
-    Args:
-        evidence: the record.
-        paths: where to write it, as PNG or SVG by their suffix.
-        theme: for light or dark pages.
-
-    Returns:
-        The figure.
-
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
     """
     rows = evidence.classes[:_MOST_CLASSES]
     height = 0.5 + 0.3 * max(3, len(rows))
@@ -71,16 +64,7 @@ def draw_retention(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> An
 def draw_curves(evidence: Evidence, *paths: Path, theme: Theme = LIGHT) -> Any:
     """Mean retention against the last perturbed layer, a panel for each of the gravest classes.
 
-    Args:
-        evidence: the record.
-        paths: where to write it, as PNG or SVG by their suffix.
-        theme: for light or dark pages.
-
-    Returns:
-        The figure; None, and nothing is drawn, where only one layer was run.
-
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
+    None, and nothing is drawn, where only one layer was run.
     """
     curves = [(row, curve(evidence, row.column)) for row in evidence.classes]
     shown = [(row, drawn) for row, drawn in curves if drawn is not None][:_MOST_CURVES]
@@ -110,17 +94,8 @@ def _draw_class(axis: Any, evidence: Evidence, row: ClassEvidence, y: float, the
     else:
         _draw_mean(axis, retained.matched, y - _APART, colour, colour)
         _draw_mean(axis, retained.controls, y + _APART, theme.real, theme.paper)
-    axis.annotate(
-        row.verdict or "",  # None without controls, and said beside the figure
-        (1.0, y),
-        xycoords=("axes fraction", "data"),
-        xytext=(8, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8.5,
-        color=colour,
-        annotation_clip=False,
-    )
+    # None without controls, and said beside the figure
+    write_beside(axis, y, row.verdict or "", colour)
 
 
 def _draw_mean(axis: Any, mean: Mean, y: float, colour: str, face: str) -> None:
@@ -129,17 +104,7 @@ def _draw_mean(axis: Any, mean: Mean, y: float, colour: str, face: str) -> None:
     low, high = mean.interval
     if low is not None and high is not None:
         axis.plot([low, high], [y, y], color=colour, linewidth=2.0, solid_capstyle="butt")
-    axis.plot(
-        mean.mean,
-        y,
-        marker="o",
-        markersize=6,
-        markerfacecolor=face,
-        markeredgecolor=colour,
-        markeredgewidth=1.5,
-        clip_on=False,
-        zorder=3,
-    )
+    draw_mark(axis, mean.mean, y, colour, face)
 
 
 def _draw_curve(axis: Any, row: ClassEvidence, drawn: Curve, theme: Theme) -> None:
@@ -178,16 +143,7 @@ def _draw_line(axis: Any, means: Sequence[Mean], colour: str, face: str, shift: 
         low, high = mean.interval
         if low is not None and high is not None:
             axis.plot([x, x], [low, high], color=colour, linewidth=1.8)
-        axis.plot(
-            x,
-            mean.mean,
-            marker="o",
-            markersize=5.5,
-            markerfacecolor=face,
-            markeredgecolor=colour,
-            clip_on=False,
-            zorder=3,
-        )
+        draw_mark(axis, x, mean.mean, colour, face, size=5.5, edge=1.0)
 
 
 def _handles(theme: Theme, *, controlled: bool) -> list[Any]:
