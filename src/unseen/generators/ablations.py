@@ -68,7 +68,7 @@ class SampleBatchNorm(nn.BatchNorm2d):
         )
 
 
-class Block(nn.Module):
+class ConvolutionBlock(nn.Module):
     """(Pixel norm) → (nearest ×2) → convolution → batch norm or scale or neither → (leaky) ReLU."""
 
     def __init__(
@@ -150,7 +150,7 @@ class Ablation(nn.Sequential):
         for number in range(2 * len(widths) - 2):
             level = number // 2
             inputs = widths[level] if number % 2 == 0 else widths[level + 1]
-            layers[f"layer{number + 1}"] = Block(
+            layers[f"layer{number + 1}"] = ConvolutionBlock(
                 inputs, widths[level + 1], number=number, layout=layout, batch_norm=batch_norm
             )
         layers["output"] = Output(widths[-1], layout=layout, channels=channels)

@@ -28,10 +28,10 @@ from unseen.generators.styles import (
     BlockNetwork,
     EqualizedLinear,
     MappingNetwork,
+    NoisyLayer,
     StyleBlock,
     StyleGenerator,
     channels_drawn,
-    drawn_noise,
     fill,
     load_style,
     positive,
@@ -61,7 +61,7 @@ class ConcatenatingMapping(MappingNetwork):
         return unit_second_moment(z)
 
 
-class StyleLayer(nn.Module):
+class StyleLayer(NoisyLayer):
     """Convolution; then noise, bias, leaky ReLU 0.2, instance norm, and scale and shift by style.
 
     Args:
@@ -74,8 +74,6 @@ class StyleLayer(nn.Module):
         noise: whether it has a noise input.
     """
 
-    noise_const: Tensor
-
     def __init__(
         self,
         inputs: int,
@@ -87,11 +85,8 @@ class StyleLayer(nn.Module):
         up: bool,
         noise: bool,
     ) -> None:
-        super().__init__()
-        self.resolution = resolution
-        self.number = number
+        super().__init__(resolution, number, noise=noise)
         self.up = up
-        self.noise = noise
         if inputs:
             self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -117,10 +112,9 @@ class StyleLayer(nn.Module):
         """The layer's features; what enters the first layer is the constant."""
         if hasattr(self, "weight"):
             x = self.convolved(x)
-        if self.noise and mode == "const":
-            x = x + self.noise_const.to(x.dtype) * self.noise_weight[:, None, None]
-        elif self.noise and mode == "random" and now.noise_seeds is not None:
-            noise = drawn_noise(now.noise_seeds, self.number, self.resolution).to(x.device)
+        noise = self.noise_for(now, mode)
+        if noise is not None:
+            noise = noise.to(x.dtype) if mode == "const" else noise
             x = x + noise * self.noise_weight[:, None, None]
         x = functional.leaky_relu(x + self.bias[:, None, None], 0.2).float()
         x = x - x.mean(dim=(2, 3), keepdim=True)
@@ -144,7 +138,7 @@ class ToRGB(nn.Module):
         return x.float() + self.bias[:, None, None]
 
 
-class Block(StyleBlock):
+class NormalisedBlock(StyleBlock):
     """One resolution: two layers, the first on a constant at 4×4; the last block draws."""
 
     def __init__(
@@ -154,11 +148,12 @@ class Block(StyleBlock):
         *,
         resolution: int,
         width: int,
+        last: bool,
         noise: bool,
-        channels: int | None,
+        channels: int,
     ) -> None:
         super().__init__()
-        self.last = channels is not None
+        self.last = last
         if not inputs:
             self.const = nn.Parameter(torch.ones(outputs, resolution, resolution))
         first = 2 * int(math.log2(resolution)) - 4
@@ -173,7 +168,7 @@ class Block(StyleBlock):
                 noise=noise,
             )
             self.add_module(f"layer{number}", layer)
-        if channels is not None:
+        if last:
             self.torgb = ToRGB(outputs, channels)
 
     def forward(self, now: Activations) -> Activations | Tensor:
@@ -203,18 +198,8 @@ class StyleGAN(BlockNetwork):
         noise: bool = True,
         channels: int = 3,
     ) -> None:
-        blocks = [
-            Block(
-                widths[level - 1] if level else 0,
-                outputs,
-                resolution=4 << level,
-                width=mapping.width,
-                noise=noise,
-                channels=channels if level == len(widths) - 1 else None,
-            )
-            for level, outputs in enumerate(widths)
-        ]
-        super().__init__(mapping, blocks)
+        block = functools.partial(NormalisedBlock, noise=noise, channels=channels)
+        super().__init__(mapping, widths, block)
 
 
 @takes(*OPTIONS)

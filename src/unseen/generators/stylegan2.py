@@ -8,6 +8,7 @@ for modulation and demodulation, figure 7 for the architectures); tensor names o
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -28,11 +29,11 @@ from unseen.generators.styles import (
     BlockNetwork,
     EqualizedLinear,
     MappingNetwork,
+    NoisyLayer,
     StyleBlock,
     StyleGenerator,
     channels_drawn,
     clamp_of,
-    drawn_noise,
     fill,
     load_style,
     mapping_of,
@@ -52,7 +53,7 @@ def _clamped(x: Tensor, limit: float | None) -> Tensor:
     return x if limit is None else x.clamp(-limit, limit)
 
 
-class StyledConvolution(nn.Module):
+class StyledConvolution(NoisyLayer):
     """Modulated 3×3 convolution, demodulated; then noise, bias, leaky ReLU 0.2 with gain √2.
 
     Args:
@@ -66,7 +67,6 @@ class StyledConvolution(nn.Module):
     """
 
     resample_filter: Tensor
-    noise_const: Tensor
 
     def __init__(
         self,
@@ -80,11 +80,8 @@ class StyledConvolution(nn.Module):
         noise: bool = True,
         clamp: float | None = None,
     ) -> None:
-        super().__init__()
-        self.resolution = resolution
-        self.number = number
+        super().__init__(resolution, number, noise=noise)
         self.up = up
-        self.noise = noise
         self.clamp = clamp
         self.affine = EqualizedLinear(width, inputs)
         nn.init.ones_(self.affine.bias)
@@ -113,10 +110,8 @@ class StyledConvolution(nn.Module):
             padding = ((size + 1) // 2 - 1, (size - 2) // 2)
             x = upsample(x, self.resample_filter, 1, padding, 4.0)
         x = x * demodulation[:, :, None, None].to(x.dtype)
-        if self.noise and mode == "const":
-            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
-        elif self.noise and mode == "random" and now.noise_seeds is not None:
-            noise = drawn_noise(now.noise_seeds, self.number, self.resolution).to(x.device)
+        noise = self.noise_for(now, mode)
+        if noise is not None:
             x = x + (noise * self.noise_strength).to(x.dtype)
         x = functional.leaky_relu(x + self.bias.to(x.dtype)[:, None, None], 0.2)
         return _clamped(x * (math.sqrt(2) * gain), self.clamp and self.clamp * gain)
@@ -163,7 +158,7 @@ def _doubled(x: Tensor, taps: Tensor) -> Tensor:
     return upsample(x, taps, 2, ((size + 1) // 2, (size - 2) // 2), 4.0)
 
 
-class Block(StyleBlock):
+class ModulatedBlock(StyleBlock):
     """One resolution: a constant at 4×4 or a doubling convolution, a convolution, and RGB.
 
     Args:
@@ -270,21 +265,10 @@ class StyleGAN2(BlockNetwork):
         clamp: float | None = None,
         channels: int = 3,
     ) -> None:
-        blocks = [
-            Block(
-                widths[level - 1] if level else 0,
-                outputs,
-                resolution=4 << level,
-                width=mapping.width,
-                last=level == len(widths) - 1,
-                architecture=architecture,
-                noise=noise,
-                clamp=clamp,
-                channels=channels,
-            )
-            for level, outputs in enumerate(widths)
-        ]
-        super().__init__(mapping, blocks)
+        block = functools.partial(
+            ModulatedBlock, architecture=architecture, noise=noise, clamp=clamp, channels=channels
+        )
+        super().__init__(mapping, widths, block)
 
 
 @takes(*OPTIONS)

@@ -201,16 +201,27 @@ class BlockNetwork(nn.Sequential):
 
     Args:
         mapping: it feeds two styles a resolution.
-        blocks: for 4×4, 8×8, …; their number decides the resolution.
+        widths: channels at 4×4, 8×8, …; their number decides the resolution.
+        block: makes a resolution's block of the channels of the one before (0 for the first), its
+            own channels, `resolution`, the `width` of w, and whether it is the `last`.
     """
 
     mapping: MappingNetwork
 
-    def __init__(self, mapping: MappingNetwork, blocks: Sequence[StyleBlock]) -> None:
+    def __init__(
+        self, mapping: MappingNetwork, widths: Sequence[int], block: Callable[..., StyleBlock]
+    ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict(mapping=mapping)
-        layers.update((f"b{4 << level}", block) for level, block in enumerate(blocks))
+        for level, outputs in enumerate(widths):
+            layers[f"b{4 << level}"] = block(
+                widths[level - 1] if level else 0,
+                outputs,
+                resolution=4 << level,
+                width=mapping.width,
+                last=level == len(widths) - 1,
+            )
         super().__init__(layers)
-        self.resolution = 4 << (len(blocks) - 1)
+        self.resolution = 4 << (len(widths) - 1)
 
 
 def noise_seeds(latents: Float[Tensor, "n z"]) -> Int64[Tensor, " n"]:
@@ -220,15 +231,38 @@ def noise_seeds(latents: Float[Tensor, "n z"]) -> Int64[Tensor, " n"]:
     return torch.tensor([int.from_bytes(digest, "little") for digest in digests])
 
 
-def drawn_noise(
-    seeds: Int64[Tensor, " n"], layer: int, resolution: int
-) -> Float[Tensor, "n 1 r r"]:
-    """N(0, 1) noise for one layer, on the CPU: the same for every batch and device."""
-    drawn = [
-        np.random.default_rng([seed, layer]).standard_normal((1, resolution, resolution), "f4")
-        for seed in seeds.tolist()
-    ]
-    return torch.from_numpy(np.stack(drawn))
+class NoisyLayer(nn.Module):
+    """A layer that adds noise of its own: the file's, or N(0, 1) drawn for each image.
+
+    Args:
+        resolution: side of the noise, in pixels.
+        number: counts the network's layers; each draws other noise.
+        noise: whether it has a noise input.
+    """
+
+    noise_const: Tensor
+
+    def __init__(self, resolution: int, number: int, *, noise: bool) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.number = number
+        self.noise = noise
+
+    def noise_for(self, now: Activations, mode: str) -> Float[Tensor, "..."] | None:
+        """The noise before its strength: (r r) of the file, or drawn (n 1 r r), or None.
+
+        It is drawn on the CPU: the same for every batch and device.
+        """
+        if self.noise and mode == "const":
+            return self.noise_const
+        if not self.noise or mode != "random" or now.noise_seeds is None:
+            return None
+        shape = (1, self.resolution, self.resolution)
+        drawn = [
+            np.random.default_rng([seed, self.number]).standard_normal(shape, "f4")
+            for seed in now.noise_seeds.tolist()
+        ]
+        return torch.from_numpy(np.stack(drawn)).to(now.styles.device)
 
 
 @dataclasses.dataclass(eq=False)
