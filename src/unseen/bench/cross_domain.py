@@ -124,12 +124,7 @@ def invert_domains(
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Path]:
-    """Invert, measure, draw.
-
-    Args:
-        task: on what.
-        progress: called with reconstructions done, and of how many.
-        say: told what is done.
+    """Invert, measure, draw; `progress` gets reconstructions done and of how many.
 
     Yields:
         The paths written: `cross-domain.json`, `.csv` and `.md`; `groups`, `losses` and, with

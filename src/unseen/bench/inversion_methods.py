@@ -103,12 +103,7 @@ def compare_methods(
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Path]:
-    """Invert, measure, draw.
-
-    Args:
-        task: on what.
-        progress: called with reconstructions done, and of how many.
-        say: told what is done.
+    """Invert, measure, draw; `progress` gets reconstructions done and of how many.
 
     Yields:
         The paths written: `methods.json`, `methods.csv`, `methods.md`, `scatter` and `examples` as

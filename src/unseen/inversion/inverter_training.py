@@ -373,12 +373,8 @@ class _LayerStage(_Stage):
             *_, true, right = bench.features(latents, number)
             return {"left": (true, network(right))}
 
-        return self.learn(
-            layer_inverter(bench.split.shapes, number - 1),
-            device,
-            losses,
-            answer,
-        )
+        network = layer_inverter(bench.split.shapes, number - 1)
+        return self.learn(network, device, losses, answer)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -401,12 +397,8 @@ class _TailStage(_Stage):
             true = bench.features(latents, count)[-1]
             return {"left": (true, network(bench.images(true)))}
 
-        return self.learn(
-            tail_inverter(bench.split.shapes, bench.recipe.architecture),
-            device,
-            losses,
-            answer,
-        )
+        network = tail_inverter(bench.split.shapes, bench.recipe.architecture)
+        return self.learn(network, device, losses, answer)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -452,12 +444,7 @@ class _BottomStage(_Stage):
             features = bench.features(recovered, number)[-1]
             return {"z": (latents, recovered), "cut": (true[-1], features)}
 
-        return self.learn(
-            network,
-            device,
-            losses,
-            answer,
-        )
+        return self.learn(network, device, losses, answer)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -513,12 +500,7 @@ class _JointStage(_Stage):
                 "x": (images, bench.images(features)),
             }
 
-        return self.learn(
-            network,
-            device,
-            losses,
-            answer,
-        )
+        return self.learn(network, device, losses, answer)
 
 
 def _result(learner: Learner) -> nn.Module:
