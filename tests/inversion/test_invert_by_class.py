@@ -90,13 +90,9 @@ def test_photographs_and_controls_are_those_that_hold_most_of_a_class(
 
 
 def test_one_call_and_one_more_give_everything_on_the_page(generator, inverter, photos, tmp_path):
+    wanted = task(methods=("d", "f"), curve="auto")
     record = invert(
-        photos,
-        generator,
-        inverter,
-        segmenter=Bright(),
-        out=tmp_path / "o",
-        task=task(methods=("d", "f"), curve="auto"),
+        photos, generator, inverter, segmenter=Bright(), out=tmp_path / "o", task=wanted
     )
     # the last perturbed layer is the inverter's, layer4 of six
     assert [one.folder.name for one in curve_runs(record)] == ["layer1", "layer2"]
@@ -119,13 +115,9 @@ def test_one_call_and_one_more_give_everything_on_the_page(generator, inverter, 
 
 
 def test_a_choice_for_one_class_looks_for_controls_of_all(generator, inverter, photos, tmp_path):
+    wanted = task(classes=["bright"], controls=1)
     record = invert(
-        photos,
-        generator,
-        inverter,
-        segmenter=Bright(),
-        out=tmp_path / "o",
-        task=task(classes=["bright"], controls=1),
+        photos, generator, inverter, segmenter=Bright(), out=tmp_path / "o", task=wanted
     )
     assert list(record.provenance["images"]["selection"]["chosen"]) == ["object/bright"]
     assert len(record.provenance["controls"]["selection"]["chosen"]) == 2

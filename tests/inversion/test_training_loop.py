@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tests.support.kills import killed_while_writing
+from tests.support.tensors import assert_same_bits
 
 from unseen.core.errors import (
     CheckpointError,
@@ -81,20 +82,6 @@ def run(folder: Path, stage: Toy, **settings: Any) -> NetworkLearner:
     learner = train(task)[stage.name]
     assert isinstance(learner, NetworkLearner)
     return learner
-
-
-def tensors(state: Any) -> list[torch.Tensor]:
-    if isinstance(state, torch.Tensor):
-        return [state]
-    if isinstance(state, Mapping):
-        return [tensor for value in state.values() for tensor in tensors(value)]
-    return []
-
-
-def assert_same_bits(first: Any, second: Any) -> None:
-    pairs = list(zip(tensors(first), tensors(second), strict=True))
-    assert pairs
-    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_three_steps_equal_three_written_by_hand(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """GAN training: its parts against their formulas, a step by hand, and going on after a stop."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 from lab.adversarial import AdversarialLearner, AdversarialStage
 from lab.discriminator import Discriminator, MinibatchDeviation
+from tests.support.tensors import assert_same_bits
 
 from unseen.inversion.training_loop import Training, train
 
@@ -42,14 +43,6 @@ def run(folder: Path, settings: AdversarialStage) -> AdversarialLearner:
     learner = train(task)["generator"]
     assert isinstance(learner, AdversarialLearner)
     return learner
-
-
-def tensors(state: Any) -> list[torch.Tensor]:
-    if isinstance(state, torch.Tensor):
-        return [state]
-    if isinstance(state, Mapping):
-        return [tensor for value in state.values() for tensor in tensors(value)]
-    return []
 
 
 def test_the_minibatch_deviation_is_that_of_each_group_of_four() -> None:
@@ -121,9 +114,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", stage())
     run(tmp_path / "cut", stage(images=3 * 4))
     resumed = run(tmp_path / "cut", stage())  # more images go on from the checkpoint
-    pairs = list(zip(tensors(whole.state_dict()), tensors(resumed.state_dict()), strict=True))
-    assert pairs
-    assert all(torch.equal(one, other) for one, other in pairs)
+    assert_same_bits(whole.state_dict(), resumed.state_dict())
 
 
 def test_inspection_sees_the_average_after_so_many_images(tmp_path: Path) -> None:
