@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 from PIL import Image
 from safetensors.torch import save_file
+from tests.support.bench_runs import assert_figures, forbid_optimising
 from tests.support.inversion_worlds import tiny_generator, tiny_inverter
 
 from unseen.bench.cross_domain import CrossDomain, invert_domains
@@ -118,21 +119,14 @@ def test_training_minus_held_out_has_welchs_interval(folder: Path) -> None:
 
 
 def test_the_figures_are_there_in_both_formats(folder: Path) -> None:
-    for name in ("groups", "losses", "generators"):
-        assert (folder / f"{name}.svg").read_text().startswith("<?xml")
-        with Image.open(folder / f"{name}.png") as picture:
-            assert min(picture.size) > 200
+    assert_figures(folder, "groups", "losses", "generators", pixels=200)
 
 
 def test_a_finished_run_is_read_again_and_gives_the_same_bytes(
     world: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.read_bytes() for path in folder.glob("*.*")}
-
-    def nothing_to_do(*_: Any) -> Any:
-        raise AssertionError("optimised again")
-
-    monkeypatch.setattr("unseen.inversion.methods.minimise", nothing_to_do)
+    forbid_optimising(monkeypatch)
     counted: list[tuple[int, int]] = []
     written = list(
         invert_domains(task(world, folder), progress=lambda *numbers: counted.append(numbers))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
+from tests.support.bench_runs import assert_figures, forbid_optimising
 from tests.support.inversion_worlds import own_images, tiny_generator, tiny_inverter
 
 from unseen.bench.grids import PictureRow, draw_pictures
@@ -100,21 +101,14 @@ def test_the_record_says_where_the_order_holds_and_by_what_it_was_made(folder: P
 
 
 def test_the_pictures_are_there_in_both_formats(folder: Path) -> None:
-    for name in ("scatter", "examples"):
-        assert (folder / f"{name}.svg").read_text().startswith("<?xml")
-        with Image.open(folder / f"{name}.png") as picture:
-            assert min(picture.size) > 300
+    assert_figures(folder, "scatter", "examples", pixels=300)
 
 
 def test_a_finished_run_is_read_again_and_gives_the_same_bytes(
     world: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.read_bytes() for path in folder.glob("*.*")}
-
-    def nothing_to_do(*_: Any) -> Any:
-        raise AssertionError("optimised again")
-
-    monkeypatch.setattr("unseen.inversion.methods.minimise", nothing_to_do)
+    forbid_optimising(monkeypatch)
     counted: list[tuple[int, int]] = []
     written = list(compare_methods(task(world, folder), progress=lambda *n: counted.append(n)))
     assert {path: path.read_bytes() for path in written} == before
