@@ -1,15 +1,18 @@
 """What is an image of a set, what is left out, and that it is said."""
 
+import errno
 import io
 import os
 import socket
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from unseen.core.errors import ImageError, SpecError
+from unseen.distribution.segment import segment
 from unseen.images import left_out, open_images
 
 PICTURE = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
@@ -228,3 +231,28 @@ def test_what_names_no_set_is_refused_by_its_name(text, error, tmp_path, monkeyp
     with pytest.raises(error) as refused:
         open_images(text)
     assert text.partition("?")[0] in str(refused.value)
+
+
+def test_a_subfolder_that_cannot_be_read_stops_or_is_listed(tmp_path, monkeypatch):
+    _put(tmp_path / "a.png")
+    _put(tmp_path / "shut" / "b.png")
+    listing = os.scandir
+
+    def refused(place):
+        if Path(place).name == "shut":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listing(place)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(ImageError, match="shut"):
+        open_images(tmp_path)
+    with pytest.raises(ImageError, match="shut"):
+        segment(tmp_path, "churchyard", workers=0)
+    with pytest.warns(UserWarning, match="shut"):
+        areas = segment(tmp_path, "churchyard", workers=0, skip_broken=True)
+    assert list(areas.names) == ["a.png"]
+    reason = {"folder that cannot be read": {"count": 1, "names": ["shut/"]}}
+    assert areas.provenance["images"][0]["left_out"] == reason
+    monkeypatch.setattr(os, "scandir", lambda _: refused(tmp_path / "shut"))
+    with pytest.raises(ImageError, match="Permission denied"):
+        open_images(tmp_path, skip_broken=True)

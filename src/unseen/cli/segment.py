@@ -33,7 +33,7 @@ def segment(
     precision: SegmenterPrecision = "fp32",
 ) -> None:
     """Measure how much of every image each class covers. Run it again to go on."""
-    source = drawing.open(images, device)
+    source = drawing.open(images, device, skip_broken=options["skip_broken"])
     if drawing.keep_images is not None:
         source = keep_drawn(source, drawing.keep_images, overwrite=options["overwrite"])
     network = load_segmenter(

@@ -281,12 +281,15 @@ class _Run:
             if name is not None
         ]
 
+    def _source(self, side: Any) -> ImageSource:
+        return self.task.open(side, self.task.device, skip_broken=self.task.skip_broken)
+
     def _open(self, side: ComparisonSide, key: str) -> _Input:
         if isinstance(side, Areas):
             sources = [str(source["spec"]) for source in side.provenance.get("images", [])]
             return _Input(" + ".join(sources) or key, key, None, side)
         if not isinstance(side, str | Path):
-            source = self.task.open(side, self.task.device)
+            source = self._source(side)
             return _Input(source.spec, key, source, None)
         text = str(side)
         if text.startswith("tally:"):
@@ -295,7 +298,7 @@ class _Run:
             return _Input(text, key, None, read_areas(as_path(text)))
         if not text.strip():
             raise SpecError("a side is named by an empty text; name a folder, a file or a spec")
-        return _Input(text, key, self.task.open(text, self.task.device), None)
+        return _Input(text, key, self._source(text), None)
 
     def _keep_images(self, folder: Path) -> None:
         """Let the generators keep what they draw: one in the folder, several in one each."""

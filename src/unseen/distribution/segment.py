@@ -194,7 +194,8 @@ def segment(
         match_resolution: degrade every image to this side first, in pixels.
         batch_size: images a call of the segmenter.
         workers: decoding processes; None for one a core, 0 to decode here.
-        skip_broken: count and list images that cannot be decoded instead of stopping.
+        skip_broken: count and list images that cannot be decoded, and subfolders that cannot be
+            read, instead of stopping.
         keep_maps: a folder for the label maps, as 16-bit PNG.
         overwrite: replace areas, shards or maps that another run left there.
         progress: called with (images done, images in all).
@@ -225,7 +226,7 @@ def segment(
         keep_maps=None if keep_maps is None else as_path(keep_maps),
         overwrite=overwrite,
     )
-    source = open_source(images)
+    source = open_source(images, skip_broken=skip_broken)
     network = load_segmenter(segmenter)
     place = None if out is None else as_path(out)
     run = task.run(source, network, source.fingerprint(), out=place, progress=progress)

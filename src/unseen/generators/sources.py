@@ -36,9 +36,13 @@ class Drawing:
     keep_images: KeepImages = None
 
     def open(
-        self, images: str | Path | ImageSource | Generator | Images, device: str
+        self,
+        images: str | Path | ImageSource | Generator | Images,
+        device: str,
+        *,
+        skip_broken: bool = False,
     ) -> ImageSource:
-        """The images or the generator that a user named."""
+        """The images or the generator that a user named; see `open_source`."""
         return open_source(
             images,
             device=device,
@@ -46,6 +50,7 @@ class Drawing:
             seed=self.sample_seed,
             rounding=self.rounding,
             batch_size=self.generator_batch_size,
+            skip_broken=skip_broken,
         )
 
 
@@ -57,6 +62,7 @@ def open_source(
     seed: int = 1,
     rounding: Rounding = "nearest",
     batch_size: int = BATCH_SIZE,
+    skip_broken: bool = False,
 ) -> ImageSource:
     """The images of a side; those of a generator are `DrawnImages`.
 
@@ -70,16 +76,17 @@ def open_source(
         seed: of its latents.
         rounding: of its output to 8 bits.
         batch_size: images a call of it.
+        skip_broken: as in `unseen.open_images`.
 
     Raises:
         SpecError: the text names nothing, or both images and a generator.
         UnseenError: from the plug-in.
     """
     if isinstance(side, str):
-        side = _open(side, device, precision)
+        side = _open(side, device, precision, skip_broken)
     if isinstance(side, Generator):
         return DrawnImages(side, seed=seed, rounding=rounding, batch_size=batch_size)
-    return open_images(side)
+    return open_images(side, skip_broken=skip_broken)
 
 
 def keep_drawn(source: ImageSource, folder: Path, *, overwrite: bool = False) -> DrawnImages:
@@ -96,7 +103,9 @@ def keep_drawn(source: ImageSource, folder: Path, *, overwrite: bool = False) ->
     return dataclasses.replace(source, keep=folder, overwrite=overwrite)
 
 
-def _open(text: str, device: str, precision: Precision) -> ImageSource | Generator:
+def _open(
+    text: str, device: str, precision: Precision, skip_broken: bool
+) -> ImageSource | Generator:
     name = spec_name(text)
     draws, reads = (name in plugin_names(kind) for kind in ("generators", "images"))
     if draws and reads:
@@ -120,7 +129,7 @@ def _open(text: str, device: str, precision: Precision) -> ImageSource | Generat
             "{!r} is neither an existing path nor a known spec; image sources: {}; "
             "generators: {}".format(text, *listed)
         )
-    return open_images(text)
+    return open_images(text, skip_broken=skip_broken)
 
 
 def _python(text: str, device: str, precision: Precision) -> ImageSource | Generator:

@@ -17,6 +17,7 @@ from unseen.images.decode import decode_file
 from unseen.images.inventory import HIDDEN, LeftOut, is_hidden, take_images, tell_left_out
 from unseen.images.naming import fingerprint_of, in_unicode
 
+UNREADABLE = "folder that cannot be read"
 _HASHING_THREADS = 4  # hashing and reading both let go of Python's lock
 
 
@@ -29,13 +30,15 @@ class FolderSource:
         self.spec = spec
         self._folder = folder
         others = LeftOut()
+        unreadable: list[ImageError] = []
         self._on_disk: dict[str, str] = {}  # names that are not UTF-8 there: name → as on disk
         names = []
-        for raw in _walk(folder, others):
+        for raw in _walk(folder, others, unreadable):
             name = in_unicode(raw)
             if name != raw:
                 self._on_disk[name] = raw
             names.append(name)
+        self.unreadable = unreadable[0] if unreadable else None  # the first subfolder
         if self._on_disk and len(set(names)) < len(names):
             raise ImageError(f"{folder} holds two files that are both called {name!r}; rename one")
         self.names: Sequence[str] = take_images(names, str(folder), self._peek, others)
@@ -72,15 +75,17 @@ def open_folder(spec: Spec) -> FolderSource:
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give a folder of images")
-    return tell_left_out(FolderSource(folder, spec.text))
+    source = FolderSource(folder, spec.text)
+    return source if source.unreadable else tell_left_out(source)
 
 
-def _walk(folder: Path, others: LeftOut) -> Iterator[str]:
+def _walk(folder: Path, others: LeftOut, unreadable: list[ImageError]) -> Iterator[str]:
     """Relative names of all files; every folder is walked once, whatever links lead to it.
 
     Folders come before links to folders, and links in the order of their names, so that the names
     do not depend on the file system's order. A link that leads nowhere counts as a file: its name
-    says whether it is an image that was lost.
+    says whether it is an image that was lost. A subfolder that cannot be listed is left out, and
+    the error is added to `unreadable`.
     """
     seen = set()
     waiting, links = [""], list[str]()
@@ -110,7 +115,11 @@ def _walk(folder: Path, others: LeftOut) -> Iterator[str]:
                     else:
                         (links if kind == "link to a folder" else waiting).append(f"{name}/")
         except OSError as error:
-            raise ImageError(f"{place} cannot be read ({error.strerror or error})") from error
+            failure = ImageError(f"{place} cannot be read ({error.strerror or error})")
+            if not prefix:
+                raise failure from error
+            unreadable.append(failure)
+            others.add(UNREADABLE, in_unicode(prefix))
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

@@ -9,11 +9,15 @@ from unseen.core.files import as_path
 from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
 from unseen.images.arrays import ValueRange
 from unseen.images.custom import Images, open_object
+from unseen.images.inventory import tell_left_out
 from unseen.images.protocol import ImageSource
 
 
 def open_images(
-    images: str | Path | ImageSource | Images, *, value_range: ValueRange | None = None
+    images: str | Path | ImageSource | Images,
+    *,
+    value_range: ValueRange | None = None,
+    skip_broken: bool = False,
 ) -> ImageSource:
     """Open a set of images.
 
@@ -25,6 +29,7 @@ def open_images(
             `Dataset` or `DataLoader`, a Hugging Face dataset. An image source is returned as it is.
         value_range: what black and white are in arrays of floats, or of integers of more than 16
             bits, in memory: (0, 1), (-1, 1), (0, 255). Without it such arrays are refused.
+        skip_broken: leave out subfolders that cannot be read, and list them, instead of stopping.
 
     Raises:
         SpecError: a spec that names nothing known, or is malformed.
@@ -43,7 +48,13 @@ def open_images(
             raise SpecError(
                 f"value_range is of arrays in memory, and {str(images)!r} names a set; leave it out"
             )
-        return _open_named(images)
+        source = _open_named(images)
+        unreadable: ImageError | None = getattr(source, "unreadable", None)
+        if unreadable is None:
+            return source
+        if not skip_broken:
+            raise unreadable
+        return tell_left_out(source)
     if isinstance(images, ImageSource):
         return images
     return open_object(images, value_range)
