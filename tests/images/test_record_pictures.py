@@ -12,8 +12,9 @@ from unseen.images.record_pictures import (
     picture_size,
     read_label_map,
     read_picture,
+    write_label_map,
+    write_png,
 )
-from unseen.images.writing import write_label_map, write_png
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_a_run_that_broke_off_goes_on_and_ends_in_the_same_bytes(
         return write_aside(path)
 
     with monkeypatch.context() as patch:
-        for module in ("inversion.inversions", "images.writing"):
+        for module in ("inversion.inversions", "images.record_pictures"):
             patch.setattr(f"unseen.{module}.write_aside", broken)
         with pytest.raises(KeyboardInterrupt) as raised:
             invert(photos, generator, inverter, out=tmp_path / "out", task=task(controls=2))
@@ -187,7 +187,7 @@ def test_a_full_disk_is_said_and_what_was_finished_is_kept(
         return write_aside(path)
 
     with monkeypatch.context() as patch:
-        for module in ("inversion.inversions", "images.writing"):
+        for module in ("inversion.inversions", "images.record_pictures"):
             patch.setattr(f"unseen.{module}.write_aside", full)
         with pytest.raises(StorageError) as raised:
             invert(photos, generator, inverter, out=tmp_path / "out", task=task())

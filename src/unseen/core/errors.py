@@ -3,7 +3,9 @@
 A message says what was found, what was needed and what to do next, in one line.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 
 class UnseenError(Exception):
@@ -79,6 +81,27 @@ def is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+@contextlib.contextmanager
+def memory_for(what: str, advice: str) -> Iterator[None]:
+    """Say what to lower where memory runs out in the block.
+
+    Args:
+        what: is under way, e.g. "segmenting 16 images at once".
+        advice: e.g. "use a smaller --batch-size".
+
+    Raises:
+        OutOfMemoryError: memory ran out in the block.
+    """
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(f"memory ran out while {what}; {advice}") from error
 
 
 def first_line(error: BaseException) -> str:

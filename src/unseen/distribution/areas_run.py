@@ -19,13 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8, UInt32
 
-from unseen.core.errors import (
-    ImageError,
-    RecordError,
-    SegmenterError,
-    StorageError,
-    UnseenError,
-)
+from unseen.core.errors import ImageError, RecordError, SegmenterError, StorageError, UnseenError
 from unseen.core.files import canonical_json, check_name, check_writable
 from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import RunFolder
@@ -33,7 +27,7 @@ from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.areas_file import read_areas, write_areas
 from unseen.images import Batch, ImageSource, Preparation, batches
 from unseen.images.preparation import PreparedTogether
-from unseen.images.writing import write_label_map
+from unseen.images.record_pictures import write_label_map
 from unseen.segmenters import Segmenter, checked_label_maps, class_names
 
 # A shard is kept after so many images, or so much time: a slow network loses little when it is

@@ -284,7 +284,8 @@ def _are_pairs(real: Areas, side: Areas) -> bool:
     return (
         set(real.names) == set(side.names)
         and not _fingerprints(real) & _fingerprints(side)
-        and not _drawn_by_index(real)
+        # Bare numbers are the names that a renderer, a generator or a tally gives.
+        and not all(name.rpartition("/")[2].partition(".")[0].isdigit() for name in real.names)
     )
 
 
@@ -398,8 +399,3 @@ def _side_caveats(real: Areas, areas: Areas, side: GeneratedSide) -> Iterator[st
 def _fingerprints(areas: Areas) -> set[Any]:
     """What is known of where the images come from."""
     return {source["fingerprint"] for source in areas.provenance.get("images", [])} - {None}
-
-
-def _drawn_by_index(areas: Areas) -> bool:
-    """Whether the names are bare numbers, as those of a renderer, a generator or a tally are."""
-    return all(name.rpartition("/")[2].partition(".")[0].isdigit() for name in areas.names)

@@ -11,14 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from unseen.core.records import (
-    Amount,
-    Count,
-    FilePath,
-    RecordFile,
-    Share,
-    complaint_about_columns,
-)
+from unseen.core.records import Amount, Count, FilePath, RecordFile, Share, complaint_about_columns
 from unseen.core.results import LocatedResult
 from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict
 from unseen.core.wording import Interval

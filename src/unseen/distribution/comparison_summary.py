@@ -3,14 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from unseen.core.wording import (
-    number,
-    percent,
-    printable,
-    ratio_interval,
-    times,
-    value_interval,
-)
+from unseen.core.wording import number, percent, printable, ratio_interval, times, value_interval
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide
 from unseen.distribution.comparison_wording import (

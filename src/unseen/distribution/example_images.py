@@ -16,7 +16,7 @@ from unseen.core.files import sha256_of_parts, write_aside
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
 from unseen.distribution.comparison import Comparison, Exhibit
-from unseen.images.writing import write_label_map, write_png
+from unseen.images.record_pictures import write_label_map, write_png
 
 EXHIBITS = 4  # images shown a class and side
 _SMALL = 128  # pixels; below, artefacts of JPEG would show and PNG costs little

@@ -10,15 +10,7 @@ from typing import Annotated, Any
 
 from unseen.core.errors import ImageError, RecordError, SampleError
 from unseen.core.files import as_path, canonical_json, package_version
-from unseen.core.options import (
-    Count,
-    Option,
-    Overwrite,
-    Seed,
-    SkipBroken,
-    Workers,
-    check_options,
-)
+from unseen.core.options import Count, Option, Overwrite, Seed, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, silent
 from unseen.core.registry import plugin_names, spec_name
 from unseen.distribution.areas import Areas

@@ -5,9 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unseen.core.errors import GeneratorError
+from unseen.core.errors import GeneratorError, memory_for
 from unseen.core.files import canonical_json
-from unseen.core.memory import memory_for
 from unseen.core.user_code import user_code
 from unseen.generators.protocol import Generator
 

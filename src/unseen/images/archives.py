@@ -25,13 +25,7 @@ from unseen.core.registry import Spec, takes
 from unseen.core.temporary import temporary_file
 from unseen.core.wording import printable
 from unseen.images.arrays import array_axes, rgb_of_array
-from unseen.images.decode import (
-    SIGNATURE_BYTES,
-    check_size,
-    decode,
-    image_format,
-    out_of_memory,
-)
+from unseen.images.decode import SIGNATURE_BYTES, check_size, decode, image_format, out_of_memory
 from unseen.images.inventory import COMPANION, LeftOut, no_images, take_images, tell_left_out
 from unseen.images.lmdb_source import LmdbSource
 from unseen.images.naming import row_names

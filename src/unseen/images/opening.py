@@ -2,7 +2,6 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from unseen.core.errors import ImageError, SpecError
 from unseen.core.files import as_path
@@ -64,26 +63,17 @@ def _open_named(text_or_path: str | Path) -> ImageSource:
     if isinstance(text_or_path, str):
         if not text_or_path.strip():
             raise SpecError("images are named by an empty text; name a folder, a file or a spec")
-        spec = _spec_of(text_or_path)
-        if spec is not None:
-            source: ImageSource = plugin("images", spec)(spec)
-            return source
+        if spec_name(text_or_path) in plugin_names("images"):
+            return _open(parse_spec(text_or_path))
     path = as_path(text_or_path)
     if not path.exists():
         raise _missing(str(text_or_path))
     kind = _kind_of(path)
-    return _open(kind, path)
+    return _open(Spec(f"{kind}:{path}", kind, str(path)))
 
 
-def _spec_of(text: str) -> Spec | None:
-    """The spec, where the text begins with a known plug-in's name."""
-    return parse_spec(text) if spec_name(text) in plugin_names("images") else None
-
-
-def _open(kind: str, path: Path) -> ImageSource:
-    spec = Spec(f"{kind}:{path}", kind, str(path))
-    opened: Any = plugin("images", spec)(spec)
-    source: ImageSource = opened
+def _open(spec: Spec) -> ImageSource:
+    source: ImageSource = plugin("images", spec)(spec)
     return source
 
 

@@ -1,4 +1,4 @@
-"""Pictures and label maps that a record names: read inside its folder, by fixed formats alone.
+"""Pictures and label maps beside a record: written as PNG, read by fixed formats alone.
 
 A record may come from anyone. Its paths are relative and stay in its folder; only regular files
 are opened; only PNG, JPEG and WebP are decoded, whose decoders start no program; and the size in
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Integer, UInt8
 from PIL import Image
 
 from unseen.core.errors import ImageError, RecordError
@@ -26,6 +26,33 @@ _T = TypeVar("_T")
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _NOT_IN_PATHS = frozenset('\\:%?#"<>|*')  # a drive, an address, an escape of one, or a pattern
+
+
+def write_png(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:
+    """Write a picture as PNG.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    with write_aside(path) as aside:
+        Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1))).save(aside, format="PNG")
+
+
+def write_label_map(
+    path: Path, label_map: Integer[np.ndarray, "h w"], within: Path | None = None
+) -> None:
+    """Write a label map as 16-bit PNG, whose values are its labels.
+
+    Args:
+        path: of the file.
+        label_map: labels below 2^16.
+        within: folder for the file while it is being written; None: that of `path`.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    with write_aside(path, within=within) as aside:
+        Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG")
 
 
 def picture_path(folder: Path, relative: str) -> Path:

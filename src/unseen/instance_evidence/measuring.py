@@ -14,10 +14,9 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from unseen.core.errors import ImageError, RecordError, SegmenterError
+from unseen.core.errors import ImageError, RecordError, SegmenterError, memory_for
 from unseen.core.files import as_path, remove_asides
 from unseen.core.identity import identify, part_difference
-from unseen.core.memory import memory_for
 from unseen.core.options import Device, Option, Overwrite, check_options
 from unseen.core.progress import Progress, silent
 from unseen.core.records import build
@@ -29,19 +28,8 @@ from unseen.images.record_pictures import read_label_map
 from unseen.instance_evidence.judging import Instrument, MeasuredImage, MeasuredInstance, compose
 from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
 from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
-from unseen.inversion.inversions import (
-    ROLES,
-    Inversions,
-    Selection,
-    curve_runs,
-    read_inversions,
-)
-from unseen.segmenters import (
-    Segmenter,
-    checked_label_maps,
-    class_names,
-    load_segmenter,
-)
+from unseen.inversion.inversions import ROLES, Inversions, Selection, curve_runs, read_inversions
+from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
 from unseen.segmenters.protocol import SegmenterPrecision
 from unseen.statistics.instances import (
     LEAST_AREA,

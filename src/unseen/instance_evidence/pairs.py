@@ -20,12 +20,7 @@ from unseen.core.wording import count, listed
 from unseen.images import ImageSource, open_images
 from unseen.images.protocol import read_image
 from unseen.instance_evidence.record import Method, Side
-from unseen.inversion.inversions import (
-    Inversions,
-    InvertedImage,
-    Role,
-    read_inversions,
-)
+from unseen.inversion.inversions import Inversions, InvertedImage, Role, read_inversions
 
 IN_RANGE = ("a", "b", "c", "d", "e")  # methods whose reconstructions are images G(z)
 JUDGED_BY = ("f", "nearest")  # methods that verdicts may be about, the first of them unless told

@@ -37,8 +37,9 @@ from unseen.images.record_pictures import (
     read_label_map,
     read_picture,
     save_record,
+    write_label_map,
+    write_png,
 )
-from unseen.images.writing import write_label_map, write_png
 
 SCHEMA_VERSION = 1
 RECORD = "inversions.json"
@@ -342,17 +343,10 @@ class InversionsWriter:
         batch_size: int | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Say which run it is.
+        """Say which run it is (SpecError: the provenance is no JSON).
 
-        Args:
-            folder: new, or an earlier run's.
-            provenance: JSON: all that decides the results.
-            methods: of `KEPT`.
-            batch_size: images that are inverted at once, which decides their last bits.
-            overwrite: replace what another run left there.
-
-        Raises:
-            SpecError: the provenance is no JSON.
+        The provenance holds all that decides the results but the batch size, which decides their
+        last bits. With `overwrite` what another run left in the folder is replaced.
         """
         self.folder = folder
         self.methods = tuple(method for method in KEPT if method in methods)

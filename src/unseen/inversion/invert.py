@@ -23,9 +23,9 @@ from unseen.core.errors import (
     RecordError,
     SpecError,
     StorageError,
+    memory_for,
 )
 from unseen.core.files import as_path
-from unseen.core.memory import memory_for
 from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, silent
 from unseen.distribution.segment import default_segmenter

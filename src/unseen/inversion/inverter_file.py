@@ -21,12 +21,7 @@ from unseen.core.registry import parse_spec, plugin
 from unseen.generators import Generator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_networks import Architecture
-from unseen.inversion.layers import (
-    GeneratorShapes,
-    SplitGenerator,
-    split_generator,
-    tensors_sha256,
-)
+from unseen.inversion.layers import GeneratorShapes, SplitGenerator, split_generator, tensors_sha256
 
 FORMAT_VERSION = 1
 _KEY = "unseen_inverter"  # in the file's metadata

@@ -22,10 +22,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from unseen.core.errors import CheckpointError, TrainingError
+from unseen.core.errors import CheckpointError, TrainingError, memory_for
 from unseen.core.files import not_writable, write_aside
 from unseen.core.identity import identify
-from unseen.core.memory import memory_for
 from unseen.core.run_folder import RunFolder
 
 CHECKPOINT_VERSION = 1

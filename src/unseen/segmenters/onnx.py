@@ -15,12 +15,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from unseen.core.devices import resolve_device
-from unseen.core.errors import (
-    CheckpointError,
-    MissingExtraError,
-    SegmenterError,
-    first_line,
-)
+from unseen.core.errors import CheckpointError, MissingExtraError, SegmenterError, first_line
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.checks import class_names

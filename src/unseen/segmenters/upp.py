@@ -142,15 +142,7 @@ class UnifiedParsingSegmenter:
         device: str = "cpu",
         precision: Precision = "fp32",
     ) -> None:
-        """Take over a plain network in evaluation mode.
-
-        Args:
-            network: as the files hold it; left as it is.
-            vocabulary: of its heads.
-            provenance: where the weights come from.
-            device: "cpu" or "cuda[:N]".
-            precision: of all but the classifiers.
-        """
+        """Take over a plain network in evaluation mode, which is left as it is."""
         self.vocabulary = vocabulary
         self.channels = vocabulary.channels
         self.provenance: Mapping[str, Any] = {**provenance, "precision": precision}

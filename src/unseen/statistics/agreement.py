@@ -15,13 +15,7 @@ from jaxtyping import Float, Float64, Int64
 
 from unseen.core.errors import SampleError
 from unseen.core.wording import count as counted
-from unseen.statistics.correlations import (
-    Correlations,
-    blocks,
-    correlations,
-    flat_pair,
-    pearson,
-)
+from unseen.statistics.correlations import Correlations, blocks, correlations, flat_pair, pearson
 
 Definition = Literal["per_dimension", "pooled", "cosine"]
 DEFINITIONS: tuple[Definition, ...] = get_args(Definition)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from unseen.core.errors import CheckpointError
+from unseen.core.wording import listed
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,7 @@ def build_and_fill(
                 infinite.append(named(name))
     left_over = [named(name) for name in sorted(set(tensors) - set(expected))]
     faults = [
-        f"{what} {', '.join(names[:_SHOWN])}" + _and_more(len(names) - _SHOWN)
+        f"{what} {listed(names, _SHOWN)}"
         for what, names in (
             ("it lacks", lacking),
             ("it has", misshapen),
@@ -93,7 +94,3 @@ def build_and_fill(
         )
     module.load_state_dict(values, assign=True)
     return network
-
-
-def _and_more(count: int) -> str:
-    return f" and {count} more" if count > 0 else ""

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from unseen.core.errors import ImageError, OutOfMemoryError
-from unseen.core.memory import memory_for
+from unseen.core.errors import ImageError, OutOfMemoryError, memory_for
 
 
 def caused(cause: Exception) -> Exception:
