@@ -228,6 +228,21 @@ def test_a_grid_of_no_kind_of_picture_is_refused_before_anything_is_drawn(tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.parametrize("grid", ["grid.png", "grid.jpg", "grid.webp", "00000000.png"])
+def test_a_grid_is_not_put_among_images(tmp_path: Path, grid: str) -> None:
+    photos, sheets = tmp_path / "photos", tmp_path / "sheets"
+    photos.mkdir()
+    Image.new("RGB", (4, 4)).save(photos / "a.png")
+    with pytest.raises(StorageError, match=grid if grid.startswith("0") else r"a\.png"):
+        sample_grid(generator(), photos / grid, indices=range(4))
+    assert [path.name for path in photos.iterdir()] == ["a.png"]
+    if not grid.startswith("0"):
+        for name in (grid, f"second-{grid}", grid):  # beside other grids, and again
+            sample_grid(generator(), sheets / name, indices=range(4))
+        sample(task(tmp_path / "s"))
+        sample_grid(generator(), tmp_path / "s" / grid, indices=range(4))
+
+
 def test_the_command_draws_and_says_what_it_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,9 +24,11 @@ from unseen.core.records import decode
 from unseen.generators import Generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
 from unseen.generators.sample_folder import HEADER, SampleFolder
+from unseen.images.decode import EXTENSIONS
 from unseen.images.pixels import Rounding
 
 _GRIDS = (".png", ".jpg", ".jpeg", ".webp")  # endings of the picture of many samples
+_SOFTWARE, _MARK = 0x0131, "unseen grid"  # by which a grid is known: a tag of EXIF, and its value
 
 
 def parse_indices(text: str) -> list[int]:
@@ -142,10 +144,34 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
 
 
 def check_grid(path: Path) -> None:
-    """Refuse, before anything is drawn, a grid that cannot be written there (StorageError)."""
+    """Refuse, before anything is drawn, a grid that cannot or should not be written there.
+
+    Raises:
+        StorageError: it has the name of no picture, or of a sample; it cannot be written; or its
+            folder holds images, and the grid would be taken for one of them.
+    """
     if path.suffix.lower() not in _GRIDS:
         raise StorageError(f"{path} names no kind of picture; end it in {', '.join(_GRIDS)}")
+    if re.fullmatch(r"\d{8}\.png", path.name):
+        raise StorageError(f"{path} has the name of a sample; choose another name for the grid")
     check_writable(path)
+    if (path.parent / HEADER).is_file():  # of samples: what else lies there is no image of the set
+        return
+    for beside in sorted(path.parent.iterdir()):
+        if beside.suffix.lower() in EXTENSIONS and beside != path and not _is_grid(beside):
+            raise StorageError(
+                f"{path.parent} holds images ({beside.name}), and the grid would be taken for one "
+                "of them; name another folder for it"
+            )
+
+
+def _is_grid(path: Path) -> bool:
+    """Whether a picture is one that `sample_grid` has written."""
+    try:
+        with Image.open(path) as picture:
+            return picture.getexif().get(_SOFTWARE) == _MARK
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def sample_grid(
@@ -161,7 +187,7 @@ def sample_grid(
 
     Raises:
         SampleError: no indices.
-        StorageError: the picture cannot be written.
+        StorageError: from `check_grid`.
     """
     check_grid(path)
     if not indices:
@@ -176,7 +202,10 @@ def sample_grid(
     height, width = tiles.shape[2:]
     grid = tiles.reshape(rows, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
     with write_aside(path) as aside:
-        Image.fromarray(grid.reshape(rows * height, columns * width, 3)).save(aside)
+        mark = Image.Exif()
+        mark[_SOFTWARE] = _MARK
+        picture = Image.fromarray(grid.reshape(rows * height, columns * width, 3))
+        picture.save(aside, exif=mark)
 
 
 def _pack(folder: SampleFolder, out: Path, indices: Sequence[int]) -> None:
