@@ -151,7 +151,7 @@ def test_iou_is_never_above_retention(label_map, rebuilt):
 def test_photographs_are_drawn_from_those_that_hold_most_of_a_class():
     fraction = np.zeros((100, 2))
     fraction[:50, 0] = np.linspace(0.5, 0.01, 50)  # the first ten hold most
-    (first, second) = choose_photographs(fraction, each=4, seed=1)
+    (first, second) = choose_photographs(fraction, a_class=4, seed=1)
     assert len(first) == 4
     assert set(first) <= set(range(10))
     assert second == []  # nobody holds it
@@ -159,20 +159,20 @@ def test_photographs_are_drawn_from_those_that_hold_most_of_a_class():
 
 def test_the_draw_depends_on_seed_and_class_alone():
     fraction = np.random.default_rng(0).random((200, 3))
-    drawn = choose_photographs(fraction, each=5, seed=3)
-    assert drawn == choose_photographs(fraction, each=5, seed=3)
-    assert drawn != choose_photographs(fraction, each=5, seed=4)
-    assert drawn[0] == choose_photographs(fraction[:, :1], each=5, seed=3)[0]
+    drawn = choose_photographs(fraction, a_class=5, seed=3)
+    assert drawn == choose_photographs(fraction, a_class=5, seed=3)
+    assert drawn != choose_photographs(fraction, a_class=5, seed=4)
+    assert drawn[0] == choose_photographs(fraction[:, :1], a_class=5, seed=3)[0]
 
 
 def test_fewer_holders_than_asked_for_are_all_taken():
     fraction = np.array([[0.2], [0.004], [0.3], [0.005]])  # 0.5 % of the image counts
-    assert choose_photographs(fraction, each=10) == [[0, 2, 3]]
+    assert choose_photographs(fraction, a_class=10) == [[0, 2, 3]]
 
 
 def test_nothing_to_choose_is_refused():
     with pytest.raises(SampleError, match=r"0 images a class of a share of 0\.2 were asked for"):
-        choose_photographs(np.ones((3, 1)), each=0)
+        choose_photographs(np.ones((3, 1)), a_class=0)
 
 
 def test_the_share_lost_of_a_class_counts_pixels_not_instances():

@@ -112,7 +112,7 @@ def select_photographs(
             f"the segmenter knows no class {unknown[0]!r}; its classes are: {', '.join(names)}"
         )
     ignored = nothing(areas.columns)
-    chosen = choose_photographs(areas.fraction, each=a_class, share=share, seed=seed)
+    chosen = choose_photographs(areas.fraction, a_class=a_class, share=share, seed=seed)
     return Selection(
         rule=f"of the {100 * share:.0f} % of the images with a class (at least "
         f"{100 * LEAST_AREA:g} % of the image) that hold most of it, {a_class} at random",

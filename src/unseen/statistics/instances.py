@@ -155,7 +155,7 @@ def became(
 def choose_photographs(
     fraction: Float64[np.ndarray, "n k"],
     *,
-    each: int,
+    a_class: int,
     share: float = 0.2,
     least_area: float = LEAST_AREA,
     seed: int = 0,
@@ -163,12 +163,12 @@ def choose_photographs(
     """For every class, photographs that hold most of it: by a seeded rule, never by hand.
 
     Of the images in which the class covers `least_area` at least, those `share` that hold most of
-    it (and not fewer than `each`, where there are as many) are drawn from at random. Chosen so,
+    it (and not fewer than `a_class`, where there are as many) are drawn from at random. Chosen so,
     areas are biased upwards; choose the controls by the same call.
 
     Args:
         fraction: areas of every image of the pool, 0 to 1.
-        each: images a class.
+        a_class: images a class.
         share: of the images that hold the class.
         least_area: fraction of an image that counts.
         seed: of the draw; a class's draw does not depend on the other classes.
@@ -177,19 +177,19 @@ def choose_photographs(
         Row numbers, ascending, a list a class; shorter where fewer images hold it.
 
     Raises:
-        SampleError: `each` below 1, or `share` outside of 0 to 1.
+        SampleError: `a_class` below 1, or `share` outside of 0 to 1.
     """
-    if each < 1 or not 0 < share <= 1:
+    if a_class < 1 or not 0 < share <= 1:
         raise SampleError(
-            f"{each} images a class of a share of {share:g} were asked for; at least 1, and a "
+            f"{a_class} images a class of a share of {share:g} were asked for; at least 1, and a "
             "share above 0 and up to 1, are needed"
         )
     chosen: list[list[int]] = []
     for k, column in enumerate(fraction.T):
         order = np.argsort(-column, kind="stable")  # equal areas in index order
         holding = order[column[order] >= least_area]
-        top = holding[: max(each, math.ceil(share * len(holding)))]
-        drawn = np.random.default_rng((seed, k)).permutation(len(top))[:each]
+        top = holding[: max(a_class, math.ceil(share * len(holding)))]
+        drawn = np.random.default_rng((seed, k)).permutation(len(top))[:a_class]
         chosen.append(sorted(int(i) for i in top[drawn]))
     return chosen
 
