@@ -82,17 +82,17 @@ def test_the_sample_says_what_it_could_have_shown():
 def test_exhibits_are_the_images_that_hold_most_in_descending_order():
     real = areas(50, REAL, seed=0, name="photos")
     comparison = compare(real, [areas(50, REAL, seed=1, name="fakes")])
-    shown = comparison.real.exhibits["object/sky"]
+    shown = comparison.real.example_images["object/sky"]
     fractions = [one.fraction for one in shown]
     assert fractions == sorted(real.fraction[:, 1], reverse=True)[: len(shown)]
     assert all(one.image is None for one in shown)
-    assert "object/none" not in comparison.real.exhibits
+    assert "object/none" not in comparison.real.example_images
 
 
 def test_pictures_are_written_once_under_numbers(tmp_path):
     real, fakes = areas(12, REAL, seed=0, name="../<b>"), areas(12, REAL, seed=1, name="fakes")
     comparison = run(tmp_path, real, [fakes])
-    shown = [one for held in comparison.real.exhibits.values() for one in held]
+    shown = [one for held in comparison.real.example_images.values() for one in held]
     images = {one.name: one.image for one in shown}
     assert sorted(set(images.values())) == [
         f"pictures/real/{i:05d}.png" for i in range(len(images))
@@ -106,7 +106,7 @@ def test_tiny_and_paired_samples_are_said_to_be_so():
     caveats = " ".join(compare(real, [paired]).caveats)
     assert "All 26 image names occur on both sides" in caveats
     (side,) = compare(real, [paired]).generated
-    shown = [one.name for one in compare(real, [paired]).real.exhibits["object/sky"]]
+    shown = [one.name for one in compare(real, [paired]).real.example_images["object/sky"]]
     assert [one.name for one in side.counterparts["object/sky"]] == shown
     sky = {name: paired.fraction[i, 1] for i, name in enumerate(paired.names)}
     assert [one.fraction for one in side.counterparts["object/sky"]] == [sky[n] for n in shown]

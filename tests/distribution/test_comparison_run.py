@@ -89,12 +89,12 @@ def test_sets_of_images_are_segmented_compared_and_shown(world):
     assert (person.name, person.real_presence, person.generated_presence) == ("person", 0.5, 0.0)
     assert comparison.real.label.endswith("/real")
     assert comparison.real.provenance["images"][0]["count"] == 40
-    held = comparison.real.exhibits["object/person"]
+    held = comparison.real.example_images["object/person"]
     with Image.open(world.out / held[0].label_map) as image:
         label_map = np.asarray(image)
     # the picture kept is the one that was measured
     assert (label_map == 2).mean() == held[0].fraction
-    assert "object/person" not in side.exhibits
+    assert "object/person" not in side.example_images
 
 
 def test_the_same_call_segments_nothing_again_and_gives_the_same_record(world):
@@ -150,7 +150,7 @@ def test_a_set_against_itself_is_split_into_disjoint_halves(world):
     # neither "images on both sides" nor "pairs": the halves share nothing
     assert not any("both sides" in text and "images" in text[:12] for text in comparison.caveats)
     assert not any("pairs" in text for text in comparison.caveats)
-    shown = side.exhibits["object/person"][0]
+    shown = side.example_images["object/person"][0]
     assert (world.out / shown.image).is_file()
 
 
@@ -159,7 +159,7 @@ def test_areas_files_and_tallies_are_sides_without_pictures(world, tmp_path):
     real = str(world.out / "areas" / "real.parquet")
     task = dataclasses.replace(world, real=real, generated=(real,), out=tmp_path / "two")
     comparison = run_comparison(task)
-    assert comparison.real.exhibits["object/person"][0].image is None
+    assert comparison.real.example_images["object/person"][0].image is None
     np.save(tmp_path / "t.npy", np.eye(3)[[0, 1, 2, 1, 1, 0]])
     tally = f"tally:{tmp_path / 't.npy'}?size=8"
     task = dataclasses.replace(world, real=tally, generated=(tally,), out=tmp_path / "three")
@@ -346,15 +346,15 @@ def test_compare_keeps_pictures_with_the_comparison_and_no_longer(world):
         world.real, world.generated, SEGMENTER, device="cpu", workers=0, labels=["a", "b"]
     )
     folder = comparison.folder
-    exhibit = comparison.real.exhibits["object/person"][0]
-    assert (folder / exhibit.image).is_file()
+    example_image = comparison.real.example_images["object/person"][0]
+    assert (folder / example_image.image).is_file()
     assert (comparison.real.label, comparison.generated[0].label) == ("a", "b")
     kept = read_comparison(comparison.save(world.out))
     assert kept == comparison
     del comparison
     gc.collect()
     assert not folder.exists()
-    assert (world.out / exhibit.image).is_file()
+    assert (world.out / example_image.image).is_file()
     named = unseen.compare(
         world.real, world.generated, SEGMENTER, out=world.out.parent / "named", workers=0
     )

@@ -29,8 +29,8 @@ def test_a_saved_comparison_is_read_as_it_was_with_its_pictures(comparison, tmp_
     again = read_comparison(path)
     assert again == comparison
     assert again.folder == tmp_path / "new"
-    exhibit = again.real.exhibits["object/person"][0]
-    for file in (exhibit.image, exhibit.label_map):
+    example_image = again.real.example_images["object/person"][0]
+    for file in (example_image.image, example_image.label_map):
         assert (again.folder / file).read_bytes() == (comparison.folder / file).read_bytes()
     assert again.save(again.folder) == path  # onto itself
     assert read_comparison(path) == comparison

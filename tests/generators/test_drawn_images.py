@@ -440,7 +440,7 @@ def test_a_generator_is_compared_in_one_pass_and_shown(progan, tmp_path):
     assert side.provenance["images"][0]["drawn"]["seed"] == 4
     assert not any("occur on both sides" in text for text in comparison.caveats)
     images = DrawnImages(load_generator(progan), seed=4)
-    for column, held in side.exhibits.items():
+    for column, held in side.example_images.items():
         for one in held:
             label_map = np.asarray(Image.open(task.out / one.label_map))
             label = comparison.columns.index(column)

@@ -231,9 +231,9 @@ def test_a_picture_that_is_gone_or_outside_is_an_error(folder, tmp_path):
     comparison = read_comparison(folder)
     with pytest.raises(RecordError, match=r"pictures/"):
         report(tmp_path, comparison)
-    held = comparison.generated[0].exhibits["object/sky"]
+    held = comparison.generated[0].example_images["object/sky"]
     outside = dataclasses.replace(held[0], image="../secret.png")
-    real = dataclasses.replace(comparison.real, exhibits={"object/sky": (outside,)})
+    real = dataclasses.replace(comparison.real, example_images={"object/sky": (outside,)})
     with pytest.raises(RecordError, match=r"\.\./secret\.png"):
         report(folder, dataclasses.replace(comparison, real=real))
 
@@ -254,6 +254,6 @@ def test_overlays_show_the_class_and_leave_the_rest_dark_or_coloured():
 def test_label_maps_keep_more_than_256_classes(tmp_path):
     classes = (*(str(i) for i in range(400)), "sky")
     real = areas(4, {"sky": 0.5}, seed=0, name="photos", classes=classes)
-    stored = run(tmp_path, real, [real]).real.exhibits["object/sky"][0].label_map
+    stored = run(tmp_path, real, [real]).real.example_images["object/sky"][0].label_map
     with Image.open(tmp_path / stored) as image:
         assert np.asarray(image).max() == 400

@@ -22,7 +22,7 @@ from unseen.distribution.comparison import (
     ClassChange,
     ClassRow,
     Comparison,
-    Exhibit,
+    ExampleImage,
     Fsd,
     GeneratedSide,
     Ordering,
@@ -30,7 +30,7 @@ from unseen.distribution.comparison import (
     SecondSegmenter,
     Side,
 )
-from unseen.distribution.example_images import EXHIBITS
+from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
     ClassComparison,
@@ -67,7 +67,7 @@ def compare(
             that both know, its verdict is "undecided".
 
     Returns:
-        The record. Its exhibits name images; they have no pictures, since areas have none.
+        The record. Its example images are names alone, since areas have no pictures.
 
     Raises:
         SampleError: a side has fewer than two images, or there is no generated side.
@@ -95,7 +95,7 @@ def compare(
                 label=label,
                 images=len(side),
                 provenance=side.provenance,
-                exhibits=_exhibits(side),
+                example_images=_example_images(side),
                 fsd=fsd,
                 classes=tuple(sorted(rows, key=_gravest_first)),
                 power=_power(rows),
@@ -113,7 +113,7 @@ def compare(
             label=labels[0],
             images=len(real),
             provenance=real.provenance,
-            exhibits=_exhibits(real),
+            example_images=_example_images(real),
         ),
         generated=tuple(sides),
         orderings=tuple(_orderings(real, generated, sides, presence_threshold)),
@@ -244,38 +244,38 @@ def shows_drop(row: ClassRow, drop: float) -> bool:
     return row.tested and least is not None and least <= drop
 
 
-def _exhibits(side: Areas) -> dict[str, tuple[Exhibit, ...]]:
+def _example_images(side: Areas) -> dict[str, tuple[ExampleImage, ...]]:
     """For every class that occurs, the names of the images that hold most of it."""
-    exhibits = {}
+    example_images = {}
     for k, column in enumerate(side.columns):
         areas = side.pixels[:, k]
         # Stable, so that equal areas keep the index order.
-        most = np.argsort(-areas.astype(np.int64), kind="stable")[:EXHIBITS]
+        most = np.argsort(-areas.astype(np.int64), kind="stable")[:EXAMPLE_IMAGES]
         held = tuple(
-            Exhibit(name=side.names[i], fraction=float(areas[i] / side.label_map_pixels))
+            ExampleImage(name=side.names[i], fraction=float(areas[i] / side.label_map_pixels))
             for i in most
             if areas[i] > 0
         )
         if held:
-            exhibits[column] = held
-    return exhibits
+            example_images[column] = held
+    return example_images
 
 
-def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[Exhibit, ...]]:
-    """The images of this side named as the real exhibits; none unless the sides are pairs."""
+def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[ExampleImage, ...]]:
+    """The images of this side named as the real example images; none unless the sides are pairs."""
     if not _are_pairs(real, side):
         return {}
     row = {name: i for i, name in enumerate(side.names)}
     fraction = side.fraction
     return {
         column: tuple(
-            Exhibit(
-                name=exhibit.name,
-                fraction=float(fraction[row[exhibit.name], side.columns.index(column)]),
+            ExampleImage(
+                name=example_image.name,
+                fraction=float(fraction[row[example_image.name], side.columns.index(column)]),
             )
-            for exhibit in held
+            for example_image in held
         )
-        for column, held in _exhibits(real).items()
+        for column, held in _example_images(real).items()
     }
 
 

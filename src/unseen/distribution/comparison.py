@@ -23,7 +23,7 @@ FILE = "comparison.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Exhibit:
+class ExampleImage:
     """One of the images that hold most of a class.
 
     Paths are relative to the folder of the record, with forward slashes; None where the side was
@@ -45,7 +45,9 @@ class Side:
     label: str  # how the page calls it
     images: Count  # counted, at least 2
     provenance: Mapping[str, Any]  # as in the areas: source, fingerprint, segmenter, seed
-    exhibits: Mapping[str, tuple[Exhibit, ...]]  # column → images that hold most of it, most first
+    example_images: Mapping[
+        str, tuple[ExampleImage, ...]
+    ]  # column → images that hold most of it, most first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,8 +128,8 @@ class GeneratedSide(Side):
     fsd: Fsd
     classes: tuple[ClassRow, ...]  # gravest verdict first, then the largest real area
     power: tuple[Power, ...]
-    # where both sides have the same image names: the images named as the real exhibits of a class
-    counterparts: Mapping[str, tuple[Exhibit, ...]] = dataclasses.field(default_factory=dict)
+    # where both sides have the same image names: the images named as the real examples of a class
+    counterparts: Mapping[str, tuple[ExampleImage, ...]] = dataclasses.field(default_factory=dict)
     second_segmenter: SecondSegmenter | None = None
 
     def counts(self) -> dict[ClassVerdict, int]:
@@ -216,13 +218,17 @@ class Comparison(LocatedResult):
         True
         """
         sides = [self.real, *self.generated]
-        held = [exhibits for side in sides for exhibits in side.exhibits.values()]
-        held += [exhibits for side in self.generated for exhibits in side.counterparts.values()]
+        held = [example_images for side in sides for example_images in side.example_images.values()]
+        held += [
+            example_images
+            for side in self.generated
+            for example_images in side.counterparts.values()
+        ]
         files = [
             file
-            for exhibits in held
-            for exhibit in exhibits
-            for file in (exhibit.image, exhibit.label_map)
+            for example_images in held
+            for example_image in example_images
+            for file in (example_image.image, example_image.label_map)
         ]
         return save_record(RECORD_FILE, self, files, self.folder, folder)
 

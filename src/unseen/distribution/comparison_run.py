@@ -345,7 +345,7 @@ class _Run:
         )
 
     def keep_pictures(self, comparison: Comparison) -> Comparison:
-        """The record with the pictures of its exhibits, where the sides are images."""
+        """The record with the pictures of its example images, where the sides are images."""
         inputs = self.inputs if len(self.inputs) > 1 else [self.inputs[0], self.inputs[0]]
         keys = ["real", *(f"generated-{i + 1}" for i in range(len(inputs) - 1))]
         identities = [*self.identities, self.identities[0]]  # the last is for halves

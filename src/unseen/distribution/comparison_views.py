@@ -12,7 +12,7 @@ from unseen.core.errors import RecordError
 from unseen.core.results import flat, html_picture, html_strip, html_table, html_text
 from unseen.core.wording import count, listed, percent, ratio_interval, times, value_interval
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import ClassRow, Comparison, Exhibit, GeneratedSide
+from unseen.distribution.comparison import ClassRow, Comparison, ExampleImage, GeneratedSide
 from unseen.distribution.comparison_figures import draw_histogram
 from unseen.distribution.comparison_wording import (
     corrected,
@@ -99,21 +99,27 @@ def _verdicts(comparison: Comparison, side: GeneratedSide) -> str:
 def _left_out(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     """Real images that hold what is left out, and the generated images that hold most of it."""
     for row in side.named("omitted", "under")[:_MOST_PICTURED]:
-        for of, exhibits in (
-            (f"Real images that hold most {row.name}", comparison.real.exhibits),
-            (f"Images of {side.label} that hold most {row.name} ({row.verdict})", side.exhibits),
+        for of, example_images in (
+            (f"Real images that hold most {row.name}", comparison.real.example_images),
+            (
+                f"Images of {side.label} that hold most {row.name} ({row.verdict})",
+                side.example_images,
+            ),
         ):
-            pictures = list(_pictures(comparison.folder, row, exhibits.get(row.column, ())))
+            pictures = list(_pictures(comparison.folder, row, example_images.get(row.column, ())))
             if pictures:
                 yield html_strip(of, pictures)
 
 
-def _pictures(folder: Path | None, row: ClassRow, exhibits: tuple[Exhibit, ...]) -> Iterator[str]:
-    for exhibit in exhibits:
-        if exhibit.image is None or folder is None:
+def _pictures(
+    folder: Path | None, row: ClassRow, example_images: tuple[ExampleImage, ...]
+) -> Iterator[str]:
+    for example_image in example_images:
+        if example_image.image is None or folder is None:
             continue
-        said = f"{exhibit.name}: {class_name(row.column)} covers {percent(exhibit.fraction)}"
+        covered = percent(example_image.fraction)
+        said = f"{example_image.name}: {class_name(row.column)} covers {covered}"
         try:
-            yield html_picture(thumbnail(folder, exhibit.image), said)
+            yield html_picture(thumbnail(folder, example_image.image), said)
         except RecordError as error:
             yield html_text(str(error), "span")

@@ -15,16 +15,16 @@ from PIL import Image
 from unseen.core.files import sha256_of_parts, write_aside
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
-from unseen.distribution.comparison import Comparison, Exhibit
+from unseen.distribution.comparison import Comparison, ExampleImage
 from unseen.images.record_pictures import write_label_map, write_png
 
-EXHIBITS = 4  # images shown a class and side
+EXAMPLE_IMAGES = 4  # images shown a class and side
 _SMALL = 128  # pixels; below, artefacts of JPEG would show and PNG costs little
 _JPEG_QUALITY = 92
 _MEMORY = 1 << 29  # bytes of pictures that are kept from the pass over the images
 _NUMBERED = re.compile(r"(\d{5})(-labels)?\.(png|jpg)")
 
-Exhibits = Mapping[str, tuple[Exhibit, ...]]  # column → images
+ExampleImages = Mapping[str, tuple[ExampleImage, ...]]  # column → images
 Shown = tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]
 """An image by name, as it was segmented, with its label map."""
 
@@ -40,7 +40,7 @@ class Candidates:
     """
 
     def __init__(self) -> None:
-        self._most: UInt32[np.ndarray, "exhibits k"] | None = None
+        self._most: UInt32[np.ndarray, "example_images k"] | None = None
         self._names: list[list[str | None]] = []  # as `_most`: who holds so many pixels
         self._pictures: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._bytes = 0
@@ -54,8 +54,8 @@ class Candidates:
     ) -> None:
         """Keep those images of a batch that hold more of a class than one kept before."""
         if self._most is None:
-            self._most = np.zeros((EXHIBITS, pixels.shape[1]), np.uint32)
-            self._names = [[None] * EXHIBITS for _ in range(pixels.shape[1])]
+            self._most = np.zeros((EXAMPLE_IMAGES, pixels.shape[1]), np.uint32)
+            self._names = [[None] * EXAMPLE_IMAGES for _ in range(pixels.shape[1])]
         for name, image, label_map, counts in zip(names, images, label_maps, pixels, strict=True):
             better = np.flatnonzero(counts > self._most.min(axis=0))
             for k in better:
@@ -83,14 +83,14 @@ class Candidates:
 def keep_side(
     folder: Path, key: str, comparison: Comparison, areas: Identity, show: Show
 ) -> Comparison:
-    """Write each exhibited image of one side once; return the record with their paths.
+    """Write each example image of one side once; return the record with their paths.
 
     Pictures that an earlier run of the same areas wrote are kept.
 
     Args:
         folder: of the record; the files go to its `pictures/KEY/`.
         key: which side: "real", "generated-1", …
-        comparison: the record, whose exhibits name images.
+        comparison: the record, whose example_images name images.
         areas: what the areas of the side depend on.
         show: gives the pictures of the images named.
 
@@ -98,15 +98,17 @@ def keep_side(
         StorageError: the disk is full, or the place cannot be written.
     """
     if key == "real":
-        (exhibits,) = _keep(folder, key, [comparison.real.exhibits], areas, show)
+        (example_images,) = _keep(folder, key, [comparison.real.example_images], areas, show)
         return dataclasses.replace(
-            comparison, real=dataclasses.replace(comparison.real, exhibits=exhibits)
+            comparison, real=dataclasses.replace(comparison.real, example_images=example_images)
         )
     sides = list(comparison.generated)
     i = int(key.removeprefix("generated-")) - 1
-    groups = [sides[i].exhibits, sides[i].counterparts]
-    exhibits, counterparts = _keep(folder, key, groups, areas, show)
-    sides[i] = dataclasses.replace(sides[i], exhibits=exhibits, counterparts=counterparts)
+    groups = [sides[i].example_images, sides[i].counterparts]
+    example_images, counterparts = _keep(folder, key, groups, areas, show)
+    sides[i] = dataclasses.replace(
+        sides[i], example_images=example_images, counterparts=counterparts
+    )
     return dataclasses.replace(comparison, generated=tuple(sides))
 
 
@@ -130,11 +132,14 @@ def _store(folder: Path, key: str, identity: Identity) -> RunFolder:
 
 
 def _keep(
-    folder: Path, key: str, groups: Sequence[Exhibits], areas: Identity, show: Show
-) -> list[Exhibits]:
+    folder: Path, key: str, groups: Sequence[ExampleImages], areas: Identity, show: Show
+) -> list[ExampleImages]:
     names = list(
         dict.fromkeys(
-            exhibit.name for exhibits in groups for held in exhibits.values() for exhibit in held
+            example_image.name
+            for example_images in groups
+            for held in example_images.values()
+            for example_image in held
         )
     )
     options = {**areas.options, "shown": sha256_of_parts(names)}
@@ -154,15 +159,17 @@ def _keep(
         {
             column: tuple(
                 dataclasses.replace(
-                    exhibit, image=paths[exhibit.name][0], label_map=paths[exhibit.name][1]
+                    example_image,
+                    image=paths[example_image.name][0],
+                    label_map=paths[example_image.name][1],
                 )
-                if exhibit.name in paths
-                else exhibit
-                for exhibit in held
+                if example_image.name in paths
+                else example_image
+                for example_image in held
             )
-            for column, held in exhibits.items()
+            for column, held in example_images.items()
         }
-        for exhibits in groups
+        for example_images in groups
     ]
 
 

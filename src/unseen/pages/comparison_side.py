@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unseen.core.verdicts import CLASS_VERDICTS, InstanceVerdict
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import ClassRow, Comparison, Exhibit, Side
+from unseen.distribution.comparison import ClassRow, Comparison, ExampleImage, Side
 from unseen.distribution.comparison_wording import occurs
 from unseen.pages.overlays import class_colour
 from unseen.pages.page_images import Legend, PageImages, is_small
@@ -96,7 +96,7 @@ def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> It
                     label=side.label,
                     generated=i > 0,
                     counterparts=counterparts,
-                    pictures=[overlays.picture(exhibit, label) for exhibit in held],
+                    pictures=[overlays.picture(example_image, label) for example_image in held],
                 )
                 for i, side, counterparts, held in _held(comparison, column)
             ],
@@ -106,13 +106,13 @@ def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> It
 
 def _held(
     comparison: Comparison, column: str
-) -> Iterator[tuple[int, Side, bool, Sequence[Exhibit]]]:
+) -> Iterator[tuple[int, Side, bool, Sequence[ExampleImage]]]:
     """The images of a class: the number of the side, the side, whether counterparts, images."""
-    yield 0, comparison.real, False, comparison.real.exhibits.get(column, ())
+    yield 0, comparison.real, False, comparison.real.example_images.get(column, ())
     for i, side in enumerate(comparison.generated):
         if side.counterparts.get(column):
             yield i + 1, side, True, side.counterparts[column]
-        yield i + 1, side, False, side.exhibits.get(column, ())
+        yield i + 1, side, False, side.example_images.get(column, ())
 
 
 class _Overlays:
@@ -122,23 +122,25 @@ class _Overlays:
         self._images = PageImages(folder, columns)
         self._seen: dict[str, tuple[str, Legend]] = {}
 
-    def picture(self, exhibit: Exhibit, label: int) -> Picture:
-        """The exhibit with its overlay of one class and that of all."""
-        if exhibit.image is None or exhibit.label_map is None:
-            return Picture(exhibit.name, exhibit.fraction, None, None, None, 0, 0, [], False)
-        width, height = self._images.size(exhibit.image)
-        label_map = self._images.label_map(exhibit.label_map)
-        stem = exhibit.image.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
-        if exhibit.label_map not in self._seen:
-            self._seen[exhibit.label_map] = (
+    def picture(self, example_image: ExampleImage, label: int) -> Picture:
+        """The example image with its overlay of one class and that of all."""
+        if example_image.image is None or example_image.label_map is None:
+            return Picture(
+                example_image.name, example_image.fraction, None, None, None, 0, 0, [], False
+            )
+        width, height = self._images.size(example_image.image)
+        label_map = self._images.label_map(example_image.label_map)
+        stem = example_image.image.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
+        if example_image.label_map not in self._seen:
+            self._seen[example_image.label_map] = (
                 self._images.draw_labels(label_map, stem),
                 self._images.legend(label_map),
             )
-        labels, largest = self._seen[exhibit.label_map]
+        labels, largest = self._seen[example_image.label_map]
         return Picture(
-            name=exhibit.name,
-            fraction=exhibit.fraction,
-            image=exhibit.image,
+            name=example_image.name,
+            fraction=example_image.fraction,
+            image=example_image.image,
             class_overlay=self._images.draw_class(label_map, label, f"{stem}-{label}"),
             labels_overlay=labels,
             width=width,
