@@ -5,9 +5,14 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from hypothesis import settings
 from tests.support.nvidia_pickles import write_network, write_tensorflow
 
 __all__ = ["write_network", "write_tensorflow"]  # fixtures
+
+# The same examples in every run, so that a run of the tests means the same everywhere.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 _HOOK = jaxtyping.install_import_hook(["unseen", "lab"], "beartype.beartype")
 

@@ -136,7 +136,8 @@ def report(
             draw_of(evidence, folder / f"{name}.png", folder / f"{name}.svg")
             draw_of(evidence, folder / "figures" / f"{name}-dark.svg", theme=DARK)
     html = _render(folder, comparison, evidence)  # draws the overlays, too
-    write_text(page, html.rstrip("\n") + _mark(folder, comparison, evidence))
+    mark = _mark(folder, comparison, evidence)
+    write_text(page, html.removesuffix("</html>") + mark + "</html>")
     return page
 
 
@@ -169,12 +170,12 @@ def report_folder(folder: str | Path) -> Path:
 
 
 def _mark(folder: Path, comparison: Comparison | None, evidence: Evidence | None) -> str:
-    """The end of a page: a hash of the records and of the names and sizes of all it shows."""
+    """A comment in a page: a hash of the records and of the names and sizes of all it shows."""
     records = [to_json(record) for record in (comparison, evidence) if record is not None]
     files = {path for pattern in _SHOWN_FILES for path in folder.glob(pattern) if path.is_file()}
     sizes = sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
     parts = [package_version(), canonical_json(records), canonical_json(sizes)]
-    return f"\n<!-- drawn from {sha256_of_parts(parts)} -->\n"
+    return f"<!-- drawn from {sha256_of_parts(parts)} -->\n"
 
 
 def _read(page: Path) -> str:
