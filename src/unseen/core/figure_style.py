@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.core.files import write_aside
+from unseen.core.wording import cut
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,4 +200,4 @@ def short(text: str, most: int = 40) -> str:
 def plain(text: str, most: int = 60) -> str:
     """Without control characters, which no font draws; a long name is cut."""
     text = "".join(c if c.isprintable() else "\ufffd" for c in text)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return cut(text, most)

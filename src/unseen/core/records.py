@@ -22,6 +22,7 @@ import msgspec
 from unseen.core.errors import RecordError
 from unseen.core.files import as_path, write_json
 from unseen.core.results import LocatedResult
+from unseen.core.wording import cut
 
 _T = TypeVar("_T")
 _LONGEST = 300  # characters of what a message says of a value
@@ -96,7 +97,7 @@ class RecordFile(Generic[_T]):
         """Refuse a record whose parts do not fit each other (RecordError)."""
         complaint = self.check(record) if self.check is not None else ""
         if complaint:
-            raise RecordError(f"{origin} is no whole {self.what}: {_cut(complaint)}")
+            raise RecordError(f"{origin} is no whole {self.what}: {cut(complaint, _LONGEST)}")
 
     def write(self, path: Path, record: _T) -> None:
         """Write the record as JSON, aside, then rename it into place (StorageError)."""
@@ -141,18 +142,14 @@ def build(kind: type[_T], value: Any, complaint: str) -> _T:
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
-        raise RecordError(f"{complaint}: {_cut(str(error).replace('`$.', '`'))}") from error
+        detail = cut(str(error).replace("`$.", "`"), _LONGEST)
+        raise RecordError(f"{complaint}: {detail}") from error
 
 
 def to_json(record: Any) -> dict[str, Any]:
     """A dataclass as JSON values; numbers that are not finite become null."""
     value: dict[str, Any] = _plain(dataclasses.asdict(record))
     return value
-
-
-def _cut(text: str) -> str:
-    """What is wrong, without the end of a value that is longer than a line."""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def complaint_about_columns(columns: Sequence[str]) -> str:

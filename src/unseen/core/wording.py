@@ -8,6 +8,11 @@ from collections.abc import Iterable
 Interval = tuple[float | None, float | None]  # 95 %; None: not bounded, or not defined
 
 
+def cut(text: str, most: int) -> str:
+    """The beginning of a long text, with "…" where it was cut; at most so many characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def percent(fraction: float | None) -> str:
     """A fraction as percent, two or three digits, "–" where it is not defined."""
     if fraction is None:

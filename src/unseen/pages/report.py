@@ -124,8 +124,10 @@ def report(
         EVIDENCE_RECORD.check_whole(evidence)
     folder = as_path(out)
     page = folder / PAGE
-    if keep_current and page.is_file() and _mark(folder, comparison, evidence) in _read(page):
-        return page
+    if keep_current and page.is_file():
+        html = page.read_text(encoding="utf-8", errors="replace")
+        if _mark(folder, comparison, evidence) in html:
+            return page
     clear_overlays(folder)
     if comparison is not None:
         for name, draw in (("histogram", draw_histogram), ("intervals", draw_intervals)):
@@ -176,10 +178,6 @@ def _mark(folder: Path, comparison: Comparison | None, evidence: Evidence | None
     sizes = sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
     parts = [package_version(), canonical_json(records), canonical_json(sizes)]
     return f"<!-- drawn from {sha256_of_parts(parts)} -->\n"
-
-
-def _read(page: Path) -> str:
-    return page.read_text(encoding="utf-8", errors="replace")
 
 
 def _render(folder: Path, comparison: Comparison | None, evidence: Evidence | None) -> str:
