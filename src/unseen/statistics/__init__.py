@@ -8,13 +8,16 @@ from unseen.statistics.classes import (
     compare_generators,
     smallest_detectable_drop,
 )
+from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.frechet import FrechetDistance, frechet_distance, frechet_shares
 from unseen.statistics.inference import FrechetInference, frechet_inference
 from unseen.statistics.samples import self_halves
 
 __all__ = [
+    "INDEPENDENT",
     "PRESENCE_THRESHOLD",
     "ClassComparison",
+    "Design",
     "FrechetDistance",
     "FrechetInference",
     "GeneratorChange",
