@@ -3,13 +3,12 @@
 from unseen.statistics.classes import (
     PRESENCE_THRESHOLD,
     ClassComparison,
-    GeneratorChange,
     compare_classes,
-    compare_generators,
     smallest_detectable_drop,
 )
 from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.frechet import FrechetDistance, frechet_distance, frechet_shares
+from unseen.statistics.generator_change import GeneratorChange, compare_generators
 from unseen.statistics.inference import FrechetInference, frechet_inference
 from unseen.statistics.samples import self_halves
 
