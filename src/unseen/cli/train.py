@@ -1,5 +1,6 @@
 """`unseen train GENERATOR OUT`."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,8 +40,11 @@ def train(
         architecture = dataclasses.replace(recipe.architecture, halfsize=halfsize)
         recipe = dataclasses.replace(recipe, architecture=architecture)
     task = InverterTraining(folder=out, recipe=recipe, **options)
-    events = ScalarEvents(out / "tensorboard") if tensorboard else None
-    with progress_bar("train inverter", "batches") as bar:
+    with contextlib.ExitStack() as until:
+        events = None
+        if tensorboard:
+            events = until.enter_context(contextlib.closing(ScalarEvents(out / "tensorboard")))
+        bar = until.enter_context(progress_bar("train inverter", "batches"))
 
         def show(progress: TrainingProgress) -> None:
             if events is not None:
