@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from unseen.core.errors import SampleError
-from unseen.statistics import frechet_distance, frechet_inference, self_halves
+from unseen.statistics import (
+    INDEPENDENT,
+    Design,
+    frechet_distance,
+    frechet_inference,
+    frechet_shares,
+    self_halves,
+)
+from unseen.statistics.exchange import Sides
 from unseen.statistics.grams import Rows
 
 
@@ -85,6 +93,87 @@ def test_sides_without_any_variation_are_told_apart() -> None:
     assert inference.p_value == 0.05
 
 
+def clips(count: int, frames: int, seed: int) -> tuple[np.ndarray, Design]:
+    """Clips whose frames are copies: as many independent images as there are clips."""
+    return (
+        np.repeat(areas(count, seed), frames, axis=0),
+        Design(groups=np.repeat(np.arange(count), frames)),
+    )
+
+
+def test_groups_of_one_image_are_independent_images() -> None:
+    real, generated = areas(60, 0), areas(50, 1)
+    alone = Design(groups=np.arange(50)[::-1] * 3)
+    first = frechet_inference(real, generated, permutations=9, splits=4)
+    second = frechet_inference(real, generated, generated_design=alone, permutations=9, splits=4)
+    assert (first.interval, first.floor, first.corrected) == (
+        second.interval,
+        second.floor,
+        second.corrected,
+    )
+
+
+@pytest.mark.parametrize("frames", [(10, 10), (1, 10), (5, 20)], ids=["alike", "photos", "unlike"])
+def test_whole_groups_are_exchanged(frames: tuple[int, int]) -> None:
+    # One population: a right p-value exceeds 0.2 in 8 of 10 draws, and in at least 5 of 10 in 99 %
+    # of all worlds. Taken for independent, copied frames give far smaller ones.
+    grouped = ungrouped = 0
+    plug_ins, floors = [], []
+    for draw in range(10):
+        real, real_design = clips(40, frames[0], 2 * draw)
+        generated, generated_design = clips(40, frames[1], 2 * draw + 1)
+        designs = {"real_design": real_design, "generated_design": generated_design}
+        whole = frechet_inference(real, generated, **designs, permutations=9, splits=2)
+        alone = frechet_inference(real, generated, permutations=9, splits=2)
+        grouped += whole.p_value > 0.2
+        ungrouped += alone.p_value > 0.2
+        plug_ins.append(whole.plug_in.value)
+        floors.append(whole.floor)
+    assert grouped >= 5
+    assert ungrouped <= 3
+    # The standard error of either mean is about a tenth; without groups the floor is a third.
+    assert np.mean(floors) == pytest.approx(np.mean(plug_ins), rel=0.35)
+
+
+def test_the_number_of_groups_decides_whether_halves_are_taken() -> None:
+    real, real_design = clips(10, 8, 0)
+    grouped = frechet_inference(
+        real, areas(80, 1), real_design=real_design, permutations=9, splits=4
+    )
+    assert grouped.estimator == "floor-subtracted"
+    # one clip of 300 frames among 20 of one: 1.1 groups in effect
+    lengths = np.array([300, *[1] * 20])
+    long = np.repeat(areas(21, 0), lengths, axis=0)
+    design = Design(groups=np.repeat(np.arange(21), lengths))
+    grouped = frechet_inference(long, areas(320, 1), real_design=design, permutations=9, splits=4)
+    assert grouped.estimator == "floor-subtracted"
+
+
+def test_weights_undo_a_sample_stratified_on_purpose() -> None:
+    table = areas(4000, 0)
+    common = table[:, 1] > 0  # half of the population; the sample takes every tenth of them
+    taken = ~common | (np.arange(4000) % 10 == 0)
+    sample = table[taken]
+    design = Design(weights=np.where(common[taken], 10.0, 1.0))
+    other = areas(1000, 1)
+    blind = frechet_inference(other, sample, permutations=19, splits=8)
+    weighted = frechet_inference(other, sample, generated_design=design, permutations=19, splits=8)
+    assert blind.p_value == 0.05  # the least of 19 permutations
+    assert weighted.p_value > 0.05
+    assert weighted.plug_in.mean_term == pytest.approx(
+        ((other.mean(axis=0) - design.shares(len(sample)) @ sample) ** 2).sum()
+    )
+    shares = frechet_shares(other, sample, generated_design=design)
+    np.testing.assert_allclose(shares.sum(), weighted.plug_in.value)
+    assert abs(weighted.corrected) < weighted.floor
+
+
+def test_one_group_alone_is_refused() -> None:
+    real, design = clips(1, 30, 0)
+    with pytest.raises(SampleError, match="all 30 images of real are one group"):
+        frechet_inference(real, areas(30, 1), real_design=design, generated_design=INDEPENDENT)
+
+
 @pytest.mark.parametrize("density", [0.02, 0.6], ids=["sparse", "dense"])
 def test_sums_over_rows_give_numpy_moments_and_subtract(density: float) -> None:
     rng = np.random.default_rng(0)
@@ -104,3 +193,21 @@ def test_halves_are_disjoint_and_seeded() -> None:
     np.testing.assert_array_equal(one, self_halves(11, seed=5)[0])
     with pytest.raises(SampleError, match="the set has 3 images; halves of at least 2 need 4"):
         self_halves(3)
+
+
+def test_sums_over_groups_are_those_of_their_weighted_rows() -> None:
+    rng = np.random.default_rng(0)
+    table, weights = rng.random((12, 5)), rng.random(12)
+    units = np.repeat(np.arange(4), 3)
+    some = next(iter(Rows(table, units, weights).grams([np.array([0, 2])])))
+    chosen = np.isin(units, [0, 2])
+    np.testing.assert_allclose(some.mean, np.average(table[chosen], 0, weights[chosen]))
+    np.testing.assert_allclose(some.covariance, np.cov(table[chosen].T, aweights=weights[chosen]))
+
+
+def test_the_variance_of_a_mean_is_that_between_groups() -> None:
+    # Copies in groups of equal size: the mean of n groups varies by tr Σ / n.
+    copied, design = clips(40, 3, 0)
+    alone = Sides(areas(40, 0), areas(40, 1), INDEPENDENT, INDEPENDENT)
+    grouped = Sides(copied, areas(40, 1), design, INDEPENDENT)
+    assert grouped.mean_bias() == pytest.approx(alone.mean_bias())

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float64, Int64
 
+from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.samples import check_samples
 
 # A pivot below this share of the largest variance is rounding: areas are whole pixels, so one pixel
@@ -70,7 +71,11 @@ def frechet_distance(
 
 
 def frechet_shares(
-    real: Float64[np.ndarray, "n k"], generated: Float64[np.ndarray, "m k"]
+    real: Float64[np.ndarray, "n k"],
+    generated: Float64[np.ndarray, "m k"],
+    *,
+    real_design: Design = INDEPENDENT,
+    generated_design: Design = INDEPENDENT,
 ) -> Float64[np.ndarray, " k"]:
     """What each class adds to the Fréchet distance: E(X_k − Y_k)² under the optimal coupling.
 
@@ -81,6 +86,8 @@ def frechet_shares(
     Args:
         real: one row an image, one column a class, in percent of pixels.
         generated: the same classes in the same order and unit.
+        real_design: how much each real image counts; groups change no share.
+        generated_design: the same of the generated images.
 
     Returns:
         One share a class, in percent²: not negative, and they sum to `frechet_distance(…).value`.
@@ -89,7 +96,9 @@ def frechet_shares(
         SampleError: as `frechet_distance`.
     """
     real, generated = check_samples(real, generated)
-    a, b = _root(np.cov(generated.T)), _root(np.cov(real.T))  # Σ_g = a aᵀ, Σ_t = b bᵀ
+    mu_t, sigma_t = _moments(real, real_design)
+    mu_g, sigma_g = _moments(generated, generated_design)
+    a, b = _root(sigma_g), _root(sigma_t)  # Σ_g = a aᵀ, Σ_t = b bᵀ
     # With aᵀb = U D Vᵀ, X = a U ε and Y = b V ε is optimal: E XᵀY = Σ D, the largest it can be.
     u, d, vt = np.linalg.svd(a.T @ b)
     coupled = d > d.max(initial=0.0) * _COUPLED
@@ -97,7 +106,17 @@ def frechet_shares(
     x, y = a @ u, b @ vt.T
     shares = ((x[:, :rank] - y[:, :rank]) ** 2).sum(axis=1)
     shares += (x[:, rank:] ** 2).sum(axis=1) + (y[:, rank:] ** 2).sum(axis=1)
-    return np.asarray((real.mean(axis=0) - generated.mean(axis=0)) ** 2 + shares)
+    return np.asarray((mu_t - mu_g) ** 2 + shares)
+
+
+def _moments(
+    sample: Float64[np.ndarray, "n k"], design: Design
+) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k k"]]:
+    """Mean and covariance, weighted where the design has weights."""
+    if design.weights is None:
+        return sample.mean(axis=0), np.atleast_2d(np.cov(sample.T))
+    shares = design.shares(len(sample))
+    return shares @ sample, np.atleast_2d(np.cov(sample.T, aweights=shares))
 
 
 def fidelity(sigma_t: Float64[np.ndarray, "k k"], sigma_g: Float64[np.ndarray, "k k"]) -> float:

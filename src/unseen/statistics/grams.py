@@ -1,4 +1,4 @@
-"""Means and covariances of many subsets of the same rows, fast.
+"""Means and covariances of many subsets of the same rows, or of groups of rows, fast.
 
 Areas are mostly zeros: an image holds a dozen of 336 classes, so that of its 56,616 products of
 two classes about a hundred are not zero. These are listed once; the sums of many subsets are then
@@ -19,64 +19,106 @@ _SUBSETS_AT_ONCE = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Gram:
-    """Sums over some rows: enough for their mean and covariance, and they add and subtract."""
+    """Sums over some rows: enough for their mean and covariance, and they add and subtract.
 
-    count: int
+    Attributes:
+        weight: Σ w of the rows; where all count alike, how many they are.
+        squares: Σ w².
+        total: Σ w x.
+        products: Σ w x xᵀ.
+    """
+
+    weight: float
+    squares: float
     total: Float64[np.ndarray, " k"]
     products: Float64[np.ndarray, "k k"]
 
     def __add__(self, other: "Gram") -> "Gram":
         return Gram(
-            self.count + other.count, self.total + other.total, self.products + other.products
+            self.weight + other.weight,
+            self.squares + other.squares,
+            self.total + other.total,
+            self.products + other.products,
         )
 
     def __sub__(self, other: "Gram") -> "Gram":
         return Gram(
-            self.count - other.count, self.total - other.total, self.products - other.products
+            self.weight - other.weight,
+            self.squares - other.squares,
+            self.total - other.total,
+            self.products - other.products,
         )
 
     @property
     def mean(self) -> Float64[np.ndarray, " k"]:
         """Mean row."""
-        return np.asarray(self.total / self.count)
+        return np.asarray(self.total / self.weight)
 
     @property
     def covariance(self) -> Float64[np.ndarray, "k k"]:
-        """Covariance with ddof = 1."""
-        mean = self.mean
-        return np.asarray((self.products - np.outer(self.total, mean)) / (self.count - 1))
+        """Covariance with ddof = 1; of weighted rows, unbiased where the rows are independent."""
+        freedom = self.weight - self.squares / self.weight  # n − 1 where every weight is 1
+        return np.asarray((self.products - np.outer(self.total, self.mean)) / freedom)
 
 
 class Rows:
-    """A table of areas whose subsets are asked for their sums."""
+    """A table of areas whose groups of rows are asked for their sums.
 
-    def __init__(self, table: Float64[np.ndarray, "n k"]) -> None:
-        self._table = table
+    Args:
+        table: one row an image, one column a class.
+        units: the group of every row, numbered without gaps; None: each row is a group.
+        weights: what every row counts; None: all count 1.
+    """
+
+    def __init__(
+        self,
+        table: Float64[np.ndarray, "n k"],
+        units: Int64[np.ndarray, " n"] | None = None,
+        weights: Float64[np.ndarray, " n"] | None = None,
+    ) -> None:
+        self._table, self._units, self._weights = table, units, weights
         held = np.count_nonzero(table, axis=1).astype(np.int64)
         sparse = int((held * (held + 1) // 2).sum()) <= min(_MOST_PRODUCTS, table.size)
         self._products = _listed_products(table, held) if sparse else None
 
-    def gram(self, indices: Int64[np.ndarray, " r"]) -> Gram:
-        """Sums over the rows named."""
+    def _rows_of(self, groups: Int64[np.ndarray, " g"]) -> Int64[np.ndarray, " r"]:
+        if self._units is None:
+            return groups
+        inside = np.zeros(self._units.max() + 1, dtype=bool)
+        inside[groups] = True
+        return np.flatnonzero(inside[self._units])
+
+    def gram(self, groups: Int64[np.ndarray, " g"]) -> Gram:
+        """Sums over the rows of the groups named."""
+        indices = self._rows_of(groups)
         rows = self._table[indices]
-        return Gram(len(indices), rows.sum(axis=0), rows.T @ rows)
+        if self._weights is None:
+            count = float(len(indices))
+            return Gram(count, count, rows.sum(axis=0), rows.T @ rows)
+        weights = self._weights[indices]
+        weighted = rows * weights[:, None]
+        squares = float(weights @ weights)
+        return Gram(float(weights.sum()), squares, weighted.sum(axis=0), weighted.T @ rows)
 
     def grams(self, subsets: Sequence[Int64[np.ndarray, " _"]]) -> Iterator[Gram]:
-        """Sums over each subset of rows, in order."""
+        """Sums over each subset of groups, in order."""
         if self._products is None:
-            yield from (self.gram(indices) for indices in subsets)
+            yield from (self.gram(groups) for groups in subsets)
             return
         n, k = self._table.shape
+        weights = np.ones(n) if self._weights is None else self._weights
         for start in range(0, len(subsets), _SUBSETS_AT_ONCE):
             block = subsets[start : start + _SUBSETS_AT_ONCE]
             member = np.zeros((n, len(block)))
-            for column, indices in enumerate(block):
-                member[indices, column] = 1.0
+            for column, groups in enumerate(block):
+                indices = self._rows_of(groups)
+                member[indices, column] = weights[indices]
             totals = member.T @ self._table
             products = (self._products @ member).T.reshape(len(block), k, k)
-            for indices, total, upper in zip(block, totals, products, strict=True):
+            for column, (total, upper) in enumerate(zip(totals, products, strict=True)):
                 lower = np.tril(upper.T, -1)
-                yield Gram(len(indices), total, upper + lower)
+                held = member[:, column]
+                yield Gram(float(held.sum()), float(held @ held), total, upper + lower)
 
 
 def _listed_products(

@@ -6,17 +6,20 @@ docs/statistics.md.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
+from unseen.statistics.design import INDEPENDENT, Design
+from unseen.statistics.exchange import Sides
 from unseen.statistics.frechet import FrechetDistance, fidelity, frechet_shares
-from unseen.statistics.grams import Gram, Rows
+from unseen.statistics.grams import Gram
 from unseen.statistics.samples import check_areas, check_level, check_number, check_samples
 
-_FEWEST_FOR_HALVES = 16  # images on a side: below, halves are too small to extrapolate from
+_FEWEST_FOR_HALVES = 16  # groups on a side: below, halves are too small to extrapolate from
+_FEWEST_FOR_SCALE = 4  # groups on a side: below, a half of them may be a single image
 # Bias over what it grows by on halves: 1 where it falls as 1/n, 2.4 where it falls as n^-½. Few
 # permutations of few images can stray further by chance.
 _DECAY_WITHIN = (0.5, 2.5)
@@ -57,6 +60,8 @@ def frechet_inference(
     real: Float64[np.ndarray, "n k"],
     generated: Float64[np.ndarray, "m k"],
     *,
+    real_design: Design = INDEPENDENT,
+    generated_design: Design = INDEPENDENT,
     seed: int = 0,
     permutations: int = 199,
     splits: int = 40,
@@ -67,8 +72,11 @@ def frechet_inference(
     Args:
         real: one row an image, one column a class, in percent of pixels.
         generated: the same classes in the same order and unit.
+        real_design: which real images belong together, and how much each counts. Whole groups are
+            exchanged and halved; means and covariances are weighted.
+        generated_design: the same of the generated images.
         seed: of permutations and splits.
-        permutations: of images between the sides; 199 show p-values down to 1 / 200.
+        permutations: of groups between the sides; 199 show p-values down to 1 / 200.
         splits: random halvings of both sides, behind the corrected value and its error; with 40
             the interval's t has 80 degrees of freedom and is nearly normal.
         level: of the interval.
@@ -77,8 +85,8 @@ def frechet_inference(
         All numbers in percent².
 
     Raises:
-        SampleError: fewer than two rows on either side, other columns, a value that is not finite
-            or no percentage, or a number of permutations or splits that is too small.
+        SampleError: fewer than two rows or groups on either side, other columns, a value that is
+            not finite or no percentage, or a number of permutations or splits that is too small.
     """
     real, generated = check_samples(real, generated)
     check_areas(100, real, generated)
@@ -87,22 +95,17 @@ def frechet_inference(
     check_number("seed", seed, 0)
     check_level("level", level)
     rng = np.random.default_rng(seed)
-    n, m = len(real), len(generated)
-    pooled = np.concatenate([real, generated])
-    rows = Rows(pooled[:, pooled.any(axis=0)])
-    sides = rows.gram(np.arange(n)), rows.gram(np.arange(n, n + m))
-    observed = _Terms.between(*sides)
-    null = _Null(rows, sides, [rng.permutation(n + m) for _ in range(permutations)])
+    sides = Sides(real, generated, real_design, generated_design)
+    observed = _Terms.between(*sides.grams)
+    null = _Null(sides, permutations, splits, rng)
     floor = float(null.values.mean())
     p_value = (1 + int((null.values >= observed.value).sum())) / (1 + permutations)
 
-    if min(n, m) >= _FEWEST_FOR_HALVES:
-        correction = _correct_by_halves(rows, sides, observed, null, splits, rng)
+    if min(sides.effective) >= _FEWEST_FOR_HALVES:
+        correction = _correct_by_halves(sides, observed, null, splits, rng)
     else:
         correction = _correct_by_floor(null)
-    # E|μ̂_t − μ̂_g|² exceeds |μ_t − μ_g|² by tr Σ_t / n + tr Σ_g / m.
-    mean_bias = np.trace(sides[0].covariance) / n + np.trace(sides[1].covariance) / m
-    corrected = observed.value - float(mean_bias) - correction.covariance_bias
+    corrected = observed.value - sides.mean_bias() - correction.covariance_bias
     error = math.sqrt(max(correction.variance, null.variance))
     reach = float(scipy.stats.t.ppf(0.5 + level / 2, correction.freedom)) * error
     lower = max(corrected - reach, 0.0) if p_value <= 1.0 - level else 0.0
@@ -113,7 +116,9 @@ def frechet_inference(
         at_half=correction.at_half,
         corrected=corrected,
         interval=(lower, max(corrected + reach, lower)),
-        shares=frechet_shares(real, generated),
+        shares=frechet_shares(
+            real, generated, real_design=real_design, generated_design=generated_design
+        ),
         estimator=correction.estimator,
         level=level,
         permutations=permutations,
@@ -122,30 +127,57 @@ def frechet_inference(
 
 
 class _Null:
-    """Distances between sides whose images were exchanged at random: what no difference gives."""
+    """Distances between sides whose groups were exchanged at random: what no difference gives.
+
+    Sides of equal images and other groups (photographs against clips, say) vary by chance to unlike
+    degrees. An exchange mixes the two, which is right only between sides of equal numbers. So both
+    terms are multiplied by what halves of the real and the generated side differ by, over what
+    halves of the exchanged sides do.
+    """
 
     def __init__(
-        self, rows: Rows, sides: tuple[Gram, Gram], orders: Sequence[Int64[np.ndarray, " _"]]
+        self, sides: Sides, permutations: int, splits: int, rng: np.random.Generator
     ) -> None:
-        self.rows, self.orders = rows, orders
-        self.n, self.m = sides[0].count, sides[1].count
-        self.total = sides[0] + sides[1]
-        self.terms = [_Terms.between(first, self.total - first) for first in self._first(orders)]
-        self.values = np.asarray([terms.value for terms in self.terms])
+        self.sides = sides
+        self.exchanges = sides.exchanges(permutations, rng)
+        self.total = sides.grams[0] + sides.grams[1]
+        firsts = sides.rows.grams([exchange.first for exchange in self.exchanges])
+        self.terms = [_Terms.between(first, self.total - first) for first in firsts]
+        self.scale = self._scale(splits, rng)
+        self.values = np.asarray(
+            [
+                self.scale.mean * terms.mean + self.scale.covariance * terms.covariance
+                for terms in self.terms
+            ]
+        )
         self.variance = float(self.values.var(ddof=1))
 
-    def _first(self, orders: Sequence[Int64[np.ndarray, " _"]]) -> Iterator[Gram]:
-        return self.rows.grams([order[: self.n] for order in orders])
+    def _scale(self, splits: int, rng: np.random.Generator) -> "_Terms":
+        if not self.sides.designed or min(self.sides.counts) < _FEWEST_FOR_SCALE:
+            return _Terms(1.0, 1.0)
+        seen = [
+            _within(self.sides.grams, pair)
+            for pair in self.sides.pairs(self.sides.halves(splits, rng))
+        ]
+        exchanged = [_within(sides, halves) for sides, halves in self._halved(splits)]
+        ratios = []
+        for term in ("mean", "covariance"):
+            halves, mixed = (np.mean([getattr(t, term) for t in x]) for x in (seen, exchanged))
+            ratios.append(float(halves / mixed) if mixed > 0.0 else 1.0)
+        return _Terms(*ratios)
+
+    def _halved(self, splits: int) -> Iterator[tuple[tuple[Gram, Gram], tuple[Gram, Gram]]]:
+        """Some exchanged sides, and halves of both."""
+        exchanges = self.exchanges[:splits]
+        firsts = self.sides.rows.grams([exchange.first for exchange in exchanges])
+        halves = self.sides.pairs([(e.first_half, e.second_half) for e in exchanges])
+        for first, pair in zip(firsts, halves, strict=True):
+            yield (first, self.total - first), pair
 
     def growth_on_halves(self, splits: int) -> tuple[float, float]:
         """The covariance term's mean over some permutations, and by how much halving raises it."""
-        n, m, orders = self.n, self.m, self.orders[:splits]
         # Each halving beside its own whole, so that what the two share by chance does not count.
-        halves = _pairs(self.rows, [(o[: n // 2], o[n : n + m // 2]) for o in orders])
-        quarters = [
-            _quarters((first, self.total - first), *pair)
-            for first, pair in zip(self._first(orders), halves, strict=True)
-        ]
+        quarters = [_quarters(sides, *halves) for sides, halves in self._halved(splits)]
         whole = np.mean([terms.covariance for terms in self.terms[:splits]])
         halved = np.mean([[terms.covariance for terms in four] for four in quarters])
         return float(whole), float(halved - whole)
@@ -167,26 +199,22 @@ def _correct_by_floor(null: _Null) -> _Correction:
     return _Correction(
         estimator="floor-subtracted",
         at_half=None,
-        covariance_bias=float(np.mean([terms.covariance for terms in null.terms])),
+        covariance_bias=null.scale.covariance
+        * float(np.mean([terms.covariance for terms in null.terms])),
         variance=null.variance,
         freedom=math.inf,
     )
 
 
 def _correct_by_halves(
-    rows: Rows,
-    sides: tuple[Gram, Gram],
+    sides: Sides,
     observed: "_Terms",
     null: _Null,
     splits: int,
     rng: np.random.Generator,
 ) -> _Correction:
     """The bias extrapolated from half the images, where it is larger, to all of them."""
-    n, m = null.n, null.m
-    halves = [
-        (rng.permutation(n)[: n // 2], n + rng.permutation(m)[: m // 2]) for _ in range(splits)
-    ]
-    quarters = [_quarters(sides, *pair) for pair in _pairs(rows, halves)]
+    quarters = [_quarters(sides.grams, *pair) for pair in sides.pairs(sides.halves(splits, rng))]
     covariance_at_half = float(np.mean([[terms.covariance for terms in four] for four in quarters]))
     # The bias falls with the number of images as the floor does; how large it is, the halves of
     # these very sides tell.
@@ -227,12 +255,12 @@ class _Terms:
         )
 
 
-def _pairs(
-    rows: Rows, subsets: Sequence[tuple[Int64[np.ndarray, " _"], Int64[np.ndarray, " _"]]]
-) -> Iterator[tuple[Gram, Gram]]:
-    """Sums over both subsets of every pair."""
-    grams = rows.grams([subset for pair in subsets for subset in pair])
-    return zip(grams, grams, strict=True)
+def _within(sides: tuple[Gram, Gram], halves: tuple[Gram, Gram]) -> _Terms:
+    """Distances between either side's half and its rest, of both sides together."""
+    first, second = (
+        _Terms.between(half, side - half) for side, half in zip(sides, halves, strict=True)
+    )
+    return _Terms(first.mean + second.mean, first.covariance + second.covariance)
 
 
 def _quarters(
