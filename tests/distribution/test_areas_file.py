@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unseen.core.errors import RecordError, StorageError
-from unseen.distribution.areas import Areas
+from unseen.distribution.areas import MEASURED, Areas
 from unseen.distribution.areas_file import (
     check_comparable,
     concatenate,
     read_areas,
     write_areas,
 )
+from unseen.distribution.instrument import VIEWS
 
 SEGMENTER = {"spec": "onnx:a", "weights": {"model.onnx": "ab12"}, "precision": "fp32"}
 
@@ -46,6 +47,50 @@ def assert_equal(one: Areas, other: Areas):
     assert one.label_map_pixels == other.label_map_pixels
     assert one.provenance == other.provenance
     np.testing.assert_array_equal(one.pixels, other.pixels)
+    for there, here in ((one.measured, other.measured), (one.views, other.views)):
+        assert list(there) == list(here)
+        for name, values in there.items():
+            np.testing.assert_array_equal(values, here[name])
+            assert values.dtype == here[name].dtype
+
+
+def checked(n=5, **settings):
+    """Areas with all that may stand beside them."""
+    plain = areas(n, **settings)
+    rng = np.random.default_rng(7)
+    measured = {name: rng.random(n, np.float32) for name in MEASURED}
+    measured["confidence"][0] = np.nan
+    views = {view: np.roll(plain.pixels, 1 + i, axis=1) for i, view in enumerate(VIEWS)}
+    return dataclasses.replace(plain, measured=measured, views=views)
+
+
+def test_what_is_measured_beside_areas_is_read_back_merged_and_cut(tmp_path):
+    write_areas(tmp_path / "a.parquet", checked())
+    assert_equal(read_areas(tmp_path / "a.parquet"), checked())
+    header = pq.read_table(tmp_path / "a.parquet").column_names
+    assert header[4:8] == list(MEASURED)
+    assert header[8] == "mirrored object/none"
+    both = concatenate([checked(), checked(names=[f"b{i}" for i in range(5)], seed=1)])
+    np.testing.assert_array_equal(both.measured["contrast"][5:], checked().measured["contrast"])
+    assert both.views["mirrored"].shape == (10, 3)
+    assert_equal(both.part(slice(0, 5)), dataclasses.replace(checked(), provenance=both.provenance))
+    plain = concatenate([checked(), areas(names=[f"b{i}" for i in range(5)])])  # of before
+    assert (plain.measured, plain.views) == ({}, {})
+
+
+@pytest.mark.parametrize("column", ["sharpness", "mirrored object/car"])
+def test_an_edit_of_what_is_measured_is_refused(tmp_path, column):
+    path = tmp_path / "a.parquet"
+    write_areas(path, checked(classes=4))
+    table = pq.read_table(path)
+    at = table.column_names.index(column)
+    values = table[column].to_numpy()[::-1]
+    pq.write_table(table.set_column(at, column, pa.array(values)), path)
+    with pytest.raises(RecordError, match=r"edited|do not sum"):
+        read_areas(path)
+    pq.write_table(table.drop_columns([column]), path)
+    with pytest.raises(RecordError, match="columns"):
+        read_areas(path)
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -25,6 +25,7 @@ from unseen.core.errors import (
     StorageError,
 )
 from unseen.distribution import areas_run as module
+from unseen.distribution.areas import MEASURED
 from unseen.distribution.areas_run import count_labels
 from unseen.distribution.segment import default_segmenter, segment
 
@@ -73,6 +74,31 @@ def small_shards(monkeypatch):
 def run(photos, segmenter=None, **settings):
     options = {"workers": 0, "batch_size": 4, **settings}
     return segment(photos, segmenter or Brightness(), **options)
+
+
+class Sure(Brightness):
+    """Says of every image how sure it is: its mean brightness."""
+
+    def labels_and_confidence(self, images, channel="object"):
+        return self.label_maps(images, channel), images.mean((1, 2, 3)) / 255
+
+
+def test_what_the_segmenter_saw_is_measured_in_the_same_pass(photos, tmp_path):
+    segmenter = Sure()
+    areas = run(photos, segmenter, out=tmp_path / "a.parquet")
+    assert segmenter.seen == 37
+    assert tuple(areas.measured) == MEASURED
+    for name, confidence, brightness in zip(
+        areas.names, areas.measured["confidence"], areas.measured["brightness"], strict=True
+    ):
+        image = np.asarray(Image.open(photos / name))
+        assert confidence == pytest.approx(image.mean() / 255, abs=5e-4)  # kept to 3 decimals
+        assert brightness == pytest.approx(
+            np.asarray(Image.fromarray(image).convert("L")).mean() / 255, abs=1 / 255
+        )
+    unsure = run(photos)
+    assert np.isnan(unsure.measured["confidence"]).all()
+    np.testing.assert_array_equal(unsure.measured["sharpness"], areas.measured["sharpness"])
 
 
 def test_areas_are_the_pixels_of_each_class(photos):

@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 
 from unseen.core.errors import SegmenterError
 from unseen.segmenters import label_maps
-from unseen.segmenters.label_maps import interpolated_argmax, possible_winners
+from unseen.segmenters.label_maps import (
+    interpolated_argmax,
+    mean_confidence,
+    possible_winners,
+)
 
 
 def _plain(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -58,3 +62,11 @@ def test_nan_scores_are_refused():
     logits[0, 1, 0, 0] = float("nan")
     with pytest.raises(SegmenterError, match="NaN or infinite"):
         interpolated_argmax(logits, (4, 4))
+
+
+def test_confidence_is_the_mean_probability_of_the_most_probable_class():
+    logits = 3 * torch.randn(2, 5, 20, 30, generator=torch.Generator().manual_seed(3))
+    expected = logits.double().softmax(1).amax(1).mean((1, 2))
+    torch.testing.assert_close(mean_confidence(logits).double(), expected)
+    large = logits.repeat_interleave(10, 2).repeat_interleave(10, 3)  # 200 × 300: a sample of it
+    torch.testing.assert_close(mean_confidence(large).double(), expected, atol=0.01, rtol=0)

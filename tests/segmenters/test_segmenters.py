@@ -8,7 +8,12 @@ import pytest
 
 from unseen.core.devices import resolve_device
 from unseen.core.errors import OutOfMemoryError, SegmenterError, SpecError
-from unseen.segmenters import check_segmenter, checked_label_maps, load_segmenter
+from unseen.segmenters import (
+    check_segmenter,
+    checked_label_maps,
+    checked_labels,
+    load_segmenter,
+)
 
 IMAGES = np.zeros((2, 3, 4, 4), np.uint8)
 
@@ -71,6 +76,41 @@ def test_a_segmenter_that_raises_is_one_line_that_names_it_and_the_image(fault):
     assert "python:mine:make" in str(error.value)
     assert "a.png" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+class Confident(Answer):
+    """A segmenter that also says how sure it is."""
+
+    def __init__(self, maps, confidence):
+        super().__init__(maps)
+        self.confidence = confidence
+
+    def labels_and_confidence(self, images, channel="object"):
+        return self.maps, self.confidence
+
+
+def test_confidence_is_taken_where_the_segmenter_says_it():
+    maps = np.zeros((2, 4, 4), int)
+    _, confidence = checked_labels(Confident(maps, [0.25, 1]), IMAGES)
+    assert confidence.tolist() == [0.25, 1]
+    assert checked_labels(Answer(maps), IMAGES)[1] is None
+    assert checked_labels(Confident(maps, None), IMAGES)[1] is None
+
+
+def test_label_maps_that_a_subclass_overrides_are_not_passed_over():
+    class Other(Confident):
+        def label_maps(self, images, channel="object"):
+            return self.maps + 1
+
+    maps, confidence = checked_labels(Other(np.zeros((2, 4, 4), int), [0.5, 0.5]), IMAGES)
+    assert (maps == 1).all()
+    assert confidence is None
+
+
+@pytest.mark.parametrize("confidence", [[0.5], [0.5, 1.5], [0.5, np.nan], [[0.5, 0.5]]])
+def test_a_confidence_that_is_no_share_an_image_is_refused(confidence):
+    with pytest.raises(SegmenterError, match="confidence"):
+        checked_labels(Confident(np.zeros((2, 4, 4), int), confidence), IMAGES)
 
 
 def test_a_segmenter_that_prints_leaves_stdout_alone(capsys):

@@ -23,7 +23,7 @@ from unseen.churchyard.classes import CLASS_NAMES, INDEX, THINGS
 from unseen.core.errors import CheckpointError, SegmenterError
 from unseen.core.files import as_path, sha256_of_file
 from unseen.core.registry import Spec, takes
-from unseen.segmenters.protocol import Precision
+from unseen.segmenters.protocol import LabelsAndConfidence, Precision
 from unseen.weights.checkpoints import read_checkpoint
 from unseen.weights.strict import build_and_fill
 
@@ -162,6 +162,12 @@ class ChurchyardSegmenter:
         Raises:
             SegmenterError: another channel, or sides that are no multiples of 8.
         """
+        return self.labels_and_confidence(images, channel)[0]
+
+    def labels_and_confidence(
+        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    ) -> LabelsAndConfidence:
+        """The same label maps, and the mean belief in the likeliest class over four views."""
         if channel not in self.channels:
             raise SegmenterError(
                 f"the churchyard's segmenter has no channel {channel!r}; use object"
@@ -178,9 +184,10 @@ class ChurchyardSegmenter:
         with torch.inference_mode(), autocast:
             batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device)
             batch = network_input(batch).contiguous(memory_format=torch.channels_last)
-            labels = labels_by_majority(_belief(self._network, batch))
-        label_maps: np.ndarray = labels.cpu().numpy()
-        return label_maps
+            belief = _belief(self._network, batch)
+            labels = labels_by_majority(belief)
+            confidence = (belief.amax(1) / belief.sum(1)).float().mean((1, 2))
+        return labels.cpu().numpy(), confidence.clamp(max=1).cpu().numpy()
 
 
 def load_network(path: Path) -> SegmenterNetwork:

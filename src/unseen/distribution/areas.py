@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64, UInt32
+from jaxtyping import Float32, Float64, UInt32
 
 from unseen.core.errors import RecordError
 from unseen.core.files import as_path
@@ -26,7 +26,10 @@ _NOTHING = {"none", "other", "others", "background", "void", "unlabeled", "unlab
 
 FORMAT = 1  # version of the file; another one means other numbers
 # What of a source's description decides areas, beside its contents.
-_DECIDING = ("asked", "seed", "part", "resolution", "match_resolution", "half")
+_DECIDING = ("asked", "seed", "part", "resolution", "match_resolution", "half", "views")
+
+# Measured of every image beside its areas (see `instrument`); confidence is the segmenter's own.
+MEASURED = ("confidence", "brightness", "contrast", "sharpness")
 
 
 def nothing(columns: Sequence[str]) -> str | None:
@@ -53,6 +56,10 @@ class Areas(Result):
         pixels: row i, column k: pixels of class k in the label map of image i.
         label_map_pixels: height × width of a label map; every row sums to it.
         provenance: JSON: image source, fingerprint, seed, segmenter, precision, package version.
+        measured: by name, one number an image, 0 to 1, as the segmenter saw it: those of
+            `MEASURED`, confidence NaN where the segmenter does not say it; or nothing, in areas of
+            an earlier version and in tallies.
+        views: where the segmenter was checked, by what was done to the images: `pixels` of those.
     """
 
     names: Sequence[str]
@@ -60,6 +67,8 @@ class Areas(Result):
     pixels: UInt32[np.ndarray, "n k"]
     label_map_pixels: int
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    measured: Mapping[str, Float32[np.ndarray, " n"]] = dataclasses.field(default_factory=dict)
+    views: Mapping[str, UInt32[np.ndarray, "n k"]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.pixels.shape != (len(self.names), len(self.columns)):
@@ -67,6 +76,11 @@ class Areas(Result):
                 f"areas of {len(self.names)} images and {len(self.columns)} classes were given a "
                 f"table of shape {self.pixels.shape}"
             )
+        for name, values in {**self.measured, **self.views}.items():
+            if len(values) != len(self.names):
+                raise RecordError(
+                    f"areas of {len(self.names)} images were given {len(values)} of {name}"
+                )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,6 +94,16 @@ class Areas(Result):
     def percent(self) -> Float64[np.ndarray, "n k"]:
         """Percent of the image, 0 to 100: the unit of the Fréchet Segmentation Distance."""
         return self.pixels * (100.0 / self.label_map_pixels)
+
+    def part(self, rows: Any) -> "Areas":
+        """These images alone, under the same provenance; `rows` is any index of NumPy's."""
+        return dataclasses.replace(
+            self,
+            names=[self.names[i] for i in np.arange(len(self))[rows]],
+            pixels=self.pixels[rows],
+            measured={name: values[rows] for name, values in self.measured.items()},
+            views={name: pixels[rows] for name, pixels in self.views.items()},
+        )
 
     def summary(self) -> str:
         """The classes that cover most of the images.
@@ -136,6 +160,12 @@ class Areas(Result):
         from unseen.distribution import areas_views
 
         return areas_views
+
+
+def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What all parts have by one name, one after the other."""
+    names = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def areas_identity(provenance: Mapping[str, Any]) -> Identity:

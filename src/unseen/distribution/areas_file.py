@@ -1,7 +1,8 @@
 """Areas on disk: one Parquet file.
 
-A row an image: its name, then one uint32 column of pixels a class. The schema metadata holds,
-under the key "unseen", the provenance as JSON. The same areas give the same bytes. What is read is
+A row an image: its name, then one uint32 column of pixels a class, then what was measured of the
+image, then the same classes of each view. The schema metadata holds, under the key "unseen", the
+provenance as JSON. The same areas give the same bytes. What is read is
 checked: a file that was cut, doubled or edited is refused.
 """
 
@@ -20,7 +21,7 @@ from unseen.core.errors import RecordError
 from unseen.core.files import as_path, canonical_json, sha256_of_parts, write_aside
 from unseen.core.identity import part_difference
 from unseen.core.records import Count, build, decode
-from unseen.distribution.areas import FORMAT, Areas
+from unseen.distribution.areas import FORMAT, Areas, joined
 
 _KEY = b"unseen"  # of the schema metadata
 _NAME = "name"  # the column of image names
@@ -65,6 +66,8 @@ class _Metadata:
     schema_version: int
     label_map_pixels: Annotated[int, msgspec.Meta(ge=0, le=_MOST_PIXELS)]
     provenance: _Provenance
+    measured: tuple[str, ...] = ()  # columns behind the classes; files of before have none
+    views: tuple[str, ...] = ()  # behind these: for each, the classes again as "VIEW CLASS"
     rows_sha256: str | None = None  # of all that the rows hold; an edit is told by it
 
 
@@ -90,19 +93,25 @@ def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -
         "schema_version": FORMAT,
         "label_map_pixels": areas.label_map_pixels,
         "provenance": dict(areas.provenance),
-        "rows_sha256": _rows_sha256(areas.names, areas.columns, areas.pixels),
+        **({"measured": list(areas.measured)} if areas.measured else {}),
+        **({"views": list(areas.views)} if areas.views else {}),
+        "rows_sha256": _rows_sha256(areas),
     }
-    schema = pa.schema(
-        [pa.field(_NAME, pa.string()), *(pa.field(c, pa.uint32()) for c in areas.columns)],
-        metadata={_KEY: canonical_json(header).encode()},
-    )
-    arrays = [
-        pa.array(list(areas.names), pa.string()),
-        *(pa.array(np.ascontiguousarray(column), pa.uint32()) for column in areas.pixels.T),
-    ]
-    table = pa.Table.from_arrays(arrays, schema=schema)
+    columns = {_NAME: pa.array(list(areas.names), pa.string())}
+    columns |= _classes(areas.columns, areas.pixels)
+    columns |= {name: pa.array(values, pa.float32()) for name, values in areas.measured.items()}
+    for view, pixels in areas.views.items():
+        columns |= _classes([f"{view} {column}" for column in areas.columns], pixels)
+    table = pa.table(columns, metadata={_KEY: canonical_json(header).encode()})
     with write_aside(as_path(path), within=within) as aside:
         pq.write_table(table, aside, compression="zstd")
+
+
+def _classes(names: Sequence[str], pixels: np.ndarray) -> dict[str, pa.Array]:
+    return {
+        name: pa.array(np.ascontiguousarray(column), pa.uint32())
+        for name, column in zip(names, pixels.T, strict=True)
+    }
 
 
 def read_areas(path: str | Path) -> Areas:
@@ -142,12 +151,23 @@ def read_areas(path: str | Path) -> Areas:
             "again, or use the version that wrote it"
         )
     header = build(_Metadata, value, f"{path} holds no whole areas")
+    if len(set(columns)) != len(columns):
+        raise RecordError(f"{path} has two columns of one name; make it again")
+    k = (len(columns) - 1 - len(header.measured)) // (1 + len(header.views))
+    classes, behind = columns[1 : 1 + k], columns[1 + k :]
+    of_views = {view: [f"{view} {column}" for column in classes] for view in header.views}
+    if behind != (*header.measured, *(name for names in of_views.values() for name in names)):
+        raise RecordError(
+            f"{path} has other columns behind its classes than its record says; make it again"
+        )
     areas = Areas(
         names=_names(table, path),
-        columns=columns[1:],
-        pixels=_pixels(table, path),
+        columns=classes,
+        pixels=_pixels(table, classes, path),
         label_map_pixels=header.label_map_pixels,
         provenance=value["provenance"],
+        measured={name: _column(table, name, pa.float32(), path) for name in header.measured},
+        views={view: _pixels(table, names, path) for view, names in of_views.items()},
     )
     fault = _fault(areas, header)
     if fault is not None:
@@ -163,31 +183,35 @@ def _names(table: Any, path: Path) -> list[str]:
     return names
 
 
-def _pixels(table: Any, path: Path) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    columns = table.columns[1:]
-    pixels = np.empty((table.num_rows, len(columns)), np.uint32)
-    for k, column in enumerate(columns):
-        if column.type != pa.uint32() or column.null_count:
-            name = table.column_names[k + 1]
-            held = f"{column.null_count} nulls" if column.null_count else str(column.type)
-            raise RecordError(
-                f"{path} holds {held} in the column {name!r}, and a count of pixels (uint32) is "
-                "needed in every row; make it again"
-            )
-        pixels[:, k] = column.to_numpy()
+def _pixels(table: Any, names: Sequence[str], path: Path) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    pixels = np.empty((table.num_rows, len(names)), np.uint32)
+    for k, name in enumerate(names):
+        pixels[:, k] = _column(table, name, pa.uint32(), path)
     return pixels
+
+
+def _column(table: Any, name: str, kind: pa.DataType, path: Path) -> np.ndarray:
+    """The numbers of a column, uint32 (pixels) or float32 (measured)."""
+    column = table[name]
+    if column.type != kind or column.null_count:
+        held = f"{column.null_count} nulls" if column.null_count else str(column.type)
+        raise RecordError(
+            f"{path} holds {held} in the column {name!r}, and a number ({kind}) is needed in "
+            "every row; make it again"
+        )
+    values: np.ndarray = column.to_numpy()
+    return values
 
 
 def _fault(areas: Areas, header: _Metadata) -> str | None:
     """What is wrong with the rows, in words."""
-    if len(set(areas.columns)) != len(areas.columns):
-        return "has two columns of one name"
-    wrong = np.flatnonzero(areas.pixels.sum(1, dtype=np.uint64) != areas.label_map_pixels)
-    if wrong.size:
-        return (
-            f"has {wrong.size} rows that do not sum to {areas.label_map_pixels} pixels, first "
-            f"{areas.names[wrong[0]]!r}"
-        )
+    for pixels in (areas.pixels, *areas.views.values()):
+        wrong = np.flatnonzero(pixels.sum(1, dtype=np.uint64) != areas.label_map_pixels)
+        if wrong.size:
+            return (
+                f"has {wrong.size} rows that do not sum to {areas.label_map_pixels} pixels, first "
+                f"{areas.names[wrong[0]]!r}"
+            )
     if len(areas) and not areas.label_map_pixels:
         return "has label maps of 0 pixels"
     if len(set(areas.names)) != len(areas.names):
@@ -200,17 +224,19 @@ def _fault(areas: Areas, header: _Metadata) -> str | None:
     if label_map is not None and label_map[0] * label_map[1] != areas.label_map_pixels:
         return f"says label maps of {label_map[0]}×{label_map[1]} and {areas.label_map_pixels} px"
     digest = header.rows_sha256
-    if digest is not None and digest != _rows_sha256(areas.names, areas.columns, areas.pixels):
+    if digest is not None and digest != _rows_sha256(areas):
         return "was edited: its rows are not those that were written"
     return None
 
 
-def _rows_sha256(
-    names: Sequence[str], columns: Sequence[str], pixels: np.ndarray[Any, np.dtype[np.uint32]]
-) -> str:
+def _rows_sha256(areas: Areas) -> str:
     """SHA-256 of the rows; the bytes of the numbers are little-endian."""
-    digest = hashlib.sha256(sha256_of_parts([str(len(names)), *names, *columns]).encode())
-    digest.update(np.ascontiguousarray(pixels, "<u4").data)
+    words = [str(len(areas)), *areas.names, *areas.columns, *areas.measured, *areas.views]
+    digest = hashlib.sha256(sha256_of_parts(words).encode())
+    for pixels in (areas.pixels, *areas.views.values()):
+        digest.update(np.ascontiguousarray(pixels, "<u4").data)
+    for values in areas.measured.values():
+        digest.update(np.ascontiguousarray(values, "<f4").data)
     return digest.hexdigest()
 
 
@@ -256,6 +282,8 @@ def concatenate(parts: Sequence[Areas]) -> Areas:
         parts[0],
         names=names,
         pixels=np.concatenate([areas.pixels for areas in parts]),
+        measured=joined([areas.measured for areas in parts]),
+        views=joined([areas.views for areas in parts]),
         provenance=provenance,
     )
 

@@ -17,23 +17,25 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from jaxtyping import Integer, UInt8, UInt32
+from jaxtyping import Float32, Integer, UInt8, UInt32
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError, StorageError, UnseenError
 from unseen.core.files import canonical_json, check_name, check_writable
 from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import RunFolder
-from unseen.distribution.areas import Areas, areas_identity
+from unseen.distribution.areas import MEASURED, Areas, areas_identity, joined
 from unseen.distribution.areas_file import read_areas, write_areas
+from unseen.distribution.instrument import VIEWS, measure_images
 from unseen.images import Batch, ImageSource, Preparation, batches
 from unseen.images.preparation import PreparedTogether
 from unseen.images.record_pictures import write_label_map
-from unseen.segmenters import Segmenter, checked_label_maps, class_names
+from unseen.segmenters import Segmenter, checked_label_maps, checked_labels, class_names
 
 # A shard is kept after so many images, or so much time: a slow network loses little when it is
 # killed, a fast one is not held up by writing.
 _SHARD = 1024  # images
 _SHARD_SECONDS = 10.0
+_CONFIDENCE_DIGITS = 3  # decimals
 _LONGEST_NAME = 255  # bytes of a file's name, on every common file system
 
 See = Callable[
@@ -54,6 +56,8 @@ class _Counted:
 
     names: list[str]
     pixels: UInt32[np.ndarray, "n k"]
+    measured: Mapping[str, Float32[np.ndarray, " n"]]
+    views: Mapping[str, UInt32[np.ndarray, "n k"]]
     broken: list[dict[str, str]]
 
 
@@ -92,6 +96,7 @@ class AreasRun:
     batch_size: int
     workers: int
     skip_broken: bool
+    views: Sequence[str] = ()  # of VIEWS: the images are segmented again in each
     out: Path | None = None  # the areas file
     maps: Path | None = None  # folder of label maps
     overwrite: bool = False
@@ -192,7 +197,9 @@ class AreasRun:
     def _check_shard(self, shard: Areas, covered: range) -> None:
         held = len(shard) + len(shard.provenance.get("broken", ()))
         columns = tuple(f"{self.channel}/{name}" for name in self.class_names)
-        if held != len(covered) or shard.columns != columns:
+        beside = (*shard.measured, *shard.views)
+        whole = shard.columns == columns and beside == (*MEASURED, *self.views)
+        if held != len(covered) or not whole:
             raise RecordError(f"the shard {covered.start}-{covered.stop} is not whole")
         expected = {self.source.names[self.indices[position]] for position in covered}
         if not expected.issuperset(shard.names):
@@ -227,17 +234,26 @@ class AreasRun:
         """
         names = [self.source.names[self.indices[first + k]] for k in batch.positions]
         pixels = np.zeros((0, len(self.class_names)), np.uint32)
+        measured = dict.fromkeys(MEASURED, np.zeros(0, np.float32))
+        views = dict.fromkeys(self.views, pixels)
         if names:
-            maps = checked_label_maps(self.segmenter, images, self.channel, first=names[0])
+            maps, sure = checked_labels(self.segmenter, images, self.channel, first=names[0])
             self._check_label_map(maps.shape[1:])
             for name, label_map in zip(names, maps, strict=True):
                 if self.maps is not None:
                     write_label_map(label_map_path(self.maps, name), label_map, self.maps)
             pixels = count_labels(maps, len(self.class_names))
+            unknown = np.full(len(names), np.nan, np.float32)
+            # Rounded, so that the last bits of a network's arithmetic do not show.
+            confidence = unknown if sure is None else sure.round(_CONFIDENCE_DIGITS)
+            measured = {"confidence": confidence, **measure_images(images)}
+            for view in self.views:
+                again = checked_label_maps(self.segmenter, VIEWS[view](images), self.channel)
+                views[view] = count_labels(again, len(self.class_names))
             if self.see is not None:
                 self.see(names, images, maps, pixels)
         broken = [{"name": image.name, "reason": image.reason} for image in batch.broken]
-        self._growing.batches.append(_Counted(names, pixels, broken))
+        self._growing.batches.append(_Counted(names, pixels, measured, views, broken))
         if self._growing.due:
             self.keep()
 
@@ -251,6 +267,8 @@ class AreasRun:
             names=[name for batch in self._growing.batches for name in batch.names],
             columns=tuple(f"{self.channel}/{name}" for name in self.class_names),
             pixels=np.concatenate([batch.pixels for batch in self._growing.batches]),
+            measured=joined([batch.measured for batch in self._growing.batches]),
+            views=joined([batch.views for batch in self._growing.batches]),
             label_map_pixels=height * width,
             provenance={
                 "label_map": [height, width],
@@ -307,6 +325,8 @@ class AreasRun:
             shards[0],
             names=names,
             pixels=np.concatenate([shard.pixels for shard in shards]),
+            measured=joined([shard.measured for shard in shards]),
+            views=joined([shard.views for shard in shards]),
             label_map_pixels=height * width,
             provenance=json.loads(
                 canonical_json(  # in the order in which it is read back

@@ -440,12 +440,7 @@ def _rows(areas: Areas, rows: Any) -> Areas:
         {**source, "count": len(rows), "half": True}
         for source in areas.provenance.get("images", [])[:1]
     ]
-    return dataclasses.replace(
-        areas,
-        names=[areas.names[i] for i in rows],
-        pixels=areas.pixels[rows],
-        provenance={**areas.provenance, "images": images},
-    )
+    return dataclasses.replace(areas.part(rows), provenance={**areas.provenance, "images": images})
 
 
 def _told_apart(texts: Sequence[str]) -> list[str]:

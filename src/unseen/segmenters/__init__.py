@@ -5,7 +5,12 @@
 families; `label_maps` turns coarse scores into labels.
 """
 
-from unseen.segmenters.checks import check_segmenter, checked_label_maps, class_names
+from unseen.segmenters.checks import (
+    check_segmenter,
+    checked_label_maps,
+    checked_labels,
+    class_names,
+)
 from unseen.segmenters.loading import load_segmenter, segmenter_spec
 from unseen.segmenters.protocol import Precision, Segmenter
 
@@ -14,6 +19,7 @@ __all__ = [
     "Segmenter",
     "check_segmenter",
     "checked_label_maps",
+    "checked_labels",
     "class_names",
     "load_segmenter",
     "segmenter_spec",

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Float32, Integer, UInt8
 
 from unseen.core.errors import SegmenterError
 from unseen.core.files import canonical_json
 from unseen.core.user_code import user_code
-from unseen.segmenters.protocol import Segmenter
+from unseen.segmenters.protocol import LabelsAndConfidence, Segmenter
 
 _NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, lone surrogates
 _LARGEST = 16_384  # pixels a side: images of that size take 800 MB each
@@ -111,6 +111,17 @@ def checked_label_maps(
     *,
     first: str | None = None,
 ) -> Integer[np.ndarray, "n h2 w2"]:
+    """The label maps of `checked_labels`, whose arguments and errors these are."""
+    return checked_labels(segmenter, images, channel, first=first)[0]
+
+
+def checked_labels(
+    segmenter: Segmenter,
+    images: UInt8[np.ndarray, "n 3 h w"],
+    channel: str = "object",
+    *,
+    first: str | None = None,
+) -> LabelsAndConfidence:
     """Segment a batch, and refuse an answer that is not one class in range per pixel.
 
     Args:
@@ -120,19 +131,26 @@ def checked_label_maps(
         first: the name of the first image, for messages.
 
     Returns:
-        The segmenter's own array: indices into `segmenter.channels[channel]`.
+        The segmenter's own array, indices into `segmenter.channels[channel]`; and how sure it is
+        of each image, where it says so (see `Segmenter`).
 
     Raises:
         SegmenterError: unknown channel; no integers (NaN is named); a label out of range; another
-            number of label maps than of images; or the segmenter raised.
+            number of label maps than of images; a confidence that is not a number from 0 to 1
+            for each of them; or the segmenter raised.
         OutOfMemoryError: the batch did not fit into memory.
     """
     classes = class_names(segmenter, channel)
     name = segmenter_name(segmenter)
     batch = f" on {len(images)} image{'' if len(images) == 1 else 's'}"
     batch += "" if first is None else f" from {first} on"
+    maps: Any
+    confidence: Any = None
     with user_code(name, SegmenterError, batch):
-        maps: Any = segmenter.label_maps(images, channel)
+        if _says_confidence(segmenter):
+            maps, confidence = segmenter.labels_and_confidence(images, channel)  # type: ignore[attr-defined]
+        else:
+            maps = segmenter.label_maps(images, channel)
     if not isinstance(maps, np.ndarray) or isinstance(maps, np.ma.MaskedArray):
         raise SegmenterError(
             f"{name} gave a {type(maps).__name__}{batch}; label maps are a NumPy array of integers"
@@ -158,5 +176,30 @@ def checked_label_maps(
             f"{channel!r} has {len(classes)} classes, so labels are 0 to {len(classes) - 1}"
         )
     if maps.dtype.itemsize == 8 and maps.dtype.type is not np.int64:
-        return maps.astype(np.int64)  # bincount takes no uint64, and jaxtyping no long long
-    return maps
+        maps = maps.astype(np.int64)  # bincount takes no uint64, and jaxtyping no long long
+    return maps, None if confidence is None else _checked_confidence(confidence, len(maps), name)
+
+
+def _says_confidence(segmenter: Segmenter) -> bool:
+    """Whether it is to be asked for its confidence.
+
+    A subclass that overrides `label_maps` alone is not: the method that it inherits would give
+    other label maps.
+    """
+    for kind in type(segmenter).__mro__:
+        if "labels_and_confidence" in vars(kind):
+            return True
+        if "label_maps" in vars(kind):
+            return False
+    return False
+
+
+def _checked_confidence(confidence: Any, images: int, name: str) -> Float32[np.ndarray, " n"]:
+    values = np.asarray(confidence, np.float32)
+    if values.shape != (images,) or not ((values >= 0) & (values <= 1)).all():
+        raise SegmenterError(
+            f"{name} gave a confidence of shape {values.shape} for {images} images, from "
+            f"{values.min(initial=1):.3g} to {values.max(initial=0):.3g}; needed is a number from "
+            "0 to 1 for every image"
+        )
+    return values

@@ -30,8 +30,8 @@ from unseen.core.errors import (
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.checks import class_names, distinct_names
-from unseen.segmenters.label_maps import interpolated_argmax, refuse_infinite
-from unseen.segmenters.protocol import Precision
+from unseen.segmenters.label_maps import interpolated_argmax, mean_confidence, refuse_infinite
+from unseen.segmenters.protocol import LabelsAndConfidence, Precision
 
 _BATCH = 4  # images in the model at a time: bounds its memory
 _RESOLUTION = 512  # where the processor does not resize
@@ -96,12 +96,23 @@ class TransformersSegmenter:
         self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
     ) -> Integer[np.ndarray, "n h w"]:
         """Labels of every pixel, in the order of the model's id2label."""
+        return self.labels_and_confidence(images, channel)[0]
+
+    def labels_and_confidence(
+        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    ) -> LabelsAndConfidence:
+        """The same label maps, and the confidence of semantic models."""
         class_names(self, channel)
         parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-        return np.concatenate([self._labels(part) for part in parts])
+        answers = [self._labels(part) for part in parts]
+        confidence = [sure for _, sure in answers if sure is not None]
+        return (
+            np.concatenate([labels for labels, _ in answers]),
+            np.concatenate(confidence) if confidence else None,
+        )
 
     @torch.inference_mode()
-    def _labels(self, images: np.ndarray) -> np.ndarray:
+    def _labels(self, images: np.ndarray) -> LabelsAndConfidence:
         size = (images.shape[2], images.shape[3])
         inputs = self._processor(
             images=list(np.moveaxis(images, 1, -1)),
@@ -118,6 +129,7 @@ class TransformersSegmenter:
         half = self._precision == "bf16"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
             outputs = self._model(**given)
+        confidence = None  # masks are weighed by their classes: no probability of a pixel's class
         if self._universal:
             labels = self._from_masks(outputs, [size] * len(images))
         else:
@@ -130,7 +142,8 @@ class TransformersSegmenter:
                     f"({wanted[0]}, {wanted[1]}, height, width)"
                 )
             labels = interpolated_argmax(scores, size, self._spec)
-        return np.asarray(labels.to(torch.int32).cpu().numpy())
+            confidence = mean_confidence(scores).cpu().numpy()
+        return labels.to(torch.int32).cpu().numpy(), confidence
 
     def _from_masks(self, outputs: Any, sizes: list[tuple[int, int]]) -> torch.Tensor:
         """Labels by the processor, from the masks of a universal model."""

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int64
 
 from unseen.core.errors import SegmenterError
 
+_CONFIDENCE_GRID = 64  # rows and columns; softmax of a whole map would cost as much as its labels
 _CHUNK = 1 << 22  # gathered scores held at a time: 16 MiB of float32 for each of four corners
 
 
@@ -35,6 +36,19 @@ def interpolated_argmax(
     if logits.shape[-2:] == size:
         return logits.argmax(1)
     return torch.stack([_argmax_by_cell(image, size) for image in logits])
+
+
+def mean_confidence(logits: Float[torch.Tensor, "n k h w"]) -> Float[torch.Tensor, " n"]:
+    """How sure a network is of every image: the mean probability of the most probable class.
+
+    Of the coarse grid, and of large ones at most 64 rows and columns: a mean needs no more.
+
+    Args:
+        logits: real scores of k classes, whose softmax are probabilities.
+    """
+    rows, columns = (max(1, side // _CONFIDENCE_GRID) for side in logits.shape[-2:])
+    scores = logits[..., ::rows, ::columns].float()
+    return (scores.amax(1) - scores.logsumexp(1)).exp().mean((1, 2)).clamp(max=1)
 
 
 def refuse_infinite(scores: torch.Tensor, name: str) -> None:

@@ -20,7 +20,7 @@ from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.checks import class_names
 from unseen.segmenters.onnx_files import model_files
-from unseen.segmenters.protocol import Precision
+from unseen.segmenters.protocol import LabelsAndConfidence, Precision
 
 _TENSOR = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
 Size = Annotated[int, msgspec.Meta(ge=1, le=16_384)]  # pixels a side, or images a call
@@ -109,17 +109,25 @@ class OnnxSegmenter:
         self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
     ) -> Integer[np.ndarray, "n h2 w2"]:
         """Labels at the resolution of the network's output (logits: of its input)."""
+        return self.labels_and_confidence(images, channel)[0]
+
+    def labels_and_confidence(
+        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    ) -> LabelsAndConfidence:
+        """The same label maps, and the confidence where the network gives logits."""
         class_names(self, channel)
         inputs = self._inputs(images)
         step = self.about.input.batch or max(1, len(inputs))
-        label_maps = []
+        label_maps, confidence = [], []
         for start in range(0, len(inputs), step):
             part = inputs[start : start + step]
             short = step - len(part)  # the last of a fixed batch is filled with its last image
             filled = np.concatenate([part, *[part[-1:]] * short]) if short else part
             answer = self._session.run([self._output], {self._input: filled})[0]
-            label_maps.append(self._labels(np.asarray(answer), step)[: len(part)])
-        return np.concatenate(label_maps)
+            labels, sure = self._labels(np.asarray(answer), step)
+            label_maps.append(labels[: len(part)])
+            confidence += [] if sure is None else [sure[: len(part)]]
+        return np.concatenate(label_maps), np.concatenate(confidence) if confidence else None
 
     def _checked_input(self) -> str:
         """The name of the network's one input, which is as about.json says."""
@@ -174,8 +182,8 @@ class OnnxSegmenter:
             pixels = np.moveaxis(pixels, -1, 1)
         return np.ascontiguousarray(pixels)
 
-    def _labels(self, answer: np.ndarray, images: int) -> np.ndarray:
-        """A label map (n, h, w) from what the network gave for so many images."""
+    def _labels(self, answer: np.ndarray, images: int) -> LabelsAndConfidence:
+        """Label maps, and of logits the confidence, from what the network gave for the images."""
         about = self.about
         classes = 1 if about.output.kind == "label_map" else len(about.class_names)
         shape = answer.shape
@@ -195,19 +203,19 @@ class OnnxSegmenter:
                     "which is integers: say logits, or export the argmax"
                 )
             labels = answer[:, 0]  # onnxruntime's long long is no int64 to NumPy
-            return labels.astype(np.int64) if labels.dtype.itemsize == 8 else labels
+            return labels.astype(np.int64) if labels.dtype.itemsize == 8 else labels, None
         if answer.dtype.kind not in "fiu":
             raise SegmenterError(
                 f"{self._spec} gave an output of {answer.dtype}; logits are floats"
             )
         import torch
 
-        from unseen.segmenters.label_maps import interpolated_argmax
+        from unseen.segmenters.label_maps import interpolated_argmax, mean_confidence
 
         logits = torch.from_numpy(np.ascontiguousarray(answer, dtype=np.float32))
-        return interpolated_argmax(
-            logits, (about.input.height, about.input.width), self._spec
-        ).numpy()
+        size = (about.input.height, about.input.width)
+        winners = interpolated_argmax(logits, size, self._spec)
+        return winners.numpy(), mean_confidence(logits).numpy()
 
 
 @takes("threads")

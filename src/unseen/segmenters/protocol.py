@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Float32, Integer, UInt8
 
 from unseen.core.options import Option
 
+LabelsAndConfidence = tuple[Integer[np.ndarray, "n h2 w2"], Float32[np.ndarray, " n"] | None]
+"""Label maps, and for every image how sure they are; None where the network does not say."""
 Precision = Literal["fp32", "bf16"]
 SegmenterPrecision = Annotated[
     Precision, Option("Number format of the segmenter's network. It is recorded.")
@@ -28,6 +30,11 @@ class Segmenter(Protocol):
     It may also have a method `features(images)`: from torch tensors (n, 3, h, w) in [−1, 1] to
     features (n, …), each image by itself and with gradient. An inversion can then compare images
     by what the segmenter sees in them.
+
+    It may have a method `labels_and_confidence(images, channel)`, which is then asked instead of
+    `label_maps`: the same label maps, and for every image the mean over its pixels of the
+    probability of the most probable class, 0 to 1. A comparison warns where it is lower on one
+    side.
 
     A segmenter is made by an entry point of the group `unseen.segmenters`: a function
     `factory(spec, *, device: str, precision: Precision)` that returns it.

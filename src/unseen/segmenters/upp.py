@@ -20,8 +20,8 @@ from unseen.core.errors import CheckpointError, first_line
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.checks import class_names, distinct_names, segmenter_name
-from unseen.segmenters.label_maps import interpolated_argmax
-from unseen.segmenters.protocol import Precision
+from unseen.segmenters.label_maps import interpolated_argmax, mean_confidence
+from unseen.segmenters.protocol import LabelsAndConfidence, Precision
 from unseen.segmenters.unified_parsing import (
     HEADS,
     Decoder,
@@ -155,22 +155,29 @@ class UnifiedParsingSegmenter:
         self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
     ) -> Integer[np.ndarray, "n h w"]:
         """Labels of one channel; part only where the owning object won, "none" elsewhere."""
+        return self.labels_and_confidence(images, channel)[0]
+
+    def labels_and_confidence(
+        self, images: UInt8[np.ndarray, "n 3 h w"], channel: str = "object"
+    ) -> LabelsAndConfidence:
+        """The same label maps, and the confidence; of parts, that in their owning objects."""
         class_names(self, channel)
         answers = [
             self._labels(part.to(self._device), channel)
             for part in torch.split(torch.from_numpy(images), _BATCH[self._device.type])
         ]
-        labels: np.ndarray = torch.cat(answers).to(torch.int32).cpu().numpy()
-        return labels
+        labels, confidence = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        return labels.to(torch.int32).cpu().numpy(), confidence.cpu().numpy()
 
     @torch.inference_mode()
-    def _labels(self, images: torch.Tensor, channel: str) -> torch.Tensor:
+    def _labels(self, images: torch.Tensor, channel: str) -> tuple[torch.Tensor, torch.Tensor]:
         size = (images.shape[-2], images.shape[-1])
         heads = {"object": ["object"], "material": ["material"], "part": ["object", "part"]}
         scores = self._network(network_input(images), heads[channel])
         name = segmenter_name(self)
         if channel != "part":
-            return interpolated_argmax(scores[channel], size, name)
+            labels = interpolated_argmax(scores[channel], size, name)
+            return labels, mean_confidence(scores[channel])
         objects = interpolated_argmax(scores["object"], size, name)
         labels = torch.zeros_like(objects)
         for parts in self.vocabulary.parts:
@@ -179,7 +186,7 @@ class UnifiedParsingSegmenter:
                 own = scores["part"][:, parts.first : parts.first + len(parts.labels)]
                 translate = torch.tensor(parts.labels, device=objects.device)
                 labels = torch.where(wins, translate[interpolated_argmax(own, size, name)], labels)
-        return labels
+        return labels, mean_confidence(scores["object"])
 
 
 def network_input(images: torch.Tensor) -> torch.Tensor:
