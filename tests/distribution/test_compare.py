@@ -137,3 +137,48 @@ def test_other_classes_and_other_resolutions_are_refused_naming_both():
 def test_the_same_seed_gives_the_same_record():
     real, fakes = areas(60, REAL, seed=0, name="photos"), areas(60, REAL, seed=1, name="fakes")
     assert compare(real, [fakes], seed=3) == compare(real, [fakes], seed=3)
+
+
+def in_groups(side, size, **labels):
+    """The same areas, every image there so often; the names tell which are copies."""
+    rows = np.repeat(np.arange(len(side)), size)
+    names = [f"{side.names[row]}/{k % size}.png" for k, row in enumerate(rows)]
+    return dataclasses.replace(side, names=names, pixels=side.pixels[rows], **labels)
+
+
+def test_groups_are_recorded_said_and_tested_as_wholes():
+    real = in_groups(areas(100, REAL, seed=0, name="photos"), 10)
+    fakes = in_groups(areas(100, REAL, seed=1, name="fakes"), 10)
+    alone, grouped = compare(real, [fakes]), compare(real, [fakes], groups="folder")
+    assert alone.real.sampling is None
+    sampling = grouped.generated[0].sampling
+    assert (sampling.groups, sampling.grouped_by, sampling.declared) == (100, "folder", True)
+    # copies are worth their originals, but that 1,000 images have 999 degrees of freedom
+    assert sampling.effective_images == pytest.approx(100, rel=0.02)
+    # a permutation of 100 folders cannot give as low a p-value as one of 1,000 images
+    assert grouped.generated[0].fsd.p_value > alone.generated[0].fsd.p_value
+    assert "100 groups by folder" in grouped.summary()
+
+
+def test_what_looks_dependent_is_a_caveat_until_it_is_declared():
+    real = areas(100, REAL, seed=0, name="photos")
+    fakes = areas(100, REAL, seed=1, name="fakes")
+    names = [f"clip_{k // 10}/frame_{k % 10}.png" for k in range(100)]
+    fakes = dataclasses.replace(fakes, names=names)
+
+    def warned(**options):
+        caveats = compare(real, [fakes], **options).caveats
+        return [text for text in caveats if "independent" in text and "fakes" in text]
+
+    assert len(warned()) == 1
+    assert "100 of 100" in warned()[0]
+    assert warned(groups="generated=none") == []
+    assert all("named" not in text for text in warned(groups="generated=folder"))
+
+
+def test_few_groups_are_said_to_be_few():
+    real = in_groups(areas(40, REAL, seed=0, name="photos"), 2)
+    fakes = in_groups(areas(5, REAL, seed=1, name="fakes"), 16)
+    caveats = compare(real, [fakes], groups="folder").caveats
+    assert any("fakes has 5 groups" in text for text in caveats)
+    assert not any("photos has" in text for text in caveats)

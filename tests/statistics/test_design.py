@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from unseen.core.errors import SampleError
+from unseen.statistics import effective_images, self_halves
 from unseen.statistics.design import INDEPENDENT, Design
 
 
@@ -28,3 +29,34 @@ def test_a_weight_that_is_no_positive_number_is_named(weight: float) -> None:
 def test_another_number_of_images_is_refused(design: Design) -> None:
     with pytest.raises(SampleError, match=r"3 .* for 4 images"):
         design.units(4) if design.weights is None else design.shares(4)
+
+
+def test_independent_images_are_worth_their_number() -> None:
+    values = np.random.default_rng(0).random((50, 3))
+    # the variance of a mean of independent images is s² / n, so that the ratio is n, but rounding
+    assert effective_images(values, Design(groups=np.arange(50))) == pytest.approx(50, rel=1e-12)
+
+
+def test_copies_are_worth_their_originals() -> None:
+    values = np.repeat(np.random.default_rng(0).random((20, 40)), 10, axis=0)
+    design = Design(groups=np.repeat(np.arange(20), 10))
+    # s² of 200 images, 10 of each, is 190 / 199 of that of the 20 originals
+    assert effective_images(values, design) == pytest.approx(20 * 190 / 199, rel=1e-12)
+
+
+def test_weights_cost_what_kish_says() -> None:
+    rng = np.random.default_rng(0)
+    weights = np.repeat([1.0, 9.0], 50_000)
+    effective = effective_images(rng.random((100_000, 2)), Design(weights=weights))
+    # (Σ w)² / Σ w² where weights and values have nothing to do with each other; the error of the
+    # variances is about 1 % with 100,000 images
+    assert effective == pytest.approx(weights.sum() ** 2 / (weights**2).sum(), rel=0.03)
+
+
+def test_halves_split_no_group() -> None:
+    groups = np.repeat(np.arange(7), 3)
+    first, second = self_halves(21, seed=2, design=Design(groups=groups))
+    assert len(first) == len(second) == 9  # three groups of seven each; the odd one is left out
+    assert not set(groups[first]) & set(groups[second])
+    with pytest.raises(SampleError, match="3 groups"):
+        self_halves(9, design=Design(groups=groups[:9]))

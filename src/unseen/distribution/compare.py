@@ -30,10 +30,13 @@ from unseen.distribution.comparison import (
     SecondSegmenter,
     Side,
 )
+from unseen.distribution.dependence import sampling_caveats
+from unseen.distribution.designs import Known, Said, conditions_of, sampling, side_designs
 from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
     ClassComparison,
+    Design,
     GeneratorChange,
     compare_classes,
     compare_generators,
@@ -54,6 +57,8 @@ def compare(
     presence_threshold: float = PRESENCE_THRESHOLD,
     labels: Sequence[str] | None = None,
     second: tuple[Areas, Sequence[Areas]] | None = None,
+    groups: Said = None,
+    weights: Said = None,
 ) -> Comparison:
     """What the generated sides lack, and have too much of, with the error bars.
 
@@ -65,6 +70,10 @@ def compare(
         labels: what to call the sides, the real one first; taken from their sources otherwise.
         second: the same sides, seen by a second segmenter: where the two disagree about a class
             that both know, its verdict is "undecided".
+        groups: which images are not independent, as `designs.side_designs` takes it: a word, an
+            expression on names, a file, a mapping or an array; or one of these by side, as in
+            `{"real": "folder", "generated": array}`. None: the conditions of a side that repeat.
+        weights: how much images count, told likewise. None: all the same.
 
     Returns:
         The record. Its example images are names alone, since areas have no pictures.
@@ -72,6 +81,7 @@ def compare(
     Raises:
         SampleError: a side has fewer than two images, or there is no generated side.
         RecordError: the sides have different classes or resolutions.
+        SpecError: groups or weights that do not fit the images.
     """
     if not generated:
         raise SampleError("there is a real side and no generated one; name at least one")
@@ -81,14 +91,22 @@ def compare(
             raise SampleError(f"{label} has {len(side)} image; a covariance needs at least 2")
     for side in generated:
         check_comparable(real, side)
+    known = [
+        Known(label, side.names, conditions_of(side))
+        for label, side in zip(labels, [real, *generated], strict=True)
+    ]
+    real_design, *designs = side_designs(known, groups, weights)
     sides = []
     for i, (label, side) in enumerate(zip(labels[1:], generated, strict=True)):
-        fsd, rows = _measure(real, side, seed, presence_threshold)
+        design = (real_design.design, designs[i].design)
+        fsd, rows = _measure(real, side, seed, presence_threshold, design)
         opinion = None
         if second is not None:
             second_real, second_sides = second
             check_comparable(second_real, second_sides[i])
-            opinion = _second_opinion(second_real, second_sides[i], seed, presence_threshold)
+            opinion = _second_opinion(
+                second_real, second_sides[i], seed, presence_threshold, design
+            )
             rows = _judge_by_both(rows, opinion.classes)
         sides.append(
             GeneratedSide(
@@ -96,6 +114,7 @@ def compare(
                 images=len(side),
                 provenance=side.provenance,
                 example_images=_example_images(side),
+                sampling=sampling(side, designs[i]),
                 fsd=fsd,
                 classes=tuple(sorted(rows, key=_gravest_first)),
                 power=_power(rows),
@@ -114,10 +133,14 @@ def compare(
             images=len(real),
             provenance=real.provenance,
             example_images=_example_images(real),
+            sampling=sampling(real, real_design),
         ),
         generated=tuple(sides),
         orderings=tuple(_orderings(real, generated, sides, presence_threshold)),
-        caveats=tuple(_caveats(real, generated, sides)),
+        caveats=(
+            *_caveats(real, generated, sides),
+            *sampling_caveats([real, *generated], known, [real_design, *designs]),
+        ),
     )
 
 
@@ -132,12 +155,25 @@ def _labels(sides: Sequence[Areas]) -> list[str]:
 
 
 def _measure(
-    real: Areas, generated: Areas, seed: int, presence_threshold: float
+    real: Areas,
+    generated: Areas,
+    seed: int,
+    presence_threshold: float,
+    designs: tuple[Design, Design],
 ) -> tuple[Fsd, list[ClassRow]]:
     """FSD and one row a class, in label order."""
-    inference = frechet_inference(real.percent, generated.percent, seed=seed)
+    real_design, generated_design = designs
+    inference = frechet_inference(
+        real.percent,
+        generated.percent,
+        seed=seed,
+        real_design=real_design,
+        generated_design=generated_design,
+    )
     classes = compare_classes(
-        real.fraction, generated.fraction, presence_threshold=presence_threshold
+        real.fraction,
+        generated.fraction,
+        presence_threshold=presence_threshold,
     )
     fsd = Fsd(
         value=inference.plug_in.value,
@@ -186,9 +222,13 @@ def _gravest_first(row: ClassRow) -> tuple[int, float, float]:
 
 
 def _second_opinion(
-    real: Areas, generated: Areas, seed: int, presence_threshold: float
+    real: Areas,
+    generated: Areas,
+    seed: int,
+    presence_threshold: float,
+    designs: tuple[Design, Design],
 ) -> SecondSegmenter:
-    fsd, rows = _measure(real, generated, seed, presence_threshold)
+    fsd, rows = _measure(real, generated, seed, presence_threshold, designs)
     return SecondSegmenter(
         real_provenance=real.provenance,
         provenance=generated.provenance,

@@ -39,6 +39,19 @@ class ExampleImage:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a side was sampled, where its images are not independent or do not count alike."""
+
+    grouped_by: str | None  # condition, folder, an expression, a file; None: not grouped
+    declared: bool  # whether the user told the groups; else they are conditions that repeat
+    groups: Count | None  # whole groups are exchanged and resampled; None: every image by itself
+    weighted_by: str | None  # a file, condition, folder; None: all images count alike
+    effective_images: (
+        Amount  # independent images of equal weight that would know mean areas as well
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Side:
     """One set of images."""
 
@@ -48,6 +61,7 @@ class Side:
     example_images: Mapping[
         str, tuple[ExampleImage, ...]
     ]  # column → images that hold most of it, most first
+    sampling: Sampling | None = None  # None: independent images that count alike
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

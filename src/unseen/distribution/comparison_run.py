@@ -34,6 +34,7 @@ from unseen.distribution.areas_file import read_areas
 from unseen.distribution.areas_run import make_areas
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, write_comparison
+from unseen.distribution.designs import GROUPS_HELP, Known, Said, conditions_of, side_designs
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
 from unseen.distribution.segment import (
     BatchSize,
@@ -107,6 +108,25 @@ class ComparisonRun(Drawing):
             "Fraction of the image from which on a class counts as present.", min=1e-6, max=0.99
         ),
     ] = PRESENCE_THRESHOLD
+    groups: Annotated[
+        Said,
+        Option(
+            f"{GROUPS_HELP} By side: real=folder,generated=condition. Default: a generator's "
+            "conditions where they repeat.",
+            metavar="GROUPS",
+            parse=str,
+        ),
+    ] = None
+    weights: Annotated[
+        Said,
+        Option(
+            "How much images count: FILE.csv with the columns name and weight, or condition and "
+            "weight; condition or folder for the frequencies of the real side; or none. By side as "
+            "in --groups.",
+            metavar="WEIGHTS",
+            parse=str,
+        ),
+    ] = None
     match_resolution: MatchResolution = None
     device: Device = "auto"
     precision: SegmenterPrecision = "fp32"
@@ -262,8 +282,15 @@ class _Run:
             self._keep_images(as_path(task.keep_images))
         self.labels = list(labels or _told_apart([side.text for side in self.inputs]))
         sources = [side.source for side in self.inputs if side.source is not None]
-        for source in sources:  # too few images, or no count: said before hours of work
-            Segmentation(count=task.count, seed=task.seed).indices(source)
+        # too few images, no count, groups that do not fit: said before hours of work
+        side_designs(
+            [
+                self._known(side, label)
+                for side, label in zip(self.inputs, self.labels, strict=True)
+            ],
+            task.groups,
+            task.weights,
+        )
         if task.second_segmenter is not None and len(sources) < len(self.inputs):
             areas = next(side.text for side in self.inputs if side.source is None)
             raise RecordError(
@@ -280,6 +307,16 @@ class _Run:
             for name in chosen
             if name is not None
         ]
+
+    def _known(self, side: _Input, label: str) -> Known:
+        """What is known of the images of a side before they are segmented."""
+        if side.areas is not None:
+            return Known(label, side.areas.names, conditions_of(side.areas))
+        assert side.source is not None
+        indices = Segmentation(count=self.task.count, seed=self.task.seed).indices(side.source)
+        asked_for = getattr(side.source, "conditions", None)
+        conditions = None if asked_for is None else asked_for(indices)
+        return Known(label, [side.source.names[index] for index in indices], conditions)
 
     def _source(self, side: Any) -> ImageSource:
         return self.task.open(side, self.task.device, skip_broken=self.task.skip_broken)
@@ -327,14 +364,19 @@ class _Run:
         task = self.task
         seen = [self._areas(side) for side in self.inputs]
         areas = [by_segmenter[0] for by_segmenter in seen]
+        self.identities = [areas_identity(side.provenance) for side in areas]
+        labels, groups, weights = self.labels, task.groups, task.weights
+        halves = None
+        if len(self.inputs) == 1:
+            known = Known(labels[0], areas[0].names, conditions_of(areas[0]))
+            (told,) = side_designs([known], groups, weights)
+            halves = self_halves(len(areas[0]), task.seed, design=told.design)
+            groups = {"real": told.take(halves[0]), "generated": told.take(halves[1])}
+            labels, weights = [f"{labels[0]} (one half)", f"{labels[0]} (other half)"], None
+        real, generated = _sides(areas, halves)
         second = None
         if task.second_segmenter is not None:
-            second = self._sides([by_segmenter[1] for by_segmenter in seen])
-        self.identities = [areas_identity(side.provenance) for side in areas]
-        real, generated = self._sides(areas)
-        labels = self.labels
-        if len(self.inputs) == 1:
-            labels = [f"{labels[0]} (one half)", f"{labels[0]} (other half)"]
+            second = _sides([by_segmenter[1] for by_segmenter in seen], halves)
         return compare_areas(
             real,
             generated,
@@ -342,6 +384,8 @@ class _Run:
             presence_threshold=task.presence_threshold,
             labels=labels,
             second=second,
+            groups=groups,
+            weights=weights,
         )
 
     def keep_pictures(self, comparison: Comparison) -> Comparison:
@@ -390,13 +434,6 @@ class _Run:
             side.source.keep_all(runs[0].indices)  # those of areas that an earlier run made
         return areas
 
-    def _sides(self, areas: Sequence[Areas]) -> tuple[Areas, list[Areas]]:
-        """Real and generated areas; halves of the one set where it is compared with itself."""
-        if len(self.inputs) > 1:
-            return areas[0], list(areas[1:])
-        first, second = self_halves(len(areas[0]), self.task.seed)
-        return _rows(areas[0], first), [_rows(areas[0], second)]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Pictures:
@@ -432,6 +469,13 @@ class _Pictures:
                 label_maps,
                 strict=True,
             )
+
+
+def _sides(areas: Sequence[Areas], halves: tuple[Any, Any] | None) -> tuple[Areas, Sequence[Areas]]:
+    """Real and generated areas; or the halves of a set that is compared with itself."""
+    if halves is None:
+        return areas[0], areas[1:]
+    return _rows(areas[0], halves[0]), [_rows(areas[0], halves[1])]
 
 
 def _rows(areas: Areas, rows: Any) -> Areas:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from unseen.core.wording import number, percent, printable, ratio_interval, times, value_interval
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide
+from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide, Side
 from unseen.distribution.comparison_wording import (
     corrected,
     delta,
@@ -13,6 +13,7 @@ from unseen.distribution.comparison_wording import (
     largest_falls,
     occurs,
     p_equals,
+    sampling_in_words,
 )
 
 _MOST_ROWS = 12  # classes listed a side; the rest is on the page
@@ -31,6 +32,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
             f"({comparison.real.images:,} images)"
         )
         yield ""
+        yield from _sampled(comparison.real, side)
         yield from _side(comparison, side)
         yield ""
     for ordering in comparison.orderings:
@@ -49,6 +51,17 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield ""
     for text in comparison.caveats:
         yield textwrap.fill(text, _WIDTH, initial_indent="Note: ", subsequent_indent="      ")
+
+
+def _sampled(*sides: Side) -> Iterator[str]:
+    """How the images of the sides belong together."""
+    for side in sides:
+        said = sampling_in_words(side)
+        if said:
+            text = f"{side.label}: {said}"
+            yield textwrap.fill(
+                text, _WIDTH, initial_indent="  Groups    ", subsequent_indent=" " * 12
+            )
 
 
 def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:

@@ -7,9 +7,9 @@ from typing import Any
 from unseen.core.errors import RecordError
 from unseen.core.records import build
 from unseen.core.verdicts import ClassVerdict
-from unseen.core.wording import digits, listed, number, p_value
+from unseen.core.wording import count, digits, listed, number, p_value
 from unseen.distribution.areas import nothing
-from unseen.distribution.comparison import ClassRow, Comparison, Fsd, GeneratedSide
+from unseen.distribution.comparison import ClassRow, Comparison, Fsd, GeneratedSide, Side
 from unseen.images.inventory import QUIET, left_out_in_words
 
 VERDICT_MEANINGS: dict[ClassVerdict, str] = {
@@ -57,6 +57,22 @@ def left_out_of(provenance: Mapping[str, Any]) -> str:
         if files.broken:
             said.append(f"broken: {listed(files.broken, most=3)}")
     return "; ".join(said)
+
+
+def sampling_in_words(side: Side) -> str:
+    """How the images of a side belong together and count, or nothing where they are independent."""
+    sampling = side.sampling
+    if sampling is None:
+        return ""
+    said = f"{side.images:,} images"
+    if sampling.groups is not None:
+        said += f" in {count(sampling.groups, 'group')} by {sampling.grouped_by}"
+    if sampling.weighted_by is not None:
+        said += f", weighted by {sampling.weighted_by}"
+    return (
+        f"{said}: they tell mean areas as well as {sampling.effective_images:,.0f} independent "
+        "images that count alike"
+    )
 
 
 def delta(row: ClassRow) -> str:

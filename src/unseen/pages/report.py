@@ -46,6 +46,7 @@ from unseen.distribution.comparison_wording import (
     fsd_sentence,
     largest_falls,
     left_out_of,
+    sampling_in_words,
     significant_but_undecided,
 )
 from unseen.instance_evidence.evidence_wording import (
@@ -80,7 +81,7 @@ _NUMBERS = (
     times,
     value_interval,
 )
-_WORDS = (capitalised, class_name, count, left_out_of, sentence, slug)
+_WORDS = (capitalised, class_name, count, left_out_of, sampling_in_words, sentence, slug)
 
 _EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*INSTANCE_VERDICTS, None))}
 

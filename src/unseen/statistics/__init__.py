@@ -6,7 +6,7 @@ from unseen.statistics.classes import (
     compare_classes,
     smallest_detectable_drop,
 )
-from unseen.statistics.design import INDEPENDENT, Design
+from unseen.statistics.design import INDEPENDENT, Design, effective_images
 from unseen.statistics.frechet import FrechetDistance, frechet_distance, frechet_shares
 from unseen.statistics.generator_change import GeneratorChange, compare_generators
 from unseen.statistics.inference import FrechetInference, frechet_inference
@@ -22,6 +22,7 @@ __all__ = [
     "GeneratorChange",
     "compare_classes",
     "compare_generators",
+    "effective_images",
     "frechet_distance",
     "frechet_inference",
     "frechet_shares",

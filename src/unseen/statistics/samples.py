@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 
 from unseen.core.errors import SampleError
 from unseen.core.wording import count as counted
+from unseen.statistics.design import INDEPENDENT, Design
 
 _ROUNDING = 1e-9  # share by which areas may exceed the whole: they are sums of float64 quotients
 
@@ -96,7 +97,9 @@ def check_level(name: str, value: float) -> None:
         raise SampleError(f"{name} is {value:g}; it must lie between 0 and 1, such as 0.95")
 
 
-def self_halves(n: int, seed: int = 0) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"]]:
+def self_halves(
+    n: int, seed: int = 0, *, design: Design = INDEPENDENT
+) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"]]:
     """Two disjoint random halves of n images, for comparing a set with itself.
 
     Overlapping halves, as in the 2019 code, understate the distance of a set to itself.
@@ -104,22 +107,27 @@ def self_halves(n: int, seed: int = 0) -> tuple[Int64[np.ndarray, " a"], Int64[n
     Args:
         n: images in the set.
         seed: of the split.
+        design: whole groups go to either half; weights play no part.
 
     Returns:
-        Row indices of either half, each ascending; of an odd n the last drawn is left out, so
-        that both have n // 2.
+        Row indices of either half, each ascending; of an odd number of groups (or of independent
+        images) the last drawn is left out, so that both halves have as many.
 
     Raises:
-        SampleError: fewer than four images.
+        SampleError: fewer than four images, or groups.
 
     >>> first, second = self_halves(5, seed=1)
     >>> len(first), len(second), set(first) & set(second)
     (2, 2, set())
     """
-    if n < 4:
+    units = design.units(n)
+    groups = int(units.max(initial=-1)) + 1
+    if groups < 4:
+        what = "image" if design.groups is None else "group"
         raise SampleError(
-            f"the set has {counted(n, 'image')}; halves of at least 2 need 4: add images"
+            f"the set has {counted(groups, what)}; halves of at least 2 need 4: add images"
         )
     check_number("seed", seed, 0)
-    order = np.random.default_rng(seed).permutation(n)
-    return np.sort(order[: n // 2]), np.sort(order[n // 2 : 2 * (n // 2)])
+    order = np.random.default_rng(seed).permutation(groups)
+    first, second = order[: groups // 2], order[groups // 2 : 2 * (groups // 2)]
+    return np.flatnonzero(np.isin(units, first)), np.flatnonzero(np.isin(units, second))
