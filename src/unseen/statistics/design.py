@@ -81,8 +81,9 @@ def effective_images(values: Shaped[np.ndarray, "n k"], design: Design) -> float
     Returns:
         At most the number of images: groups that differ less than chance gives are no gain.
 
-    >>> effective_images(np.array([[0.0], [0.0], [1.0], [1.0]]), Design(np.array([0, 0, 1, 1])))
-    1.5
+    >>> copies = np.repeat(np.arange(50.0), 2)[:, None]
+    >>> round(effective_images(copies, Design(groups=np.repeat(np.arange(50), 2))))
+    49
     """
     images = len(values)
     units, shares = design.units(images), design.shares(images)
