@@ -122,3 +122,14 @@ def test_percent_is_ten_thousand_times_fraction(seed: int) -> None:
     real, generated = compositional(30, 10, seed), compositional(25, 10, seed + 1)
     fraction = frechet_distance(real / 100.0, generated / 100.0).value
     assert frechet_distance(real, generated).value == pytest.approx(1e4 * fraction, rel=1e-7)
+
+
+def test_fewer_images_than_classes_give_the_distance_of_the_whole_table() -> None:
+    rng = np.random.default_rng(0)
+    few, many = rng.dirichlet(np.full(40, 0.2), 9), rng.dirichlet(np.full(40, 0.3), 70)
+    sigma_t, sigma_g = np.cov(few.T), np.cov(many.T)
+    # tr (Σ_t Σ_g)^½ from the eigenvalues of the product; rank 8, so that 32 are roots of rounding
+    eigenvalues = np.sort(np.linalg.eigvals(sigma_t @ sigma_g).real)[-8:]
+    expected = np.sqrt(eigenvalues).sum()
+    assert fidelity(sigma_t, sigma_g) == pytest.approx(expected, rel=1e-9)
+    assert fidelity(sigma_g, sigma_t) == pytest.approx(expected, rel=1e-6)  # 1e-13 of a pivot

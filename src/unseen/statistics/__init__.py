@@ -8,6 +8,7 @@ from unseen.statistics.classes import (
 )
 from unseen.statistics.design import INDEPENDENT, Design, effective_images
 from unseen.statistics.frechet import FrechetDistance, frechet_distance, frechet_shares
+from unseen.statistics.frechet_change import FrechetDifference, frechet_difference
 from unseen.statistics.generator_change import GeneratorChange, compare_generators
 from unseen.statistics.inference import FrechetInference, frechet_inference
 from unseen.statistics.samples import self_halves
@@ -17,12 +18,14 @@ __all__ = [
     "PRESENCE_THRESHOLD",
     "ClassComparison",
     "Design",
+    "FrechetDifference",
     "FrechetDistance",
     "FrechetInference",
     "GeneratorChange",
     "compare_classes",
     "compare_generators",
     "effective_images",
+    "frechet_difference",
     "frechet_distance",
     "frechet_inference",
     "frechet_shares",

@@ -74,7 +74,7 @@ class Sides:
         self.designed = grouped or any(design.weights is not None for _, _, design in sides)
         pooled = np.concatenate([real, generated])
         self.rows = Rows(
-            pooled[:, pooled.any(axis=0)],
+            _compact(pooled[:, pooled.any(axis=0)]),
             np.concatenate([units[0], self.counts[0] + units[1]]) if grouped else None,
             np.concatenate(weights) if self.designed else None,
         )
@@ -129,6 +129,15 @@ class Sides:
         """Sums over both subsets of every pair."""
         grams = self.rows.grams([subset for pair in subsets for subset in pair])
         return zip(grams, grams, strict=True)
+
+
+def _compact(table: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n c"]:
+    """The table in as many coordinates as it has rows, where these are fewer than classes.
+
+    A rotation changes no distance: with Xᵀ = Q R, the rows of Rᵀ have the products of those of X.
+    """
+    n, k = table.shape
+    return table if n >= k else np.ascontiguousarray(np.asarray(np.linalg.qr(table.T, mode="r")).T)
 
 
 def _bundles(groups: Groups, ratio: float, rng: np.random.Generator) -> list[Groups]:

@@ -1,0 +1,163 @@
+"""Is a new generator nearer to the real images than the previous one: the difference of their FSD.
+
+NumPy and SciPy alone. How well the interval covers is in docs/statistics.md.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float64
+
+from unseen.core.errors import SampleError
+from unseen.statistics.correction import (
+    FEWEST_FOR_HALVES,
+    Null,
+    Terms,
+    correct_by_halves,
+    quarters_of,
+    variance_of,
+)
+from unseen.statistics.design import INDEPENDENT, Design
+from unseen.statistics.exchange import Groups, Sides
+from unseen.statistics.samples import check_areas, check_level, check_number, check_samples
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FrechetDifference:
+    """FSD of the new generator minus FSD of the previous one, in percent².
+
+    Attributes:
+        difference: without the sampling bias of either; above zero, the new one is further from the
+            real images. None where the sample is too small to say.
+        interval: of the true difference, at `level`; None with `difference`.
+        reason: why there is no number, in words; None where there is one.
+        paired: whether row i of both generators was taken to be drawn from the same latents.
+        level: of the interval.
+    """
+
+    difference: float | None
+    interval: tuple[float, float] | None
+    reason: str | None
+    paired: bool
+    level: float
+
+
+def frechet_difference(
+    real: Float64[np.ndarray, "n k"],
+    previous: Float64[np.ndarray, "m k"],
+    new: Float64[np.ndarray, "l k"],
+    *,
+    paired: bool = False,
+    real_design: Design = INDEPENDENT,
+    previous_design: Design = INDEPENDENT,
+    new_design: Design = INDEPENDENT,
+    seed: int = 0,
+    splits: int = 40,
+    permutations: int = 39,
+    level: float = 0.95,
+) -> FrechetDifference:
+    """How much further from the real images a new generator is than the previous one.
+
+    Both distances are of the same real images and are halved together, so that what chance does to
+    both alike cancels out.
+
+    Args:
+        real: one row an image, one column a class, in percent of pixels.
+        previous: the same classes in the same order and unit.
+        new: likewise.
+        paired: row i of `previous` and of `new` come from the same latents or prompt.
+        real_design: which real images belong together, and how much each counts.
+        previous_design: the same of the previous generator's.
+        new_design: the same of the new generator's; where paired, with the same groups.
+        seed: of permutations and splits.
+        splits: random halvings of all three, behind bias and error.
+        permutations: of groups between the sides, behind the bias alone.
+        level: of the interval.
+
+    Returns:
+        The difference in percent², with its interval.
+
+    Raises:
+        SampleError: as `frechet_inference`; paired rows that are not as many, or grouped otherwise.
+
+    >>> rng = np.random.default_rng(0)
+    >>> real, previous, new = (rng.dirichlet([5.0, 3.0, spread], 100) * 100 for spread in (2, 2, 9))
+    >>> frechet_difference(real, previous, new, splits=10).interval[0] > 0  # the new one is worse
+    True
+    """
+    real, previous = check_samples(real, previous)
+    real, new = check_samples(real, new)
+    check_areas(100, real, previous, new)
+    check_number("permutations", permutations, 2)
+    check_number("splits", splits, 1)
+    check_number("seed", seed, 0)
+    check_level("level", level)
+    if paired:
+        _check_pairs(previous, new, previous_design, new_design)
+    rng = np.random.default_rng(seed)
+    before = Sides(real, previous, real_design, previous_design)
+    after = Sides(real, new, real_design, new_design)
+    fewest = min(*before.effective, *after.effective)
+    if fewest < FEWEST_FOR_HALVES:
+        return FrechetDifference(
+            difference=None,
+            interval=None,
+            reason=f"{fewest:.0f} independent images or groups on a side are too few for halves "
+            f"that say something; {FEWEST_FOR_HALVES} are needed",
+            paired=paired,
+            level=level,
+        )
+    halves = before.halves(splits, rng)
+    moved = _halves_of_new(after, halves, paired, rng)
+    corrected, values = [], []
+    for sides, halved in ((before, halves), (after, moved)):
+        observed = Terms.between(*sides.grams)
+        quarters = [quarters_of(sides.grams, *pair) for pair in sides.pairs(halved)]
+        # Both generators' groups are exchanged alike, so that this chance cancels out, too.
+        null = Null(sides, permutations, splits, np.random.default_rng([seed, 1]))
+        correction = correct_by_halves(observed, null, quarters)
+        corrected.append(observed.value - sides.mean_bias() - correction.covariance_bias)
+        values.append(np.asarray([[terms.value for terms in four] for four in quarters]))
+    difference = corrected[1] - corrected[0]
+    error = math.sqrt(variance_of(values[1] - values[0]))
+    reach = float(scipy.stats.t.ppf(0.5 + level / 2, 2 * splits)) * error
+    return FrechetDifference(
+        difference=difference,
+        interval=(difference - reach, difference + reach),
+        reason=None,
+        paired=paired,
+        level=level,
+    )
+
+
+def _halves_of_new(
+    after: Sides,
+    halves: list[tuple[Groups, Groups]],
+    paired: bool,
+    rng: np.random.Generator,
+) -> list[tuple[Groups, Groups]]:
+    """Halves of the real and the new side: the real ones as given, and where paired the others."""
+    if paired:
+        return halves
+    fresh = after.halves(len(halves), rng)
+    return [(real, new) for (real, _), (_, new) in zip(halves, fresh, strict=True)]
+
+
+def _check_pairs(
+    previous: Float64[np.ndarray, "m k"],
+    new: Float64[np.ndarray, "l k"],
+    previous_design: Design,
+    new_design: Design,
+) -> None:
+    if len(previous) != len(new):
+        raise SampleError(
+            f"the previous generator has {len(previous)} images and the new one {len(new)}; pairs "
+            "are as many on both sides"
+        )
+    if (previous_design.units(len(previous)) != new_design.units(len(new))).any():
+        raise SampleError(
+            "the pairs are grouped in one way on the previous generator's side and in another on "
+            "the new one's; give both the same groups"
+        )
