@@ -362,3 +362,29 @@ def test_a_file_with_changed_bytes_is_what_was_written_or_a_record_error(tmp_pat
         return
     np.testing.assert_array_equal(read.pixels, areas().pixels)
     assert list(read.names) == list(areas().names)
+
+
+def test_what_images_were_asked_for_is_kept_with_them(tmp_path):
+    asked = dataclasses.replace(areas(4), conditions=["cat", "dog"] * 2)
+    write_areas(tmp_path / "asked.parquet", asked)
+    read = read_areas(tmp_path / "asked.parquet")
+    assert read.conditions == ["cat", "dog", "cat", "dog"]
+    assert read.columns == asked.columns
+    np.testing.assert_array_equal(read.pixels, asked.pixels)
+    assert asked.part([3, 0]).conditions == ["dog", "cat"]
+    other = dataclasses.replace(areas(2, fingerprint="f2"), conditions=["cow", "cat"])
+    assert concatenate([asked, other]).conditions == ["cat", "dog"] * 2 + ["cow", "cat"]
+    with pytest.raises(RecordError, match="1 of 2"):
+        concatenate([asked, areas(2, fingerprint="f2")])
+    with pytest.raises(RecordError, match="3 of conditions"):
+        dataclasses.replace(asked, conditions=["cat"] * 3)
+
+
+def test_a_changed_condition_is_an_edit(tmp_path):
+    asked = dataclasses.replace(areas(2), conditions=["cat", "dog"])
+    write_areas(tmp_path / "asked.parquet", asked)
+    table = pq.read_table(tmp_path / "asked.parquet")
+    edited = table.set_column(1, "condition", pa.array(["cat", "cow"]))
+    pq.write_table(edited, tmp_path / "asked.parquet")
+    with pytest.raises(RecordError, match="edited"):
+        read_areas(tmp_path / "asked.parquet")

@@ -60,6 +60,7 @@ class Areas(Result):
             `MEASURED`, confidence NaN where the segmenter does not say it; or nothing, in areas of
             an earlier version and in tallies.
         views: where the segmenter was checked, by what was done to the images: `pixels` of those.
+        conditions: what every image was asked for, such as its prompt; None where nobody knows.
     """
 
     names: Sequence[str]
@@ -69,6 +70,7 @@ class Areas(Result):
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     measured: Mapping[str, Float32[np.ndarray, " n"]] = dataclasses.field(default_factory=dict)
     views: Mapping[str, UInt32[np.ndarray, "n k"]] = dataclasses.field(default_factory=dict)
+    conditions: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.shape != (len(self.names), len(self.columns)):
@@ -76,7 +78,10 @@ class Areas(Result):
                 f"areas of {len(self.names)} images and {len(self.columns)} classes were given a "
                 f"table of shape {self.pixels.shape}"
             )
-        for name, values in {**self.measured, **self.views}.items():
+        beside: dict[str, Any] = {**self.measured, **self.views}
+        if self.conditions is not None:
+            beside["conditions"] = self.conditions
+        for name, values in beside.items():
             if len(values) != len(self.names):
                 raise RecordError(
                     f"areas of {len(self.names)} images were given {len(values)} of {name}"
@@ -103,6 +108,9 @@ class Areas(Result):
             pixels=self.pixels[rows],
             measured={name: values[rows] for name, values in self.measured.items()},
             views={name: pixels[rows] for name, pixels in self.views.items()},
+            conditions=None
+            if self.conditions is None
+            else [self.conditions[i] for i in np.arange(len(self))[rows]],
         )
 
     def summary(self) -> str:
@@ -166,6 +174,22 @@ def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What all parts have by one name, one after the other."""
     names = [name for name in parts[0] if all(name in part for part in parts)]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def joined_conditions(parts: Sequence[Areas]) -> list[str] | None:
+    """The conditions of all parts; None where no part has them.
+
+    Raises:
+        RecordError: some parts have conditions and others have none.
+    """
+    known = [part.conditions for part in parts if part.conditions is not None]
+    if not known:
+        return None
+    if len(known) < len(parts):
+        raise RecordError(
+            f"{len(known)} of {len(parts)} areas have conditions; join those that have them alone"
+        )
+    return [condition for conditions in known for condition in conditions]
 
 
 def areas_identity(provenance: Mapping[str, Any]) -> Identity:

@@ -1,9 +1,9 @@
 """Areas on disk: one Parquet file.
 
-A row an image: its name, then one uint32 column of pixels a class, then what was measured of the
-image, then the same classes of each view. The schema metadata holds, under the key "unseen", the
-provenance as JSON. The same areas give the same bytes. What is read is
-checked: a file that was cut, doubled or edited is refused.
+A row an image: its name, what it was asked for where that is known, then one uint32 column of
+pixels a class, then what was measured of the image, then the same classes of each view. The schema
+metadata holds, under the key "unseen", the provenance as JSON. The same areas give the same bytes.
+What is read is checked: a file that was cut, doubled or edited is refused.
 """
 
 import dataclasses
@@ -21,10 +21,11 @@ from unseen.core.errors import RecordError
 from unseen.core.files import as_path, canonical_json, sha256_of_parts, write_aside
 from unseen.core.identity import part_difference
 from unseen.core.records import Count, build, decode
-from unseen.distribution.areas import FORMAT, Areas, joined
+from unseen.distribution.areas import FORMAT, Areas, joined, joined_conditions
 
 _KEY = b"unseen"  # of the schema metadata
 _NAME = "name"  # the column of image names
+_CONDITION = "condition"  # the second column, where it is known what images were asked for
 _MOST_PIXELS = 2**32 - 1  # of a label map: what a uint32 holds
 
 
@@ -86,7 +87,7 @@ def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -
 
     >>> write_areas(folder / "real.parquet", real)
     """
-    if len(set(areas.columns)) != len(areas.columns) or _NAME in areas.columns:
+    if len(set(areas.columns)) != len(areas.columns) or {_NAME, _CONDITION} & {*areas.columns}:
         raise RecordError("areas need one column a class, of distinct names: channel/class")
     header = {
         "schema": "areas",
@@ -98,6 +99,9 @@ def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -
         "rows_sha256": _rows_sha256(areas),
     }
     columns = {_NAME: pa.array(list(areas.names), pa.string())}
+    if areas.conditions is not None:  # few, and each many times
+        asked_for = pa.array(list(areas.conditions), pa.string())
+        columns[_CONDITION] = asked_for.dictionary_encode()
     columns |= _classes(areas.columns, areas.pixels)
     columns |= {name: pa.array(values, pa.float32()) for name, values in areas.measured.items()}
     for view, pixels in areas.views.items():
@@ -153,21 +157,23 @@ def read_areas(path: str | Path) -> Areas:
     header = build(_Metadata, value, f"{path} holds no whole areas")
     if len(set(columns)) != len(columns):
         raise RecordError(f"{path} has two columns of one name; make it again")
-    k = (len(columns) - 1 - len(header.measured)) // (1 + len(header.views))
-    classes, behind = columns[1 : 1 + k], columns[1 + k :]
+    texts = 2 if columns[1:2] == (_CONDITION,) else 1
+    k = (len(columns) - texts - len(header.measured)) // (1 + len(header.views))
+    classes, behind = columns[texts : texts + k], columns[texts + k :]
     of_views = {view: [f"{view} {column}" for column in classes] for view in header.views}
     if behind != (*header.measured, *(name for names in of_views.values() for name in names)):
         raise RecordError(
             f"{path} has other columns behind its classes than its record says; make it again"
         )
     areas = Areas(
-        names=_names(table, path),
+        names=_texts(table, _NAME, path),
         columns=classes,
         pixels=_pixels(table, classes, path),
         label_map_pixels=header.label_map_pixels,
         provenance=value["provenance"],
         measured={name: _column(table, name, pa.float32(), path) for name in header.measured},
         views={view: _pixels(table, names, path) for view, names in of_views.items()},
+        conditions=_texts(table, _CONDITION, path) if texts == 2 else None,
     )
     fault = _fault(areas, header)
     if fault is not None:
@@ -175,12 +181,14 @@ def read_areas(path: str | Path) -> Areas:
     return areas
 
 
-def _names(table: Any, path: Path) -> list[str]:
-    column = table[_NAME]
-    if column.type not in (pa.string(), pa.large_string()) or column.null_count:
-        raise RecordError(f"{path} has image names that are no texts; make it again")
-    names: list[str] = column.to_pylist()
-    return names
+def _texts(table: Any, name: str, path: Path) -> list[str]:
+    """A column of texts: the names of the images, or what they were asked for."""
+    column = table[name]
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if kind not in (pa.string(), pa.large_string()) or column.null_count:
+        raise RecordError(f"{path} has a column {name!r} of other than texts; make it again")
+    texts: list[str] = column.to_pylist()
+    return texts
 
 
 def _pixels(table: Any, names: Sequence[str], path: Path) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -237,6 +245,8 @@ def _rows_sha256(areas: Areas) -> str:
         digest.update(np.ascontiguousarray(pixels, "<u4").data)
     for values in areas.measured.values():
         digest.update(np.ascontiguousarray(values, "<f4").data)
+    if areas.conditions is not None:
+        digest.update(sha256_of_parts(areas.conditions).encode())
     return digest.hexdigest()
 
 
@@ -284,6 +294,7 @@ def concatenate(parts: Sequence[Areas]) -> Areas:
         pixels=np.concatenate([areas.pixels for areas in parts]),
         measured=joined([areas.measured for areas in parts]),
         views=joined([areas.views for areas in parts]),
+        conditions=joined_conditions(parts),
         provenance=provenance,
     )
 

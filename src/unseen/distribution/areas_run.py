@@ -23,7 +23,13 @@ from unseen.core.errors import ImageError, RecordError, SegmenterError, StorageE
 from unseen.core.files import canonical_json, check_name, check_writable
 from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import RunFolder
-from unseen.distribution.areas import MEASURED, Areas, areas_identity, joined
+from unseen.distribution.areas import (
+    MEASURED,
+    Areas,
+    areas_identity,
+    joined,
+    joined_conditions,
+)
 from unseen.distribution.areas_file import read_areas, write_areas
 from unseen.distribution.instrument import VIEWS, measure_images
 from unseen.images import Batch, ImageSource, Preparation, batches
@@ -327,6 +333,7 @@ class AreasRun:
             pixels=np.concatenate([shard.pixels for shard in shards]),
             measured=joined([shard.measured for shard in shards]),
             views=joined([shard.views for shard in shards]),
+            conditions=joined_conditions(shards),
             label_map_pixels=height * width,
             provenance=json.loads(
                 canonical_json(  # in the order in which it is read back

@@ -31,7 +31,7 @@ from unseen.distribution.comparison import (
     Side,
 )
 from unseen.distribution.dependence import sampling_caveats
-from unseen.distribution.designs import Known, Said, conditions_of, sampling, side_designs
+from unseen.distribution.designs import Known, Said, sampling, side_designs
 from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
@@ -92,7 +92,7 @@ def compare(
     for side in generated:
         check_comparable(real, side)
     known = [
-        Known(label, side.names, conditions_of(side))
+        Known(label, side.names, side.conditions)
         for label, side in zip(labels, [real, *generated], strict=True)
     ]
     real_design, *designs = side_designs(known, groups, weights)

@@ -34,7 +34,7 @@ from unseen.distribution.areas_file import read_areas
 from unseen.distribution.areas_run import make_areas
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, write_comparison
-from unseen.distribution.designs import GROUPS_HELP, Known, Said, conditions_of, side_designs
+from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
 from unseen.distribution.segment import (
     BatchSize,
@@ -311,7 +311,7 @@ class _Run:
     def _known(self, side: _Input, label: str) -> Known:
         """What is known of the images of a side before they are segmented."""
         if side.areas is not None:
-            return Known(label, side.areas.names, conditions_of(side.areas))
+            return Known(label, side.areas.names, side.areas.conditions)
         assert side.source is not None
         indices = Segmentation(count=self.task.count, seed=self.task.seed).indices(side.source)
         asked_for = getattr(side.source, "conditions", None)
@@ -368,7 +368,7 @@ class _Run:
         labels, groups, weights = self.labels, task.groups, task.weights
         halves = None
         if len(self.inputs) == 1:
-            known = Known(labels[0], areas[0].names, conditions_of(areas[0]))
+            known = Known(labels[0], areas[0].names, areas[0].conditions)
             (told,) = side_designs([known], groups, weights)
             halves = self_halves(len(areas[0]), task.seed, design=told.design)
             groups = {"real": told.take(halves[0]), "generated": told.take(halves[1])}

@@ -76,12 +76,6 @@ class SideDesign:
         )
 
 
-def conditions_of(side: Areas) -> Sequence[str] | None:
-    """What every image was asked for, where the areas know it."""
-    conditions: Sequence[str] | None = getattr(side, "conditions", None)
-    return conditions
-
-
 def sampling(side: Areas, told: SideDesign) -> Sampling | None:
     """The record of a side's groups and weights; None where it has neither."""
     if told.design.groups is None and told.design.weights is None:
