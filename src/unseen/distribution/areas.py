@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt32
@@ -29,7 +29,8 @@ FORMAT = 1  # version of the file; another one means other numbers
 _DECIDING = ("asked", "seed", "part", "resolution", "match_resolution", "half", "views")
 
 # Measured of every image beside its areas (see `instrument`); confidence is the segmenter's own.
-MEASURED = ("confidence", "brightness", "contrast", "sharpness")
+Measured = Literal["confidence", "brightness", "contrast", "saturation", "sharpness"]
+MEASURED: tuple[Measured, ...] = get_args(Measured)
 
 
 def nothing(columns: Sequence[str]) -> str | None:

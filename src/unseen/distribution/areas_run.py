@@ -240,7 +240,7 @@ class AreasRun:
         """
         names = [self.source.names[self.indices[first + k]] for k in batch.positions]
         pixels = np.zeros((0, len(self.class_names)), np.uint32)
-        measured = dict.fromkeys(MEASURED, np.zeros(0, np.float32))
+        measured: dict[str, Any] = dict.fromkeys(MEASURED, np.zeros(0, np.float32))
         views = dict.fromkeys(self.views, pixels)
         if names:
             maps, sure = checked_labels(self.segmenter, images, self.channel, first=names[0])

@@ -33,6 +33,7 @@ from unseen.distribution.comparison import (
 from unseen.distribution.dependence import sampling_caveats
 from unseen.distribution.designs import Known, Said, sampling, side_designs
 from unseen.distribution.example_images import EXAMPLE_IMAGES
+from unseen.distribution.segmenter_check import differences, warnings
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
     ClassComparison,
@@ -118,6 +119,7 @@ def compare(
                 fsd=fsd,
                 classes=tuple(sorted(rows, key=_gravest_first)),
                 power=_power(rows),
+                measures=differences(real, side, design),
                 counterparts=_counterparts(real, side),
                 second_segmenter=opinion,
             )
@@ -137,6 +139,7 @@ def compare(
         ),
         generated=tuple(sides),
         orderings=tuple(_orderings(real, generated, sides, presence_threshold)),
+        warnings=tuple(warnings(sides)),
         caveats=(
             *_caveats(real, generated, sides),
             *sampling_caveats([real, *generated], known, [real_design, *designs]),

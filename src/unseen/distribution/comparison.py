@@ -15,7 +15,7 @@ from unseen.core.records import Amount, Count, FilePath, RecordFile, Share, comp
 from unseen.core.results import LocatedResult
 from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict
 from unseen.core.wording import Interval
-from unseen.distribution.areas import class_name
+from unseen.distribution.areas import Measured, class_name
 from unseen.images.record_pictures import save_record
 
 SCHEMA_VERSION = 1
@@ -77,6 +77,20 @@ class Fsd:
     corrected: float  # without the plug-in's sampling bias
     interval: Interval  # 95 % of the corrected value
     estimator: str  # the name of the correction
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageMeasure:
+    """Something measured of the images as the segmenter saw them, on both sides."""
+
+    # unlabelled: the share without a class; confidence: the segmenter's own
+    name: Literal["unlabelled"] | Measured
+    real: Share  # mean over the images
+    generated: Share
+    difference: (
+        float | None
+    )  # generated − real, in standard deviations of an image; None: no spread
+    large: bool  # so that the segmenter may fail on one of the sides
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,6 +156,7 @@ class GeneratedSide(Side):
     fsd: Fsd
     classes: tuple[ClassRow, ...]  # gravest verdict first, then the largest real area
     power: tuple[Power, ...]
+    measures: tuple[ImageMeasure, ...] = ()  # none of tallies and areas of earlier versions
     # where both sides have the same image names: the images named as the real examples of a class
     counterparts: Mapping[str, tuple[ExampleImage, ...]] = dataclasses.field(default_factory=dict)
     second_segmenter: SecondSegmenter | None = None
@@ -203,6 +218,8 @@ class Comparison(LocatedResult):
     real: Side
     generated: tuple[GeneratedSide, ...]
     orderings: tuple[Ordering, ...]  # every pair of generated sides, none with a single one
+    # sentences that come before the numbers: signs that the segmenter fails on a side
+    warnings: tuple[str, ...] = ()
     caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
 
     def summary(self) -> str:

@@ -21,11 +21,14 @@ _WIDTH = 100
 
 
 def summary(comparison: Comparison) -> str:
-    """FSD with interval and floor, verdict counts, the classes that are wrong, the caveats."""
+    """Warnings, FSD with interval and floor, verdict counts, classes that are wrong, caveats."""
     return "\n".join(printable(line) for text in _lines(comparison) for line in text.split("\n"))
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
+    for text in comparison.warnings:
+        yield textwrap.fill(text, _WIDTH, initial_indent="Warning: ", subsequent_indent=" " * 9)
+        yield ""
     for side in comparison.generated:
         yield (
             f"{side.label} ({side.images:,} images) against {comparison.real.label} "

@@ -59,7 +59,7 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 def as_html(comparison: Comparison) -> str:
     """The comparison for a notebook."""
-    parts: list[str] = []
+    parts = [html_text(warning) for warning in comparison.warnings]
     for side in comparison.generated:
         parts.append(html_text(f"{side.label} against {comparison.real.label}", "h4"))
         parts.append(

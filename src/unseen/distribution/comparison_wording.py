@@ -21,6 +21,15 @@ VERDICT_MEANINGS: dict[ClassVerdict, str] = {
     "untested": "seen in fewer than 10 images of both sides together",
 }
 
+MEASURES_IN_WORDS = {
+    "unlabelled": "share without a class",
+    "confidence": "confidence of the segmenter",
+    "brightness": "brightness",
+    "contrast": "contrast",
+    "saturation": "saturation",
+    "sharpness": "sharpness",
+}
+
 
 def is_nothing(comparison: Comparison, row: ClassRow) -> bool:
     """Whether the row is the label set's word for "no class"."""

@@ -1,7 +1,7 @@
 """What tells whether the segmenter can be trusted on a set of images, measured beside the areas.
 
-Of every image as the segmenter sees it: brightness, contrast and sharpness; `VIEWS` are the same
-image again as anyone would label it alike.
+Brightness, contrast, saturation and sharpness of every image as the segmenter sees it. `VIEWS` are
+the same image again, as anyone would label it alike.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,16 +14,17 @@ _MOVED = (3, 5)  # pixels down and right: odd, so that strides of 2, 4, 8 meet o
 
 
 def measure_images(images: UInt8[np.ndarray, "n 3 h w"]) -> dict[str, Float32[np.ndarray, " n"]]:
-    """Brightness, contrast and sharpness of every image.
+    """Brightness, contrast, saturation and sharpness of every image.
 
-    Brightness is the mean of luma, contrast its standard deviation, both in shares of the full
-    range. Sharpness is the root mean square difference of neighbouring pixels (right, below) over
-    that of two pixels taken anywhere, √2 of the contrast: about 0 where an image is smooth, 1 where
-    pixels are independent, whatever the contrast. An image of one colour has sharpness 0.
+    Brightness is the mean of luma, contrast its standard deviation, saturation the mean difference
+    between a pixel's largest and smallest channel, all in shares of the full range. Sharpness is
+    the root mean square difference of neighbouring pixels (right, below) over that of two pixels
+    taken anywhere, √2 of the contrast: about 0 where an image is smooth, 1 where pixels are
+    independent, whatever the contrast. An image of one colour has sharpness 0.
 
     >>> stripes = np.tile(np.uint8([0, 255]), (1, 3, 8, 4))
     >>> {name: round(float(value[0]), 2) for name, value in measure_images(stripes).items()}
-    {'brightness': 0.5, 'contrast': 0.5, 'sharpness': 1.07}
+    {'brightness': 0.5, 'contrast': 0.5, 'saturation': 0.0, 'sharpness': 1.07}
     """
     red, green, blue = (images[:, c].astype(np.uint16) * _LUMA[c] for c in range(3))
     luma = ((red + green + blue) >> 8).astype(np.int32)  # (n, h, w), 0 to 255
@@ -39,6 +40,7 @@ def measure_images(images: UInt8[np.ndarray, "n 3 h w"]) -> dict[str, Float32[np
     return {
         "brightness": (mean / 255).astype(np.float32),
         "contrast": (np.sqrt(variance) / 255).astype(np.float32),
+        "saturation": ((images.max(1) - images.min(1)).mean((1, 2)) / 255).astype(np.float32),
         "sharpness": np.sqrt(sharpness).astype(np.float32),
     }
 

@@ -38,6 +38,7 @@ from unseen.distribution.comparison import RECORD_FILE as COMPARISON_RECORD
 from unseen.distribution.comparison import Comparison, read_comparison
 from unseen.distribution.comparison_figures import draw_histogram, draw_intervals
 from unseen.distribution.comparison_wording import (
+    MEASURES_IN_WORDS,
     VERDICT_MEANINGS,
     below_zero,
     corrected,
@@ -216,6 +217,7 @@ def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) ->
         "has_links": any(row.evidence for row in rows),
         "hidden": len(comparison.columns) - len(rows),
         "meanings": VERDICT_MEANINGS,
+        "measure_words": MEASURES_IN_WORDS,
         "falls": [largest_falls(comparison, side) for side in comparison.generated],
         "fsd_sentence": fsd_sentence,
     }
