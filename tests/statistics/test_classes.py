@@ -117,7 +117,7 @@ def test_a_class_in_every_image_of_one_side_has_a_bounded_ratio() -> None:
 def test_a_drop_of_the_printed_size_is_detected_four_times_in_five() -> None:
     rng = np.random.default_rng(0)
     n, m, p, alpha = 1000, 1500, 0.05, 0.003
-    drop = ratios.detectable_drop(np.array([p]), n, m, alpha=alpha)[0]
+    drop = ratios.CountPower(np.array([p]), n, m, alpha=alpha).smallest_drop(0.8)[0]
     real, generated = rng.binomial(n, p, 20_000), rng.binomial(m, p * (1 - drop), 20_000)
     test = ratios.ConditionalTest(real, generated, n, m)
     detected = (test.lower_tail(1.0) < alpha / 2).mean()

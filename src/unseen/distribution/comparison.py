@@ -105,13 +105,17 @@ class ClassRow:
     statistic: Literal["presence", "area"]  # what ratio, interval and p-values are about
     real_presence: Share  # share of images that hold the class
     generated_presence: Share
+    # independent images that would know the presence as well; all of them without groups, weights
+    real_effective: Amount
+    generated_effective: Amount
     real_area: Share  # mean share of pixels, over all images
     generated_area: Share
     real_area_given_presence: Share | None  # mean over the images that hold it
     generated_area_given_presence: Share | None
     ratio: Amount | None  # generated over real
     interval: Interval  # of the ratio; simultaneous over the tested classes
-    p_value: Share | None
+    p_value: Share | None  # of ratio 1, two-sided
+    p_omitted: Share | None  # of a ratio of at least 0.1, one-sided
     p_holm: Share | None
     p_bh: Share | None
     smallest_detectable_drop: Share | None  # relative, 0 to 1, at 80 % power; None: none at all

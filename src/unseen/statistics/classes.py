@@ -10,10 +10,18 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from unseen.core.verdicts import ClassVerdict
 from unseen.statistics import ratios
+from unseen.statistics.design import INDEPENDENT, Design
+from unseen.statistics.effective import (
+    Grouping,
+    MeanArea,
+    PresenceMoments,
+    effective_counts,
+    mean_area,
+)
 from unseen.statistics.multiplicity import holm
 from unseen.statistics.samples import check_areas, check_level, check_number, check_samples
 
@@ -22,8 +30,10 @@ PRESENCE_THRESHOLD = 0.005  # share of the image; specks of fewer pixels are mis
 # 2⁻¹⁰: with fewer, no outcome is significant after Bonferroni over 50 classes.
 FEWEST_IMAGES = 10
 NEARLY_ALWAYS = 0.95  # presence beyond which area, not presence, can still change
-_OMITTED_BELOW = 0.1  # ratio; a segmenter's false positives forbid asking for zero
+OMITTED_BELOW = 0.1  # ratio; a segmenter's false positives forbid asking for zero
 _MATCHED_WITHIN = (0.8, 1.25)  # ratio; the limits of bioequivalence, a fifth less or as much more
+_ROUNDING = 1e-9  # of effective counts
+_BLOCK = 2**22  # areas of one side worked on at once: some 32 MB a copy
 _POWER = 0.8  # by convention: four of five such samples would show the drop
 
 
@@ -32,12 +42,17 @@ class ClassComparison:
     """One class, generated against real.
 
     Attributes:
-        tested: present in at least 10 images of the pooled sample.
+        tested: present in at least 10 images of the pooled sample, or in as many as are worth 10
+            independent ones.
         verdict: the first that holds of omitted (upper end of the interval < 0.1), under (upper
             < 1), over (lower > 1), matched (interval inside [0.8, 1.25]), undecided; or untested.
         statistic: what `ratio` compares: presence, or mean area where both presences exceed 95 %.
-        real_presence: share of images in which the class covers at least the threshold.
+        real_presence: share of images in which the class covers at least the threshold; weighted,
+            as all means are.
         generated_presence: the same.
+        real_effective: independent images that would know the presence as well; all of them where
+            there are no groups and weights.
+        generated_effective: the same.
         real_area: mean share of the image, over all images.
         generated_area: the same.
         real_area_given_presence: mean share of the image over images with the class; None where
@@ -49,6 +64,7 @@ class ClassComparison:
         interval: of `ratio`, simultaneous over all tested classes; None where untested. The upper
             end is infinite where the real side has none.
         p_value: two-sided, of ratio 1; None where untested.
+        p_omitted: one-sided, of a ratio of at least 0.1; None where untested.
         p_holm: adjusted over all tested classes (Holm).
         p_bh: adjusted over all tested classes (Benjamini and Hochberg).
         smallest_detectable_drop: the relative fall of `statistic` that samples like this would
@@ -61,6 +77,8 @@ class ClassComparison:
     statistic: Literal["presence", "area"]
     real_presence: float
     generated_presence: float
+    real_effective: float
+    generated_effective: float
     real_area: float
     generated_area: float
     real_area_given_presence: float | None
@@ -69,6 +87,7 @@ class ClassComparison:
     ratio: float | None
     interval: tuple[float, float] | None
     p_value: float | None
+    p_omitted: float | None
     p_holm: float | None
     p_bh: float | None
     smallest_detectable_drop: float | None
@@ -80,6 +99,8 @@ def compare_classes(
     *,
     presence_threshold: float = PRESENCE_THRESHOLD,
     level: float = 0.95,
+    real_design: Design = INDEPENDENT,
+    generated_design: Design = INDEPENDENT,
 ) -> list[ClassComparison]:
     """Compare every class of two samples, with intervals that hold for all classes at once.
 
@@ -88,39 +109,46 @@ def compare_classes(
         generated: the same classes in the same order and unit.
         presence_threshold: a class is present where it covers at least this share of the image.
         level: of the simultaneous intervals; each test is made at (1 − level) / tests.
+        real_design: groups and weights of the real images.
+        generated_design: groups and weights of the generated images.
 
     Returns:
         One comparison a column, in column order.
 
     Raises:
         SampleError: fewer than two images on either side, other columns, a value that is no share
-            of the image, or a threshold or level out of range.
+            of the image, a threshold or level out of range, a design that does not fit, or a side
+            that is a single group.
     """
     real, generated = check_sides(presence_threshold, level, real, generated)
-    presence = np.stack(
-        [(side >= presence_threshold).mean(axis=0) for side in (real, generated)]
-    )  # (2, k)
-    area = np.stack([real.mean(axis=0), generated.mean(axis=0)])
-    by_area = np.asarray((presence > NEARLY_ALWAYS).all(axis=0))
-    tests = _Tests(real, generated, presence_threshold, level, by_area)
+    sides = (
+        _Side.of(real, real_design, presence_threshold),
+        _Side.of(generated, generated_design, presence_threshold),
+    )
+    tests = _Tests(*sides, level)
+    area = [side.area.mean for side in sides]
+    given = [side.area_given_presence.mean for side in sides]
     with np.errstate(divide="ignore", invalid="ignore"):
         area_ratio = area[1] / area[0]
-        ratio = np.where(by_area, area_ratio, presence[1] / presence[0])
+        ratio = np.where(tests.by_area, area_ratio, tests.counts[1].share / tests.counts[0].share)
     return [
         ClassComparison(
             tested=tested,
             verdict=_verdict(tests.lower[k], tests.upper[k]) if tested else "untested",
-            statistic="area" if by_area[k] else "presence",
-            real_presence=float(presence[0, k]),
-            generated_presence=float(presence[1, k]),
-            real_area=float(area[0, k]),
-            generated_area=float(area[1, k]),
-            real_area_given_presence=_area_given_presence(real[:, k], presence_threshold),
-            generated_area_given_presence=_area_given_presence(generated[:, k], presence_threshold),
-            area_ratio=_known(area_ratio[k]) if area[0, k] > 0 else None,
+            statistic="area" if tests.by_area[k] else "presence",
+            real_presence=float(tests.counts[0].share[k]),
+            generated_presence=float(tests.counts[1].share[k]),
+            real_effective=float(tests.counts[0].images[k]),
+            generated_effective=float(tests.counts[1].images[k]),
+            real_area=float(area[0][k]),
+            generated_area=float(area[1][k]),
+            real_area_given_presence=_known(given[0][k]),
+            generated_area_given_presence=_known(given[1][k]),
+            area_ratio=_known(area_ratio[k]) if area[0][k] > 0 else None,
             ratio=_known(ratio[k]),
             interval=(float(tests.lower[k]), float(tests.upper[k])) if tested else None,
             p_value=_known(tests.p_value[k]) if tested else None,
+            p_omitted=_known(tests.p_omitted[k]) if tested else None,
             p_holm=_known(tests.p_holm[k]),
             p_bh=_known(tests.p_bh[k]),
             smallest_detectable_drop=_known(tests.drop[k]),
@@ -129,32 +157,53 @@ def compare_classes(
     ]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Side:
+    """What the tests need of one side; arrays have an entry a class."""
+
+    presence: PresenceMoments
+    area: MeanArea
+    area_given_presence: MeanArea
+
+    @classmethod
+    def of(cls, areas: Float64[np.ndarray, "n k"], design: Design, threshold: float) -> "_Side":
+        """Summed up in blocks of columns, so that memory does not grow with classes."""
+        grouping = Grouping(design, len(areas))
+        presence, area, given = [], [], []
+        columns = max(_BLOCK // len(areas), 1)
+        for start in range(0, areas.shape[1], columns):
+            block = areas[:, start : start + columns]
+            present = block >= threshold
+            presence.append(PresenceMoments.of(present, grouping))
+            area.append(mean_area(block, grouping))
+            given.append(mean_area(block, grouping, present))
+        return cls(PresenceMoments.joined(presence), MeanArea.joined(area), MeanArea.joined(given))
+
+
 class _Tests:
     """What the tests of all classes say: arrays with an entry a class, NaN where not tested."""
 
-    def __init__(
-        self,
-        real: Float64[np.ndarray, "n k"],
-        generated: Float64[np.ndarray, "m k"],
-        threshold: float,
-        level: float,
-        by_area: Bool[np.ndarray, " k"],
-    ) -> None:
-        n, m = len(real), len(generated)
-        real_count = (real >= threshold).sum(axis=0)
-        generated_count = (generated >= threshold).sum(axis=0)
-        self.tested = tested = real_count + generated_count >= FEWEST_IMAGES
+    def __init__(self, real: _Side, generated: _Side, level: float) -> None:
+        self.counts = effective_counts([real.presence, generated.presence])
+        a, b = (side.count for side in self.counts)
+        n, m = (side.images for side in self.counts)
+        shares = np.stack([side.share for side in self.counts])
+        self.by_area = np.asarray((shares > NEARLY_ALWAYS).all(axis=0))
+        self.tested = tested = np.asarray(a + b >= FEWEST_IMAGES - _ROUNDING)
         alpha = (1.0 - level) / max(int(tested.sum()), 1)  # Bonferroni
-        self.p_value, self.lower, self.upper = ratios.compare_counts(
-            real_count, generated_count, n, m, alpha=alpha
-        )
+        self.p_value, self.p_omitted, self.lower, self.upper = np.full((4, len(tested)), np.nan)
+        for block, test in ratios.conditional_tests(a, b, n, m):
+            self.p_value[block] = test.p_value()
+            self.p_omitted[block] = test.lower_tail(OMITTED_BELOW)
+            self.lower[block], self.upper[block] = test.interval(alpha)
         self.drop, self.p_holm, self.p_bh = np.full((3, len(tested)), np.nan)
-        self.drop[tested] = ratios.detectable_drop(
-            real_count[tested] / n, n, m, alpha=alpha, power=_POWER
-        )
-        for k in np.flatnonzero(by_area):
-            area = _AreaRatio.of(real[:, k], generated[:, k])
+        self.drop[tested] = ratios.CountPower(
+            shares[0, tested], n[tested], m[tested], alpha=alpha, fewest=FEWEST_IMAGES
+        ).smallest_drop(_POWER)
+        for k in np.flatnonzero(self.by_area).tolist():
+            area = _AreaRatio.of(real.area, generated.area, k)
             self.p_value[k] = area.p_value
+            self.p_omitted[k] = area.lower_tail(OMITTED_BELOW)
             self.lower[k], self.upper[k] = area.interval(alpha)
             self.drop[k] = area.detectable_drop(alpha)
         self.p_holm[tested] = holm(self.p_value[tested])
@@ -167,7 +216,7 @@ def _known(value: float) -> float | None:
 
 def _verdict(lower: float, upper: float) -> ClassVerdict:
     """The first that holds, in the order of docs/statistics.md."""
-    if upper < _OMITTED_BELOW:
+    if upper < OMITTED_BELOW:
         return "omitted"
     if upper < 1.0:
         return "under"
@@ -176,11 +225,6 @@ def _verdict(lower: float, upper: float) -> ClassVerdict:
     if lower >= _MATCHED_WITHIN[0] and upper <= _MATCHED_WITHIN[1]:
         return "matched"
     return "undecided"
-
-
-def _area_given_presence(area: Float64[np.ndarray, " n"], threshold: float) -> float | None:
-    present = area[area >= threshold]
-    return float(present.mean()) if len(present) else None
 
 
 def smallest_detectable_drop(
@@ -211,7 +255,8 @@ def smallest_detectable_drop(
     check_level("level", level)
     check_level("power", power)
     alpha = (1.0 - level) / tests
-    return _known(ratios.detectable_drop(np.asarray([presence]), n, m, alpha=alpha, power=power)[0])
+    counts = ratios.CountPower(np.asarray([presence]), n, m, alpha=alpha, fewest=FEWEST_IMAGES)
+    return _known(counts.smallest_drop(power)[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,18 +268,15 @@ class _AreaRatio:
     freedom: float
 
     @classmethod
-    def of(
-        cls, real: Float64[np.ndarray, " n"], generated: Float64[np.ndarray, " m"]
-    ) -> "_AreaRatio":
-        means = real.mean(), generated.mean()
-        parts = [
-            float(side.var(ddof=1)) / (len(side) * mean**2)
-            for side, mean in zip((real, generated), means, strict=True)
-        ]
+    def of(cls, real: MeanArea, generated: MeanArea, k: int) -> "_AreaRatio":
+        sides = (real, generated)
+        parts = [float(side.variance[k] / side.mean[k] ** 2) for side in sides]
         variance = sum(parts)
-        weights = parts[0] ** 2 / (len(real) - 1) + parts[1] ** 2 / (len(generated) - 1)
+        weights = sum(
+            part**2 / float(side.freedom[k]) for part, side in zip(parts, sides, strict=True)
+        )
         freedom = variance**2 / weights if weights > 0 else math.inf
-        return cls(math.log(means[1] / means[0]), math.sqrt(variance), freedom)
+        return cls(math.log(generated.mean[k] / real.mean[k]), math.sqrt(variance), freedom)
 
     def _critical(self, alpha: float) -> float:
         return float(scipy.stats.t.isf(alpha / 2.0, self.freedom))
@@ -244,6 +286,13 @@ class _AreaRatio:
         if self.error == 0.0:
             return 1.0 if self.log_ratio == 0.0 else 0.0
         return float(2.0 * scipy.stats.t.sf(abs(self.log_ratio) / self.error, self.freedom))
+
+    def lower_tail(self, ratio: float) -> float:
+        """One-sided p-value of "at least this ratio"."""
+        apart = self.log_ratio - math.log(ratio)
+        if self.error == 0.0:
+            return float(apart >= 0.0)
+        return float(scipy.stats.t.cdf(apart / self.error, self.freedom))
 
     def interval(self, alpha: float) -> tuple[float, float]:
         reach = self._critical(alpha) * self.error
