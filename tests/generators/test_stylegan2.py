@@ -1,5 +1,6 @@
 """StyleGAN2 agrees with an independent forward pass, and draws image k whatever the batch."""
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,20 @@ import unseen
 from unseen.core.errors import CheckpointError, SampleError, SpecError
 from unseen.core.registry import parse_spec, plugin_names
 from unseen.generators import Generator
-from unseen.generators.stylegan2 import Architecture, StyleGAN2, load_stylegan2
-from unseen.generators.styles import MappingNetwork
+from unseen.generators.stylegan2 import Architecture, ModulatedBlock, load_stylegan2
+from unseen.generators.styles import BlockNetwork, MappingNetwork
 
 WIDTHS = (5, 4, 3)  # 16×16, about 2,000 parameters; unequal so that a swapped axis shows
 
 
-def toy(architecture: Architecture = "skip", classes: int = 0, **options: Any) -> StyleGAN2:
+def toy(architecture: Architecture = "skip", classes: int = 0, **options: Any) -> BlockNetwork:
     """A random network in which every term counts: no bias, noise strength or mean is zero."""
     torch.manual_seed(7)
     mapping = MappingNetwork(
         latents=6, classes=classes, width=8, layers=2, styles=2 * len(WIDTHS), multiplier=0.1
     )
-    network = StyleGAN2(WIDTHS, mapping, architecture=architecture, **options)
+    block = functools.partial(ModulatedBlock, architecture=architecture, **options)
+    network = BlockNetwork(mapping, WIDTHS, block)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith(("bias", "noise_strength")):
@@ -46,7 +48,7 @@ def nvidia_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def nvidia_settings(network: StyleGAN2) -> dict[str, dict[str, Any]]:
+def nvidia_settings(network: BlockNetwork) -> dict[str, dict[str, Any]]:
     """The attributes of NVIDIA's modules that decide images and are not tensors."""
     settings: dict[str, dict[str, Any]] = {"": {"z_dim": network.mapping.latents}}
     for number in range(network.mapping.layers):
@@ -59,7 +61,7 @@ def nvidia_settings(network: StyleGAN2) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def write_toy(write_network: Any) -> Any:
-    def write(network: StyleGAN2, name: str = "toy.pkl") -> Path:
+    def write(network: BlockNetwork, name: str = "toy.pkl") -> Path:
         path: Path = write_network(nvidia_state(network), nvidia_settings(network), name=name)
         return path
 

@@ -1,3 +1,4 @@
+import gc
 import json
 import random
 import signal
@@ -131,7 +132,8 @@ def test_without_a_folder_the_record_keeps_a_temporary_one(generator, inverter, 
     record = invert(photos, generator, inverter, task=task(count=1))
     assert record.reconstruction(record.images[0], "f").shape == (3, 16, 16)
     folder = record.folder
-    record.holder.cleanup()
+    del record
+    gc.collect()
     assert not folder.exists()
 
 

@@ -108,12 +108,12 @@ def test_the_wrong_generator_is_refused(
 def test_files_that_are_no_inverters_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(1)}, other)
-    with pytest.raises(CheckpointError, match="no inverter that unseen train wrote"):
+    with pytest.raises(CheckpointError, match=r"other\.safetensors"):
         load_inverter(other, progan())
     other.write_bytes(b"broken")
-    with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
+    with pytest.raises(CheckpointError, match=r"other\.safetensors"):
         load_inverter(other, progan())
-    with pytest.raises(CheckpointError, match="is no file"):
+    with pytest.raises(CheckpointError, match=r"none\.safetensors"):
         load_inverter(tmp_path / "none.safetensors", progan())
     save_file({"a": torch.zeros(1)}, other, {"unseen_inverter": '{"schema_version": 9}'})
     with pytest.raises(CheckpointError, match="schema version 9"):

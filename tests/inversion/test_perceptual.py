@@ -85,11 +85,11 @@ def test_vgg_reads_no_other_network(tmp_path, weights):
     path = tmp_path / "other.pth"
     state = {key: torch.from_numpy(value) for key, value in weights[1].items()}
     torch.save({**state, "features.19.weight": torch.zeros(8, 8, 3, 3)}, path)
-    with pytest.raises(CheckpointError, match=r"the shape \(8, 8, 3, 3\) at features\.19\.weight"):
+    with pytest.raises(CheckpointError, match=r"features\.19\.weight of shape \(8, 8, 3, 3\)"):
         load_vgg16(path)
     del state["features.5.bias"]
     torch.save(state, path)
-    with pytest.raises(CheckpointError, match=r"no tensor at features\.5\.bias"):
+    with pytest.raises(CheckpointError, match=r"features\.5\.bias"):
         load_vgg16(path)
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from jaxtyping import Float, Integer, UInt8
@@ -24,7 +23,7 @@ from unseen.core.errors import CheckpointError, SegmenterError
 from unseen.core.files import as_path, sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.protocol import LabelsAndConfidence, Precision
-from unseen.weights.checkpoints import read_checkpoint
+from unseen.weights.checkpoints import open_checkpoint
 from unseen.weights.strict import build_and_fill
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
@@ -196,14 +195,11 @@ def load_network(path: Path) -> SegmenterNetwork:
     Raises:
         CheckpointError: the file is missing, unreadable or of another network or label set.
     """
+    checkpoint = open_checkpoint(path)
     network = build_and_fill(
-        SegmenterNetwork, read_checkpoint(path), str(path), kind="churchyard segmenter"
+        SegmenterNetwork, checkpoint.tensors, str(path), kind="churchyard segmenter"
     )
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            classes = (file.metadata() or {}).get("classes", "")
-    except safetensors.SafetensorError:  # another format, which says nothing of classes
-        classes = ""
+    classes = checkpoint.notes.get("classes", "")
     if classes.split(",") != list(CLASS_NAMES):
         raise CheckpointError(
             f"{path} labels other classes than the churchyard has; give a file written by "

@@ -6,7 +6,10 @@ A result is a frozen dataclass that knows, beside its fields, the folder in whic
 import base64
 import dataclasses
 import html
-from collections.abc import Iterable, Sequence
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -65,6 +68,18 @@ class LocatedResult(Result):
         copy = dataclasses.replace(self)  # type: ignore[type-var]
         object.__setattr__(copy, "folder", folder)
         return copy
+
+
+def in_temporary_folder(make: Callable[[Path], _T]) -> _T:
+    """A result that is made into a temporary folder, which goes when the result does."""
+    folder = Path(tempfile.mkdtemp(prefix="unseen-"))
+    try:
+        result = make(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    return result
 
 
 def import_pandas() -> Any:

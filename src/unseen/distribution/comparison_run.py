@@ -7,9 +7,6 @@ it names is there.
 
 import contextlib
 import dataclasses
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -29,6 +26,7 @@ from unseen.core.options import (
     check_options,
 )
 from unseen.core.progress import Progress
+from unseen.core.results import in_temporary_folder
 from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.areas_file import read_areas
 from unseen.distribution.areas_run import make_areas
@@ -187,23 +185,15 @@ def compare(
     areas = [side for side in sides if isinstance(side, Areas)]
     if out is None and len(areas) == len(sides) > 1:
         return compare_areas(areas[0], areas[1:], labels=labels, **options)
-    temporary = Path(tempfile.mkdtemp(prefix="unseen-")) if out is None else None
-    folder = temporary or as_path(out or "")
     texts = [str(side) if isinstance(side, str | Path) else "" for side in sides]
     if isinstance(segmenter, str | Path):
         options["segmenter"], segmenter = str(segmenter), None
-    try:
+
+    def make(folder: Path) -> Comparison:
         task = ComparisonRun(real=texts[0], generated=texts[1:], out=folder, **options)
-        comparison = run_comparison(
-            task, watch=watch, sides=sides, segmenter=segmenter, labels=labels
-        )
-    except BaseException:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    if temporary is not None:
-        weakref.finalize(comparison, shutil.rmtree, temporary, ignore_errors=True)
-    return comparison
+        return run_comparison(task, watch=watch, sides=sides, segmenter=segmenter, labels=labels)
+
+    return in_temporary_folder(make) if out is None else make(as_path(out))
 
 
 def _is_side(side: object) -> bool:

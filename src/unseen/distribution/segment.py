@@ -6,7 +6,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict, Unpack
 
 from unseen.core.errors import ImageError, RecordError, SampleError
 from unseen.core.files import as_path, canonical_json, package_version
@@ -144,11 +144,26 @@ class Segmentation:
             workers=default_workers() if self.workers is None else self.workers,
             skip_broken=self.skip_broken,
             out=out,
-            maps=self.keep_maps,
+            maps=None if self.keep_maps is None else as_path(self.keep_maps),
             overwrite=self.overwrite,
             progress=progress or silent,
             see=see,
         )
+
+
+class SegmentationOptions(TypedDict, total=False):
+    """The fields of `Segmentation`, as keywords."""
+
+    count: int | None
+    seed: int
+    part: tuple[int, int]
+    channel: str
+    match_resolution: int | None
+    batch_size: int
+    workers: int | None
+    skip_broken: bool
+    keep_maps: Path | None
+    overwrite: bool
 
 
 def segment(
@@ -156,17 +171,8 @@ def segment(
     segmenter: str | Path | Segmenter,
     *,
     out: str | Path | None = None,
-    count: int | None = None,
-    seed: int = 0,
-    part: tuple[int, int] = (1, 1),
-    channel: str = "object",
-    match_resolution: int | None = None,
-    batch_size: int = 16,
-    workers: int | None = None,
-    skip_broken: bool = False,
-    keep_maps: str | Path | None = None,
-    overwrite: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[SegmentationOptions],
 ) -> Areas:
     """The areas of every class in every image.
 
@@ -178,19 +184,20 @@ def segment(
         segmenter: a segmenter, or its spec.
         out: the Parquet file to write, in resumable shards. An `out` of the same header is
             complete and is only read.
-        count: how many images: the index shuffled by `seed`, the first n; of a set without end the
-            first n. None for all.
-        seed: of the subset.
-        part: (2, 4) segments the second quarter of the subset; `concatenate` merges quarters.
-        channel: of the segmenter.
-        match_resolution: degrade every image to this side first, in pixels.
-        batch_size: images a call of the segmenter.
-        workers: decoding processes; None for one a core, 0 to decode here.
-        skip_broken: count and list images that cannot be decoded, and subfolders that cannot be
-            read, instead of stopping.
-        keep_maps: a folder for the label maps, as 16-bit PNG.
-        overwrite: replace areas, shards or maps that another run left there.
         progress: called with (images done, images in all).
+        options: fields of `Segmentation`.
+            count: how many images: the index shuffled by `seed`, the first n; of a set without end
+            the first n. None for all.
+            seed: of the subset.
+            part: (2, 4) segments the second quarter of the subset; `concatenate` merges quarters.
+            channel: of the segmenter.
+            match_resolution: degrade every image to this side first, in pixels.
+            batch_size: images a call of the segmenter.
+            workers: decoding processes; None for one a core, 0 to decode here.
+            skip_broken: count and list images that cannot be decoded, and subfolders that cannot be
+            read, instead of stopping.
+            keep_maps: a folder for the label maps, as 16-bit PNG.
+            overwrite: replace areas, shards or maps that another run left there.
 
     Returns:
         One row an image, one column a class; the provenance lists skipped images.
@@ -206,19 +213,8 @@ def segment(
     >>> segment(photos, "churchyard", workers=0)
     Areas of 8 images and ... classes: ...
     """
-    task = Segmentation(
-        count=count,
-        seed=seed,
-        part=part,
-        channel=channel,
-        match_resolution=match_resolution,
-        batch_size=batch_size,
-        workers=workers,
-        skip_broken=skip_broken,
-        keep_maps=None if keep_maps is None else as_path(keep_maps),
-        overwrite=overwrite,
-    )
-    source = open_source(images, skip_broken=skip_broken)
+    task = dataclasses.replace(Segmentation(), **options)
+    source = open_source(images, skip_broken=task.skip_broken)
     network = load_segmenter(segmenter)
     place = None if out is None else as_path(out)
     run = task.run(source, network, source.fingerprint(), out=place, progress=progress)

@@ -11,7 +11,6 @@ CVPR 2019 (figure 1, appendix B and C); variable names of NVIDIA's files.
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -25,6 +24,7 @@ from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
     OPTIONS,
     Activations,
+    BlockDesign,
     BlockNetwork,
     EqualizedLinear,
     MappingNetwork,
@@ -66,34 +66,23 @@ class StyleLayer(NoisyLayer):
 
     Args:
         inputs: channels; 0 for the constant, which takes no convolution.
-        outputs: channels.
-        width: size of w.
-        resolution: side of the result, in pixels.
+        design: of its block.
         number: which of the styles it takes.
         up: whether it doubles the resolution: nearest before, binomial blur behind the convolution.
         noise: whether it has a noise input.
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        width: int,
-        resolution: int,
-        number: int,
-        up: bool,
-        noise: bool,
+        self, inputs: int, design: BlockDesign, *, number: int, up: bool, noise: bool
     ) -> None:
-        super().__init__(resolution, number, noise=noise)
+        super().__init__(design.resolution, number, noise=noise)
         self.up = up
         if inputs:
-            self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.style = EqualizedLinear(width, 2 * outputs)
+            self.weight = nn.Parameter(torch.randn(design.outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(design.outputs))
+        self.style = EqualizedLinear(design.width, 2 * design.outputs)
         if noise:
-            self.noise_weight = nn.Parameter(torch.zeros(outputs))
-            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+            self.noise_weight = nn.Parameter(torch.zeros(design.outputs))
 
     def convolved(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         """The convolution, scaled by √2/√(9 · inputs), with its resampling."""
@@ -139,67 +128,33 @@ class ToRGB(nn.Module):
 
 
 class NormalisedBlock(StyleBlock):
-    """One resolution: two layers, the first on a constant at 4×4; the last block draws."""
+    """One resolution: two layers, the first on a constant at 4×4; the last block draws.
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        resolution: int,
-        width: int,
-        last: bool,
-        noise: bool,
-        channels: int,
-    ) -> None:
+    Args:
+        design: sizes.
+        noise: whether the layers have noise inputs.
+        channels: 3 for RGB, 1 for grey.
+    """
+
+    def __init__(self, design: BlockDesign, *, noise: bool, channels: int) -> None:
         super().__init__()
-        self.last = last
+        self.last = design.last
+        inputs, side = design.inputs, design.resolution
         if not inputs:
-            self.const = nn.Parameter(torch.ones(outputs, resolution, resolution))
-        first = 2 * int(math.log2(resolution)) - 4
-        for number, entering in enumerate((inputs, outputs)):
-            layer = StyleLayer(
-                entering,
-                outputs,
-                width=width,
-                resolution=resolution,
-                number=first + number,
-                up=number == 0 and bool(inputs),
-                noise=noise,
-            )
-            self.add_module(f"layer{number}", layer)
-        if last:
-            self.torgb = ToRGB(outputs, channels)
+            self.const = nn.Parameter(torch.ones(design.outputs, side, side))
+        first = 2 * int(math.log2(side)) - 4
+        self.layer0 = StyleLayer(inputs, design, number=first, up=bool(inputs), noise=noise)
+        self.layer1 = StyleLayer(design.outputs, design, number=first + 1, up=False, noise=noise)
+        if self.last:
+            self.torgb = ToRGB(design.outputs, channels)
 
     def forward(self, now: Activations) -> Activations | Tensor:
         """The activations behind this block; behind the last, the image (n 3 h w)."""
         first = now.features is None
         x = self.const.expand(len(now.styles), -1, -1, -1) if first else now.features
-        x = self.get_submodule("layer0")(x, now, self.mode)
-        x = self.get_submodule("layer1")(x, now, self.mode)
+        x = self.layer0(x, now, self.mode)
+        x = self.layer1(x, now, self.mode)
         return self.torgb(x) if self.last else now._replace(features=x)
-
-
-class StyleGAN(BlockNetwork):
-    """The generator: mapping network, then a block a resolution.
-
-    Args:
-        widths: channels at 4×4, 8×8, …; their number decides the resolution.
-        mapping: the mapping network; it feeds 2 styles a resolution.
-        noise: whether the layers have noise inputs.
-        channels: 3 for RGB, 1 for grey.
-    """
-
-    def __init__(
-        self,
-        widths: Sequence[int],
-        mapping: MappingNetwork,
-        *,
-        noise: bool = True,
-        channels: int = 3,
-    ) -> None:
-        block = functools.partial(NormalisedBlock, noise=noise, channels=channels)
-        super().__init__(mapping, widths, block)
 
 
 @takes(*OPTIONS)
@@ -213,7 +168,7 @@ def load_stylegan(
     return load_style(spec, network_from_variables, device=device, precision=precision)
 
 
-def network_from_variables(saved: Checkpoint) -> StyleGAN:
+def network_from_variables(saved: Checkpoint) -> BlockNetwork:
     """The network that fits the variables: widths and resolution from their shapes.
 
     From 128×128 on, NVIDIA's code fuses upsampling and convolution into a transposed convolution,
@@ -272,10 +227,12 @@ def network_from_variables(saved: Checkpoint) -> StyleGAN:
         styles=2 * len(widths),
         multiplier=positive(saved, "", "mapping_lrmul"),
     )
-    noise = "synthesis/noise0" in variables
+    block = functools.partial(
+        NormalisedBlock, noise="synthesis/noise0" in variables, channels=channels
+    )
     translated = dataclasses.replace(saved, tensors=_state(saved, len(widths), layers, classes))
     return fill(
-        lambda: StyleGAN(widths, mapping(), noise=noise, channels=channels),
+        lambda: BlockNetwork(mapping(), widths, block),
         translated,
         kind=f"{resolution}×{resolution} StyleGAN",
     )

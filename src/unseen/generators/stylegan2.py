@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -26,9 +25,9 @@ from unseen.generators.resampling import upsample
 from unseen.generators.styles import (
     OPTIONS,
     Activations,
+    BlockDesign,
     BlockNetwork,
     EqualizedLinear,
-    MappingNetwork,
     NoisyLayer,
     StyleBlock,
     StyleGenerator,
@@ -57,9 +56,8 @@ class StyledConvolution(NoisyLayer):
     """Modulated 3×3 convolution, demodulated; then noise, bias, leaky ReLU 0.2 with gain √2.
 
     Args:
-        inputs, outputs: channels.
-        width: size of w.
-        resolution: side of the result, in pixels.
+        inputs: channels.
+        design: of its block.
         number: counts the network's convolutions, so that each draws noise of its own.
         up: 2 doubles the resolution, with the resampling filter behind the convolution.
         noise: whether it has noise inputs.
@@ -71,26 +69,23 @@ class StyledConvolution(NoisyLayer):
     def __init__(
         self,
         inputs: int,
-        outputs: int,
+        design: BlockDesign,
         *,
-        width: int,
-        resolution: int,
         number: int,
-        up: int = 1,
-        noise: bool = True,
-        clamp: float | None = None,
+        up: int,
+        noise: bool,
+        clamp: float | None,
     ) -> None:
-        super().__init__(resolution, number, noise=noise)
+        super().__init__(design.resolution, number, noise=noise)
         self.up = up
         self.clamp = clamp
-        self.affine = EqualizedLinear(width, inputs)
+        self.affine = EqualizedLinear(design.width, inputs)
         nn.init.ones_(self.affine.bias)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.weight = nn.Parameter(torch.randn(design.outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(design.outputs))
         self.register_buffer("resample_filter", _binomial())
         if noise:
             self.noise_strength = nn.Parameter(torch.zeros(()))
-            self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
     def forward(
         self, x: Float[Tensor, "n c h w"], now: Activations, style: int, mode: str, gain: float
@@ -162,14 +157,11 @@ class ModulatedBlock(StyleBlock):
     """One resolution: a constant at 4×4 or a doubling convolution, a convolution, and RGB.
 
     Args:
-        inputs: channels of the block before; 0 for the first block.
-        outputs: channels.
-        resolution: side, in pixels.
-        width: size of w.
-        last: whether it draws the image.
-        architecture: skip adds each block's RGB, resnet each block's features, orig neither.
+        design: sizes.
+        architecture: skip (NVIDIA's default) adds each block's RGB, resnet each block's features,
+            orig neither.
         noise: whether the convolutions have noise inputs.
-        clamp: bound on magnitudes.
+        clamp: bound on magnitudes, None for none.
         channels: 3 for RGB, 1 for grey.
     """
 
@@ -177,45 +169,30 @@ class ModulatedBlock(StyleBlock):
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        design: BlockDesign,
         *,
-        resolution: int,
-        width: int,
-        last: bool,
-        architecture: Architecture,
-        noise: bool,
-        clamp: float | None,
-        channels: int,
+        architecture: Architecture = "skip",
+        noise: bool = True,
+        clamp: float | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.last = last
-        self.first_style = 2 * int(math.log2(resolution)) - 5 if inputs else 0
+        inputs, outputs, side = design.inputs, design.outputs, design.resolution
+        self.last = design.last
+        self.first_style = 2 * int(math.log2(side)) - 5 if inputs else 0
         self.residual = bool(inputs) and architecture == "resnet"
-        self.draws = last or architecture == "skip"
+        self.draws = self.last or architecture == "skip"
         self.register_buffer("resample_filter", _binomial())
         number = self.first_style
-
-        def convolution(entering: int, number: int, up: int) -> StyledConvolution:
-            return StyledConvolution(
-                entering,
-                outputs,
-                width=width,
-                resolution=resolution,
-                number=number,
-                up=up,
-                noise=noise,
-                clamp=clamp,
-            )
-
+        layer = functools.partial(StyledConvolution, design=design, noise=noise, clamp=clamp)
         if inputs:
-            self.conv0 = convolution(inputs, number, 2)
+            self.conv0 = layer(inputs, number=number, up=2)
             number += 1
         else:
-            self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
-        self.conv1 = convolution(outputs, number, 1)
+            self.const = nn.Parameter(torch.randn(outputs, side, side))
+        self.conv1 = layer(outputs, number=number, up=1)
         if self.draws:
-            self.torgb = ToRGB(outputs, width=width, clamp=clamp, channels=channels)
+            self.torgb = ToRGB(outputs, width=design.width, clamp=clamp, channels=channels)
         if self.residual:
             self.skip = SkipConvolution(inputs, outputs)
 
@@ -243,34 +220,6 @@ class ModulatedBlock(StyleBlock):
         return now._replace(features=x, image=image)
 
 
-class StyleGAN2(BlockNetwork):
-    """The generator: mapping network, then a block a resolution.
-
-    Args:
-        widths: channels at 4×4, 8×8, …; their number decides the resolution.
-        mapping: the mapping network; it feeds 2 styles a resolution.
-        architecture: skip (NVIDIA's default), resnet or orig.
-        noise: whether the convolutions have noise inputs.
-        clamp: bound on magnitudes, None for none.
-        channels: 3 for RGB, 1 for grey.
-    """
-
-    def __init__(
-        self,
-        widths: Sequence[int],
-        mapping: MappingNetwork,
-        *,
-        architecture: Architecture = "skip",
-        noise: bool = True,
-        clamp: float | None = None,
-        channels: int = 3,
-    ) -> None:
-        block = functools.partial(
-            ModulatedBlock, architecture=architecture, noise=noise, clamp=clamp, channels=channels
-        )
-        super().__init__(mapping, widths, block)
-
-
 @takes(*OPTIONS)
 def load_stylegan2(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
@@ -282,7 +231,7 @@ def load_stylegan2(
     return load_style(spec, network_from_saved, device=device, precision=precision)
 
 
-def network_from_saved(saved: Checkpoint) -> StyleGAN2:
+def network_from_saved(saved: Checkpoint) -> BlockNetwork:
     """The network that fits a file: widths and architecture from its tensors.
 
     Raises:
@@ -314,16 +263,15 @@ def network_from_saved(saved: Checkpoint) -> StyleGAN2:
         if re.search(r"\.conv[01]$", name) and kind != "lrelu":
             raise CheckpointError(f"{saved.source} uses {kind!r}; only lrelu is drawn here")
     mapping = mapping_of(saved, styles=2 * len(widths))
-    clamp = clamp_of(saved, f"{last}.conv1", None)
+    block = functools.partial(
+        ModulatedBlock,
+        architecture=architecture,
+        noise="synthesis.b4.conv1.noise_const" in state,
+        clamp=clamp_of(saved, f"{last}.conv1", None),
+        channels=channels,
+    )
     return fill(
-        lambda: StyleGAN2(
-            widths,
-            mapping(),
-            architecture=architecture,
-            noise="synthesis.b4.conv1.noise_const" in state,
-            clamp=clamp,
-            channels=channels,
-        ),
+        lambda: BlockNetwork(mapping(), widths, block),
         saved,
         kind=f"{resolution}×{resolution} StyleGAN2",
     )

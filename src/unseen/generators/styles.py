@@ -190,6 +190,17 @@ class MappingNetwork(nn.Module):
         return Activations(styles, seeds)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BlockDesign:
+    """The sizes of one resolution's layers."""
+
+    inputs: int  # channels of the block before; 0 for the first block
+    outputs: int  # channels
+    resolution: int  # side, in pixels
+    width: int  # size of w
+    last: bool  # whether the block draws the image
+
+
 class StyleBlock(nn.Module):
     """A resolution's layers."""
 
@@ -202,24 +213,27 @@ class BlockNetwork(nn.Sequential):
     Args:
         mapping: it feeds two styles a resolution.
         widths: channels at 4×4, 8×8, …; their number decides the resolution.
-        block: makes a resolution's block of the channels of the one before (0 for the first), its
-            own channels, `resolution`, the `width` of w, and whether it is the `last`.
+        block: makes a resolution's block of its design.
     """
 
     mapping: MappingNetwork
 
     def __init__(
-        self, mapping: MappingNetwork, widths: Sequence[int], block: Callable[..., StyleBlock]
+        self,
+        mapping: MappingNetwork,
+        widths: Sequence[int],
+        block: Callable[[BlockDesign], StyleBlock],
     ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict(mapping=mapping)
         for level, outputs in enumerate(widths):
-            layers[f"b{4 << level}"] = block(
-                widths[level - 1] if level else 0,
-                outputs,
+            design = BlockDesign(
+                inputs=widths[level - 1] if level else 0,
+                outputs=outputs,
                 resolution=4 << level,
                 width=mapping.width,
                 last=level == len(widths) - 1,
             )
+            layers[f"b{design.resolution}"] = block(design)
         super().__init__(layers)
         self.resolution = 4 << (len(widths) - 1)
 
@@ -247,6 +261,8 @@ class NoisyLayer(nn.Module):
         self.resolution = resolution
         self.number = number
         self.noise = noise
+        if noise:
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
     def noise_for(self, now: Activations, mode: str) -> Float[Tensor, "..."] | None:
         """The noise before its strength: (r r) of the file, or drawn (n 1 r r), or None.

@@ -6,7 +6,6 @@ What a file claims of itself is checked before memory or disk is taken for it.
 
 import collections
 import io
-import math
 import os
 import shutil
 import stat
@@ -21,6 +20,7 @@ from jaxtyping import UInt8
 from unseen.core.errors import ImageError, StorageError, UnseenError, first_line
 from unseen.core.files import as_path, open_regular
 from unseen.core.hashes import cached_sha256
+from unseen.core.npy_header import NpyHeader
 from unseen.core.registry import Spec, takes
 from unseen.core.temporary import temporary_file
 from unseen.core.wording import printable
@@ -31,7 +31,6 @@ from unseen.images.lmdb_source import LmdbSource
 from unseen.images.naming import row_names
 
 _LARGEST_ENTRY = 1 << 30  # bytes; a zip entry that claims more is no picture
-_LARGEST_HEADER = 10_000  # bytes; NumPy's own limit, which it checks after reading
 
 
 class ZipSource:
@@ -204,56 +203,27 @@ class NpzSource:
         return path
 
 
-class _Header:
-    """The header of one `.npy` member (NEP 1): its length is checked before it is read."""
-
-    def __init__(self, file: Any) -> None:
-        start = file.read(8)
-        width = 2 if start[6:7] == b"\1" else 4
-        length = file.read(width)
-        count = int.from_bytes(length, "little")
-        if count > _LARGEST_HEADER:
-            raise ValueError(f"its header claims {count:,} bytes")
-        header = io.BytesIO(start + length + file.read(count))
-        version = np.lib.format.read_magic(header)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        self.shape, fortran, self.dtype = read(header)
-        if any(side < 0 for side in self.shape):
-            raise ValueError(f"its shape is {self.shape}")
-        self.order: Any = "F" if fortran else "C"
-        self.size = header.tell()
-
-    @property
-    def bytes(self) -> int:
-        """Of the whole member, as the header says."""
-        return self.size + math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def channels(self) -> int:
-        """Of the images that the array holds; 0 where it holds none."""
-        if len(self.shape) < 2 or self.dtype.kind not in "bu" or self.dtype.itemsize > 2:
-            return 0
-        try:
-            return array_axes(self.shape[1:])[2]
-        except ValueError:
-            return 0
+def _channels(header: NpyHeader) -> int:
+    """Of the images that an array holds; 0 where it holds none."""
+    if len(header.shape) < 2 or header.dtype.kind not in "bu" or header.dtype.itemsize > 2:
+        return 0
+    try:
+        return array_axes(header.shape[1:])[2]
+    except ValueError:
+        return 0
 
 
 def _choose_array(
     archive: zipfile.ZipFile, path: Path, key: str | None, others: LeftOut
-) -> tuple[zipfile.ZipInfo, _Header]:
+) -> tuple[zipfile.ZipInfo, NpyHeader]:
     """The array of images: that of the key, or the only one."""
-    arrays: dict[str, tuple[zipfile.ZipInfo, _Header]] = {}
+    arrays: dict[str, tuple[zipfile.ZipInfo, NpyHeader]] = {}
     unreadable: dict[str, str] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         try:
             with archive.open(info) as file:
-                arrays[name] = (info, _Header(file))
+                arrays[name] = (info, NpyHeader(file))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 numpy's and zipfile's errors on broken bytes
@@ -261,7 +231,7 @@ def _choose_array(
     listed = ", ".join(
         f"{name} {header.dtype} {header.shape}" for name, (_, header) in arrays.items()
     )
-    fitting = {name: header.channels for name, (_, header) in arrays.items() if header.channels}
+    fitting = {name: n for name, (_, header) in arrays.items() if (n := _channels(header))}
     if key is not None and key not in arrays and key not in unreadable:
         raise ImageError(f"{path} has no array {key!r}; it holds {listed or 'nothing'}")
     if key in unreadable or (not fitting and unreadable):

@@ -21,16 +21,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from unseen.core.errors import RecordError, SpecError
-from unseen.core.files import as_path, canonical_json, package_version, write_aside
+from unseen.core.files import canonical_json, package_version, write_aside
 from unseen.core.identity import Identity, identify
 from unseen.core.records import Count, FilePath, RecordFile, build, to_json
-from unseen.core.results import Result
+from unseen.core.results import LocatedResult
 from unseen.core.run_folder import Journal, RunFolder
 from unseen.images.record_pictures import (
     picture_path,
@@ -101,9 +101,14 @@ class InvertedImage:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class InversionsRecord:
-    """What `inversions.json` says."""
+class Inversions(LocatedResult):
+    """All images of a run: its record, and access to its files.
 
+    >>> inversions
+    Inversions of 1 photograph and 1 control by method f
+    """
+
+    folder: ClassVar[Path] = Path()  # where the record lies
     schema_version: int = SCHEMA_VERSION
     package_version: str
     complete: bool  # False: the run is under way, or was ended early
@@ -113,19 +118,6 @@ class InversionsRecord:
     skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)  # broken: name → reason
     # what decides the results, and the smallest batch size that images were inverted in
     identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Inversions(InversionsRecord, Result):
-    """All images of a run: its record, and access to its files.
-
-    >>> inversions
-    Inversions of 1 photograph and 1 control by method f
-    """
-
-    folder: Path = dataclasses.field(default=Path(), compare=False)  # where the record lies
-    # What keeps a temporary folder.
-    holder: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     def of(self, role: Role) -> tuple[InvertedImage, ...]:
         """The images of one role, in order."""
@@ -225,9 +217,7 @@ class Inversions(InversionsRecord, Result):
             files.append(image.image)
             for result in image.reconstructions.values():
                 files += [result.image, result.tensors, result.label_map]
-        fields = {field.name: getattr(self, field.name) for field in _RECORD_FIELDS}
-        record = InversionsRecord(**fields)
-        return save_record(RECORD_FILE, record, files, self.folder, folder)
+        return save_record(RECORD_FILE, self, files, self.folder, folder)
 
     def _views(self) -> ModuleType:
         from unseen.inversion import inversions_views
@@ -245,9 +235,8 @@ class Inversions(InversionsRecord, Result):
         return result
 
 
-_RECORD_FIELDS = dataclasses.fields(InversionsRecord)
 RECORD_FILE = RecordFile(
-    InversionsRecord, "record of inversions", RECORD, "unseen invert", SCHEMA_VERSION
+    Inversions, "record of inversions", RECORD, "unseen invert", SCHEMA_VERSION
 )
 
 
@@ -264,21 +253,15 @@ def read_inversions(path: str | Path) -> Inversions:
     True
     """
     record = RECORD_FILE.read(path)
-    path = as_path(path)
-    folder = path if path.is_dir() else path.parent
-    if not record.complete:
-        journal = folder / JOURNAL
-        images = [
-            build(InvertedImage, line, f"line {number} of {journal} is no image")
-            for number, line in enumerate(Journal(journal).read(), start=1)
-        ]
-        record = dataclasses.replace(record, images=_merged(images, record.methods))
-    return _with_files(record, folder)
-
-
-def _with_files(record: InversionsRecord, folder: Path) -> Inversions:
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    return Inversions(**fields, folder=folder)
+    if record.complete:
+        return record
+    journal = record.folder / JOURNAL
+    images = [
+        build(InvertedImage, line, f"line {number} of {journal} is no image")
+        for number, line in enumerate(Journal(journal).read(), start=1)
+    ]
+    merged = dataclasses.replace(record, images=_merged(images, record.methods))
+    return merged.at(record.folder)
 
 
 def curve_runs(record: Inversions) -> list[Inversions]:
@@ -477,10 +460,10 @@ class InversionsWriter:
         """
         record = self._write_record(complete=True, skipped=skipped or {})
         self._journal.remove()
-        return _with_files(RECORD_FILE.parse(to_json(record)), self.folder)  # NaN is null
+        return RECORD_FILE.parse(to_json(record)).at(self.folder)  # NaN is null
 
-    def _write_record(self, *, complete: bool, skipped: Mapping[str, str]) -> InversionsRecord:
-        record = InversionsRecord(
+    def _write_record(self, *, complete: bool, skipped: Mapping[str, str]) -> Inversions:
+        record = Inversions(
             package_version=package_version(),
             complete=complete,
             methods=self.methods,

@@ -8,7 +8,6 @@ its folder are defined in `unseen.inversion.inversions`.
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +27,7 @@ from unseen.core.errors import (
 from unseen.core.files import as_path
 from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, silent
+from unseen.core.results import in_temporary_folder
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import Generator, load_generator
 from unseen.generators.drawn_images import DrawnImages
@@ -56,7 +56,7 @@ from unseen.inversion.labelled_samples import (
 from unseen.inversion.methods import Inversion, Inverted, PreparedMethod, inversion_preset
 from unseen.inversion.nearest import Mosaic, NearestSamples, Samples
 from unseen.inversion.perceptual import Perceptual, PerceptualName, load_perceptual
-from unseen.inversion.photograph_selection import Choice, Chosen, choose_images
+from unseen.inversion.photograph_selection import Chosen, choose_images
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.statistics.correlations import correlations
 
@@ -228,15 +228,10 @@ def invert(
         for given in (inverter, encoder)
     )
     parts = _Parts(source, network, inverter, encoder, segmenter, samples)
-    if out is not None:
-        return _invert_into(as_path(out), parts, task, progress or silent, say)
-    temporary = tempfile.TemporaryDirectory(prefix="unseen-")
-    try:
-        record = _invert_into(Path(temporary.name), parts, task, progress or silent, say)
-    except BaseException:
-        temporary.cleanup()
-        raise
-    return dataclasses.replace(record, holder=temporary)
+    make = functools.partial(
+        _invert_into, parts=parts, task=task, progress=progress or silent, say=say
+    )
+    return in_temporary_folder(make) if out is None else make(as_path(out))
 
 
 def _invert_into(
@@ -352,28 +347,27 @@ def _choose(parts: _Parts, task: InversionRun, folder: Path) -> _Images:
     source = parts.source
     if task.by_class is None:
         return _Images(subset(source, task.count, task.seed), range(task.controls or 0))
-    choice = Choice(
-        a_class=task.by_class,
-        pool=task.pool,
-        classes=task.classes,
+    choose = functools.partial(
+        choose_images,
+        segmenter=parts.segmenter,
+        count=task.pool,
         seed=task.seed,
         batch_size=task.batch_size,
         workers=task.workers,
         skip_broken=task.skip_broken,
         overwrite=task.overwrite,
     )
-    photographs = choose_images(
-        source, parts.segmenter, choice, folder / POOL / "photograph.parquet"
+    photographs = choose(
+        source,
+        out=folder / POOL / "photograph.parquet",
+        a_class=task.by_class,
+        classes=task.classes,
     )
-    by_class = task.by_class if task.controls is None else task.controls
-    if by_class == 0:
+    controls = task.by_class if task.controls is None else task.controls
+    if controls == 0:
         return _Images(photographs.indices, (), photographs)
-    own = choose_images(
-        DrawnImages(parts.generator, seed=task.controls_seed),
-        parts.segmenter,
-        dataclasses.replace(choice, a_class=by_class, classes=None),
-        folder / POOL / "control.parquet",
-    )
+    drawn = DrawnImages(parts.generator, seed=task.controls_seed)
+    own = choose(drawn, out=folder / POOL / "control.parquet", a_class=controls)
     return _Images(photographs.indices, own.indices, photographs, own)
 
 

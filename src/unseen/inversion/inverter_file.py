@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -231,29 +230,20 @@ def fill_inverter(
     )
 
 
-def _read(path: Path) -> tuple[_About, dict[str, Tensor]]:
-    if not path.is_file():
+def _read(path: Path) -> tuple[_About, Mapping[str, Tensor]]:
+    checkpoint = weights.open_checkpoint(path)
+    if _KEY not in checkpoint.notes:
         raise CheckpointError(
-            f"{path} is no file; give an inverter's .safetensors, as unseen train writes it"
-        )
-    elsewhere = "for the authors' released files write ganseeing:FILE"
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}); {elsewhere}"
-        ) from error
-    if _KEY not in metadata:
-        raise CheckpointError(
-            f"{path} holds tensors and no inverter that unseen train wrote; {elsewhere}"
+            f"{path} holds tensors and no inverter that unseen train wrote; for the authors' "
+            "released files write ganseeing:FILE"
         )
     try:
-        about = decode(metadata[_KEY], f"what {path} says of itself", "train the inverter again")
+        text = checkpoint.notes[_KEY]
+        about = decode(text, f"what {path} says of itself", "train the inverter again")
         version = about.get("schema_version") if isinstance(about, dict) else None
         if version == FORMAT_VERSION:
-            return build(_About, about, f"{path} does not describe its inverter"), state
+            described = build(_About, about, f"{path} does not describe its inverter")
+            return described, checkpoint.tensors
     except RecordError as error:
         raise CheckpointError(str(error)) from error
     raise CheckpointError(

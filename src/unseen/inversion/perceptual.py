@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unseen import weights
-from unseen.core.errors import CheckpointError, SegmenterError, SpecError
+from unseen.core.errors import SegmenterError, SpecError
 from unseen.core.files import sha256_of_file
 from unseen.inversion.inverter import Inverter
 from unseen.segmenters import Segmenter
@@ -66,8 +66,9 @@ class VGG16(nn.Sequential):
                 layers[str(number)] = nn.Conv2d(inputs, outputs, 3, padding=1)
                 layers[str(number + 1)] = nn.ReLU()
         super().__init__(layers)
-        mean = 2 * torch.tensor(_IMAGENET_MEAN) - 1 if normalised else torch.zeros(3)
-        deviation = 2 * torch.tensor(_IMAGENET_STD) if normalised else torch.ones(3)
+        # On the CPU, too, where the network is built without memory for its weights.
+        mean = 2 * torch.tensor(_IMAGENET_MEAN if normalised else (0.5,) * 3, device="cpu") - 1
+        deviation = 2 * torch.tensor(_IMAGENET_STD if normalised else (0.5,) * 3, device="cpu")
         self.register_buffer("mean", mean[:, None, None], persistent=False)
         self.register_buffer("deviation", deviation[:, None, None], persistent=False)
 
@@ -85,18 +86,19 @@ def load_vgg16(path: Path, *, normalised: bool = True) -> VGG16:
     Raises:
         CheckpointError: the file is unreadable, or no VGG-16.
     """
-    state = weights.read_checkpoint(path)
-    network = VGG16(normalised=normalised)
-    wanted = network.state_dict()
-    for key, tensor in wanted.items():
-        given = state.get(f"features.{key}")
-        if given is None or given.shape != tensor.shape:
-            shape = "no tensor" if given is None else f"the shape {tuple(given.shape)}"
-            raise CheckpointError(
-                f"{path} has {shape} at features.{key}, where VGG-16 has {tuple(tensor.shape)}; "
-                "give torchvision's vgg16-397923af.pth"
-            )
-    network.load_state_dict({key: state[f"features.{key}"].float() for key in wanted})
+    layers = {str(number) for block in _BLOCKS for number in block}
+    used = {
+        name.removeprefix("features."): tensor
+        for name, tensor in weights.read_checkpoint(path).items()
+        if name.startswith("features.") and name.split(".")[1] in layers
+    }
+    network = weights.build_and_fill(
+        lambda: VGG16(normalised=normalised),
+        used,
+        str(path),
+        kind="VGG-16 in torchvision's layout (vgg16-397923af.pth)",
+        named="features.{}".format,
+    )
     return network.eval().requires_grad_(False)
 
 

@@ -7,10 +7,11 @@ Each is segmented once, and of every class the images that hold most of it are d
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from unseen.core.errors import ImageError, SegmenterError
 from unseen.distribution.areas import Areas, class_name, nothing
-from unseen.distribution.segment import segment
+from unseen.distribution.segment import SegmentationOptions, segment
 from unseen.images import ImageSource, subset
 from unseen.inversion.inversions import Selection
 from unseen.segmenters import Segmenter
@@ -25,56 +26,41 @@ class Chosen:
     selection: Selection
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Choice:
-    """How images are chosen from a source."""
-
-    a_class: int  # images
-    pool: int  # of the source that are looked at; all of it where it holds fewer
-    classes: Sequence[str] | None = None  # the only ones images are chosen for; None: all
-    channel: str = "object"
-    seed: int = 0  # of the pool and of the draw
-    batch_size: int = 16  # images a call of the segmenter
-    workers: int | None = None  # decoding processes; None for one a core, 0 for none
-    skip_broken: bool = False
-    overwrite: bool = False
-
-
-def choose_images(source: ImageSource, segmenter: Segmenter, choice: Choice, out: Path) -> Chosen:
+def choose_images(
+    source: ImageSource,
+    segmenter: Segmenter,
+    out: Path,
+    *,
+    a_class: int,
+    classes: Sequence[str] | None = None,
+    **pool: Unpack[SegmentationOptions],
+) -> Chosen:
     """The images of a source that hold most of each class.
 
     Args:
         source: photographs, or what a generator draws.
         segmenter: whose areas decide.
-        choice: how many, from how many.
         out: Parquet file of the pool's areas; read where it is there.
+        a_class: images of each class.
+        classes: the only ones images are chosen for; None: all.
+        pool: how the pool is segmented; of its `count` images all where the source holds fewer.
 
     Raises:
         ImageError: no image holds any of the classes, or one is broken.
         SegmenterError: a class that the segmenter does not know.
         RecordError: `out` holds other areas.
     """
-    pool = choice.pool if source.endless else min(choice.pool, len(source.names))
-    areas = segment(
-        source,
-        segmenter,
-        out=out,
-        count=pool,
-        seed=choice.seed,
-        channel=choice.channel,
-        batch_size=choice.batch_size,
-        workers=choice.workers,
-        skip_broken=choice.skip_broken,
-        overwrite=choice.overwrite,
-    )
-    selection = select_photographs(
-        areas, a_class=choice.a_class, seed=choice.seed, classes=choice.classes
-    )
+    asked = pool.get("count")
+    if asked is not None and not source.endless:
+        pool["count"] = min(asked, len(source.names))
+    areas = segment(source, segmenter, out=out, **pool)
+    seed = pool.get("seed", 0)
+    selection = select_photographs(areas, a_class=a_class, seed=seed, classes=classes)
     wanted = {name for names in selection.chosen.values() for name in names}
-    indices = subset(source, pool, choice.seed)
+    indices = subset(source, pool.get("count"), seed)
     chosen = tuple(index for index in indices if source.names[index] in wanted)
     if not chosen:
-        these = "any class" if choice.classes is None else ", ".join(choice.classes)
+        these = "any class" if classes is None else ", ".join(classes)
         raise ImageError(
             f"of {len(areas)} images of {source.spec} none holds {these} on "
             f"{100 * LEAST_AREA:g} % of its area; look at more images (a larger pool), or at others"

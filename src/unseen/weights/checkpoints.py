@@ -16,6 +16,7 @@ import numpy as np
 
 from unseen.core.errors import CheckpointError
 from unseen.core.files import as_path
+from unseen.core.npy_header import NpyHeader
 from unseen.weights.restricted_pickle import (
     MOST_TENSORS,
     SavedModule,
@@ -65,6 +66,7 @@ class Checkpoint:
     settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """Module → its plain attributes; of NVIDIA's pickles alone. TensorFlow's are under ""."""
     place: str = ""  # where the file nests it, e.g. "g_ema" or "state_dict.generator"
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # safetensors' metadata
 
     @property
     def source(self) -> str:
@@ -162,9 +164,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror or error})") from error
     settings: dict[str, dict[str, Any]] = {}
+    notes: dict[str, str] = {}
     place = ""
     if start[8:9] == b"{":  # eight bytes of length, then JSON: the format's own definition
-        tensors = _read_safetensors(path)
+        tensors, notes = _read_safetensors(path)
     elif start[:2] == b"PK" and _is_npz(path):
         tensors = _read_npz(path)
     else:
@@ -187,10 +190,12 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         }
         return Checkpoint(path, plain, settings, place)
     tensors, prefix = _unwrapped(tensors)
-    return Checkpoint(path, tensors, settings, ".".join(part for part in (place, prefix) if part))
+    place = ".".join(part for part in (place, prefix) if part)
+    return Checkpoint(path, tensors, settings, place, notes)
 
 
-def _read_safetensors(path: Path) -> "dict[str, torch.Tensor]":
+def _read_safetensors(path: Path) -> "tuple[dict[str, torch.Tensor], dict[str, str]]":
+    """The tensors, and the texts that the file holds beside them."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -203,13 +208,14 @@ def _read_safetensors(path: Path) -> "dict[str, torch.Tensor]":
                         "needed"
                     )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            notes = file.metadata() or {}
     except CheckpointError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise CheckpointError(_unreadable(path, error)) from error
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors; a state dict is needed")
-    return tensors
+    return tensors, notes
 
 
 def _unreadable(path: Path, error: BaseException) -> str:
@@ -236,12 +242,12 @@ def _read_npz(path: Path) -> "dict[str, torch.Tensor]":
             entries = archive.infolist()
             for entry in entries:
                 with archive.open(entry) as file:
-                    shape, dtype = _npy_header(file)
+                    header = NpyHeader(file)
                 budget -= entry.file_size
-                if math.prod(shape) * dtype.itemsize > entry.file_size or budget < 0:
-                    raise ValueError(f"{entry.filename} claims the shape {shape}")
-                if dtype.kind not in "fiub":
-                    raise ValueError(f"{entry.filename} holds {dtype}")
+                if header.bytes > entry.file_size or budget < 0:
+                    raise ValueError(f"{entry.filename} claims the shape {header.shape}")
+                if header.dtype.kind not in "fiub":
+                    raise ValueError(f"{entry.filename} holds {header.dtype}")
         with np.load(path, allow_pickle=False) as arrays:
             return _floats({name: arrays[name] for name in arrays.files})
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
@@ -249,15 +255,6 @@ def _read_npz(path: Path) -> "dict[str, torch.Tensor]":
             f"{path} is no readable .npz of plain arrays ({' '.join(str(error).split())[:160]}); "
             "write it with numpy.savez and no object arrays"
         ) from error
-
-
-def _npy_header(file: Any) -> "tuple[tuple[int, ...], np.dtype[Any]]":
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
 
 
 def _floats(arrays: Mapping[str, np.ndarray]) -> "dict[str, torch.Tensor]":
