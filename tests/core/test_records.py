@@ -53,6 +53,7 @@ def test_a_record_is_read_and_what_is_not_known_is_left_out():
     [
         *("/etc/passwd", "../up.png", "a/../../b", "a/..", "./a", "a/./b", "a\nb", ""),
         *("http://host/x.png", "file:x", "//host/x", "C:\\x.png", "c:/x", "\\\\host\\share"),
+        pytest.param("a" * 10_000, id="one that no file has"),
     ],
 )
 def test_a_path_that_may_leave_the_folder_is_refused(path):

@@ -14,7 +14,7 @@ from unseen.core.errors import GeneratorError, OutOfMemoryError, SpecError
 from unseen.generators import Generator, load_generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.layered import LayeredGenerator
-from unseen.generators.sources import open_source
+from unseen.generators.sources import Drawing
 
 MODULE = """
 import torch
@@ -320,7 +320,7 @@ def test_a_generator_from_the_package_index_draws_as_it_does_by_itself(
     head, tail = generator.split("2")
     assert head(latents).shape == (8, 128, 16, 16)
     torch.testing.assert_close(tail(head(latents)), images)
-    side = open_source("python:faces:make")
+    side = Drawing().open("python:faces:make")
     assert isinstance(side, DrawnImages)
     assert np.abs(side.read(7) - 127.5 * (images[7].numpy() + 1)).max() <= 0.51  # rounded to 8 bits
     # Faces on backgrounds of every brightness: a broken network draws one grey

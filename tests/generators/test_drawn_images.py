@@ -26,7 +26,7 @@ from unseen.generators.ablations import Ablation
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.progan import ProGAN
 from unseen.generators.sample import Sampling, sample
-from unseen.generators.sources import open_source
+from unseen.generators.sources import Drawing
 
 WIDTHS = (9, 12, 10, 8)  # latent, 4×4, 8×8, 16×16
 
@@ -369,21 +369,21 @@ def mine(tmp_path, monkeypatch):
 
 
 def test_what_a_users_factory_returns_tells_what_it_is(mine):
-    drawn = open_source(f"{mine}:draws")
+    drawn = Drawing().open(f"{mine}:draws")
     assert isinstance(drawn, DrawnImages)
     assert drawn.spec == f"{mine}:draws"
     assert sys.modules[mine.partition(":")[2]].calls == ["cpu"]  # a network is loaded once
-    read = open_source(f"{mine}:reads?value=9")
+    read = Drawing().open(f"{mine}:reads?value=9")
     assert (len(read.names), int(read.read(0)[0, 0, 0])) == (3, 9)
     assert len(areas_of(f"{mine}:reads", count=None)) == 3
     with pytest.raises(ImageError, match="no length"):
-        open_source(f"{mine}:neither")
+        Drawing().open(f"{mine}:neither")
 
 
 def test_a_name_of_both_kinds_is_no_guess(monkeypatch):
     monkeypatch.setattr(sources, "plugin_names", lambda kind: ["both"])
     with pytest.raises(SpecError, match="both is the name of an image source and of a generator"):
-        open_source("both:file")
+        Drawing().open("both:file")
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_a_side_that_is_nothing_says_what_there_is(tmp_path, monkeypatch, text, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "church.pth").write_bytes(b"")
     with pytest.raises((SpecError, ImageError), match=message):
-        open_source(text)
+        Drawing().open(text)
 
 
 def test_the_churchyards_generators_have_its_segmenter(monkeypatch):

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Subse
 
 import unseen
 from unseen.core.errors import ImageError, SpecError
-from unseen.generators.sources import open_source
+from unseen.generators.sources import Drawing
 from unseen.images import Preparation, batches, open_images
 from unseen.images.custom import open_object
 
@@ -85,7 +85,7 @@ SETS = {
 
 @pytest.mark.parametrize("kind", SETS)
 def test_a_set_in_memory_is_a_source_like_any_other(kind):
-    source = open_source(SETS[kind]())
+    source = Drawing().open(SETS[kind]())
     assert list(source.names) == [f"{k:06d}" for k in range(5)]
     for index, picture in enumerate(PICTURES):
         np.testing.assert_array_equal(source.read(index), picture.transpose(2, 0, 1))

@@ -31,6 +31,7 @@ FilePath = Annotated[
     str,
     msgspec.Meta(
         pattern=r"^(?!/|[A-Za-z][A-Za-z0-9+.\-]*:)(?!(.*/)?\.\.?(/|$))[^\\\x00-\x1f]+$",
+        max_length=500,  # messages show it whole
         extra_json_schema={"format": "uri-reference"},
     ),
 ]

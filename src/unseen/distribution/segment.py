@@ -17,7 +17,7 @@ from unseen.distribution.areas import Areas
 from unseen.distribution.areas_run import AreasRun, See, make_areas
 from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
-from unseen.generators.sources import open_source
+from unseen.generators.sources import Drawing
 from unseen.images import Images, ImageSource, Preparation, default_workers, left_out, subset
 from unseen.segmenters import Segmenter, load_segmenter
 
@@ -214,7 +214,7 @@ def segment(
     Areas of 8 images and ... classes: ...
     """
     task = dataclasses.replace(Segmentation(), **options)
-    source = open_source(images, skip_broken=task.skip_broken)
+    source = Drawing().open(images, skip_broken=task.skip_broken)
     network = load_segmenter(segmenter)
     place = None if out is None else as_path(out)
     run = task.run(source, network, source.fingerprint(), out=place, progress=progress)

@@ -37,56 +37,35 @@ class Drawing:
 
     def open(
         self,
-        images: str | Path | ImageSource | Generator | Images,
-        device: str,
+        side: str | Path | ImageSource | Generator | Images,
+        device: str = "auto",
         *,
         skip_broken: bool = False,
     ) -> ImageSource:
-        """The images or the generator that a user named; see `open_source`."""
-        return open_source(
-            images,
-            device=device,
-            precision=self.generator_precision,
-            seed=self.sample_seed,
-            rounding=self.rounding,
-            batch_size=self.generator_batch_size,
-            skip_broken=skip_broken,
-        )
+        """The images of a side; those of a generator are `DrawnImages`.
 
+        Args:
+            side: an image source or a generator, the spec of either, the path of a folder or an
+                archive, or images in memory, as `unseen.open_images` takes them. A text is a spec
+                where it begins with the name of a plug-in. What `python:MODULE:FACTORY` is, what
+                the factory returns tells.
+            device: where a generator computes that is named by a spec.
+            skip_broken: as in `unseen.open_images`.
 
-def open_source(
-    side: str | Path | ImageSource | Generator | Images,
-    *,
-    device: str = "cpu",
-    precision: Precision = "fp32",
-    seed: int = 1,
-    rounding: Rounding = "nearest",
-    batch_size: int = BATCH_SIZE,
-    skip_broken: bool = False,
-) -> ImageSource:
-    """The images of a side; those of a generator are `DrawnImages`.
-
-    Args:
-        side: an image source or a generator, the spec of either, the path of a folder or an
-            archive, or images in memory, as `unseen.open_images` takes them. A text is a spec where
-            it begins with the name of a plug-in. What `python:MODULE:FACTORY` is, what the factory
-            returns tells.
-        device: where a generator computes that is named by a spec.
-        precision: in which it computes.
-        seed: of its latents.
-        rounding: of its output to 8 bits.
-        batch_size: images a call of it.
-        skip_broken: as in `unseen.open_images`.
-
-    Raises:
-        SpecError: the text names nothing, or both images and a generator.
-        UnseenError: from the plug-in.
-    """
-    if isinstance(side, str):
-        side = _open(side, device, precision, skip_broken)
-    if isinstance(side, Generator):
-        return DrawnImages(side, seed=seed, rounding=rounding, batch_size=batch_size)
-    return open_images(side, skip_broken=skip_broken)
+        Raises:
+            SpecError: the text names nothing, or both images and a generator.
+            UnseenError: from the plug-in.
+        """
+        if isinstance(side, str):
+            side = _open(side, device, self.generator_precision, skip_broken)
+        if isinstance(side, Generator):
+            return DrawnImages(
+                side,
+                seed=self.sample_seed,
+                rounding=self.rounding,
+                batch_size=self.generator_batch_size,
+            )
+        return open_images(side, skip_broken=skip_broken)
 
 
 def keep_drawn(source: ImageSource, folder: Path, *, overwrite: bool = False) -> DrawnImages:
