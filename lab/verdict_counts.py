@@ -32,7 +32,8 @@ from unseen.core.options import SEED_MOST, Device, Option, Workers
 from unseen.distribution.areas import class_name
 from unseen.distribution.segment import segment
 from unseen.generators import Generator, load_generator
-from unseen.instance_evidence.measuring import EvidenceTask, evidence_of_inversions
+from unseen.instance_evidence import measuring
+from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.instance_evidence.record import (
     CONTROL_PASSES,
     ClassEvidence,
@@ -162,7 +163,7 @@ def measure_evidence(
         The paths written: `development.csv`, `verdicts.csv`, `evidence.md` and the figure.
 
     Raises:
-        UnseenError: as `unseen.invert` and `unseen.evidence_of_inversions` raise them.
+        UnseenError: as `unseen.invert` and `unseen.evidence` raise them.
     """
     segmenter = load_segmenter(task.segmenter, device=task.device, precision=task.precision)
     first, *others = [_load(subject, segmenter, task.device) for subject in task.subjects]
@@ -310,8 +311,8 @@ def _settings(task: EvidenceBench, generator: Generator) -> Iterator[tuple[str, 
 
 
 def _retentions(task: EvidenceBench, record: Inversions, segmenter: Segmenter) -> dict[str, Any]:
-    evidence = evidence_of_inversions(
-        record, segmenter, task=_evidence_task(task, None, permutations=99)
+    evidence = measuring.evidence(
+        record, segmenter=segmenter, task=_evidence_task(task, None, permutations=99)
     )
     photographs = [
         fate.retention
@@ -363,8 +364,10 @@ def _report(
     record = _invert(task, loaded, segmenter, run, seed, folder)
 
     def verdicts() -> dict[str, Any]:
-        evidence = evidence_of_inversions(
-            record, segmenter, task=_evidence_task(task, rule, permutations=task.permutations)
+        evidence = measuring.evidence(
+            record,
+            segmenter=segmenter,
+            task=_evidence_task(task, rule, permutations=task.permutations),
         )
         return {"rows": _rows(evidence)}
 

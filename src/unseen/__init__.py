@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from unseen.images import open_images as open_images
     from unseen.instance_evidence.measuring import EvidenceTask as EvidenceTask
     from unseen.instance_evidence.measuring import evidence as evidence
-    from unseen.instance_evidence.measuring import evidence_of_inversions as evidence_of_inversions
     from unseen.instance_evidence.record import Evidence as Evidence
     from unseen.instance_evidence.record import read_evidence as read_evidence
     from unseen.inversion.inversions import Inversions as Inversions
@@ -61,7 +60,6 @@ _PUBLIC: dict[str, str] = {
     "compare": "unseen.distribution.comparison_run",
     "concatenate": "unseen.distribution.areas_file",
     "evidence": "unseen.instance_evidence.measuring",
-    "evidence_of_inversions": "unseen.instance_evidence.measuring",
     "inversion_preset": "unseen.inversion.methods",
     "invert": "unseen.inversion.invert",
     "load_generator": "unseen.generators",

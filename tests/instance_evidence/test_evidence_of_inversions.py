@@ -74,7 +74,7 @@ def write_run(folder, layers, *, keeps_person, methods=("d", "f"), failed=(), se
 
 
 def gather(*runs, **options):
-    return unseen.evidence_of_inversions(list(runs), SEGMENTER, **{"task": TASK, **options})
+    return unseen.evidence(list(runs), segmenter=SEGMENTER, **{"task": TASK, **options})
 
 
 def test_a_run_is_judged_by_f_above_and_d_below(tmp_path):

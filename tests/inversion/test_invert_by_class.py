@@ -96,7 +96,7 @@ def test_one_call_and_one_more_give_everything_on_the_page(generator, inverter, 
     )
     # the last perturbed layer is the inverter's, layer4 of six
     assert [one.folder.name for one in curve_runs(record)] == ["layer1", "layer2"]
-    found = unseen.evidence_of_inversions(record, Bright(), task=TASK)
+    found = unseen.evidence(record, segmenter=Bright(), task=TASK)
     assert [(one.key, one.depth) for one in found.methods] == [
         ("d", 0),
         ("f-layer4", 4),
@@ -138,7 +138,7 @@ def test_photographs_chosen_and_controls_not_is_a_caveat(generator, inverter, ph
         **{**chosen, "chosen": {k: tuple(v) for k, v in chosen["chosen"].items()}}
     )
     options = EvidenceTask(**{**vars(TASK), "selection": selection})
-    found = unseen.evidence_of_inversions(first, Bright(), task=options)
+    found = unseen.evidence(first, segmenter=Bright(), task=options)
     assert any("controls were not chosen so" in one for one in found.caveats)
 
 
@@ -158,7 +158,7 @@ def test_a_curve_that_broke_off_goes_on(generator, inverter, photos, tmp_path, m
         with pytest.raises(KeyboardInterrupt):
             invert(photos, generator, inverter, task=wanted, **options)
     with pytest.raises(RecordError, match="is not complete; run the same `unseen invert` again"):
-        unseen.evidence_of_inversions(tmp_path / "o", Bright(), task=TASK)
+        unseen.evidence(tmp_path / "o", segmenter=Bright(), task=TASK)
     reports = []
     record = invert(
         photos,

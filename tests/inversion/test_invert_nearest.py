@@ -97,7 +97,7 @@ def run(photos, out, *, cars, **changes):
 
 def gather(record, segmenter=None, **changes):
     task = EvidenceTask(device="cpu", judging=JUDGING, **changes)
-    return unseen.evidence_of_inversions(record, segmenter or Bands(), task=task)
+    return unseen.evidence(record, segmenter=segmenter or Bands(), task=task)
 
 
 def test_a_generator_that_never_draws_cars_is_told_so_and_one_that_does_is_not(photos, tmp_path):

@@ -221,7 +221,7 @@ def test_the_whole_bench_on_an_untrained_generator_and_again_without_inverting(
     assert len([one for one in record["methods"] if one["method"] == "f"]) == 2  # the curve
     before = {path.name: path.read_bytes() for path in paths}
     monkeypatch.setattr("unseen.inversion.invert._Run._invert", None)  # nothing is inverted again
-    monkeypatch.setattr("lab.verdict_counts.evidence_of_inversions", None)
+    monkeypatch.setattr("unseen.instance_evidence.measuring.evidence", None)
     assert {path.name: path.read_bytes() for path in measure_evidence(task)} == before
 
 

@@ -14,7 +14,7 @@ from unseen.distribution.comparison import Comparison, GeneratedSide
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
 from unseen.distribution.comparison_summary import summary
 from unseen.instance_evidence.evidence_summary import evidence_summary
-from unseen.instance_evidence.measuring import EvidenceTask, evidence_of_inversions
+from unseen.instance_evidence.measuring import EvidenceTask, evidence
 from unseen.instance_evidence.record import Evidence
 from unseen.inversion.invert import InversionRun, invert, preset_for
 from unseen.inversion.methods import Inversion
@@ -85,7 +85,7 @@ def _invert(out: Path, each: int, settings: Inversion) -> Evidence:
             SCENES, WITHOUT, WITHOUT, out=out / "inversions", task=task, progress=progress
         )
     with progress_bar("segment") as progress:
-        return evidence_of_inversions(
+        return evidence(
             record,
             out=out,
             task=EvidenceTask(

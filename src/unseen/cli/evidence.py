@@ -11,7 +11,7 @@ from unseen.core.options import SEED_MOST, Argument, Fields, Option
 from unseen.core.wording import listed
 from unseen.instance_evidence import measuring as library
 from unseen.instance_evidence.evidence_summary import evidence_summary
-from unseen.instance_evidence.measuring import EvidenceTask, evidence_of_inversions
+from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.instance_evidence.record import FILE
 from unseen.inversion.inversions import RECORD
 from unseen.pages import report_folder
@@ -53,30 +53,23 @@ def evidence(
     """See what reconstructions no longer have, and rank photographs by what vanished."""
     task = EvidenceTask(judging=Judging(seed=seed), **options)
     runs = [(Path(source) / RECORD).is_file() for source in sources]
+    images: Any = [Path(source) for source in sources]
+    reconstructions = None
+    folder = Path(sources[0]) if out is None else out
+    if not all(runs):
+        images, reconstructions = _two(sources, runs)
+        folder = Path("evidence") if out is None else out
     with progress_bar("segment") as progress:
-        if all(runs):
-            if controls is not None:
-                raise SpecError(
-                    "a run of `unseen invert` holds its controls already; leave --controls out"
-                )
-            folder = Path(sources[0]) if out is None else out
-            folders = [Path(source) for source in sources]
-            record = evidence_of_inversions(
-                folders, segmenter, out=folder, task=task, progress=progress
-            )
-        else:
-            photographs, reconstructions = _two(sources, runs)
-            folder = Path("evidence") if out is None else out
-            record = library.evidence(
-                photographs,
-                reconstructions,
-                segmenter,
-                out=folder,
-                controls=controls,
-                only_pairs=only_pairs,
-                task=task,
-                progress=progress,
-            )
+        record = library.evidence(
+            images,
+            reconstructions,
+            segmenter,
+            out=folder,
+            controls=controls,
+            only_pairs=only_pairs,
+            task=task,
+            progress=progress,
+        )
     streams.write(evidence_summary(record))
     streams.write(f"Record: {folder / FILE}")
     streams.write(f"Page: {report_folder(folder)}")

@@ -11,8 +11,9 @@ from unseen.cli.progress import progress_bar
 from unseen.core.options import Argument, Fields, Option
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import load_generator
+from unseen.instance_evidence import measuring as evidence_library
 from unseen.instance_evidence.evidence_summary import evidence_summary
-from unseen.instance_evidence.measuring import EvidenceTask, evidence_of_inversions
+from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.inversion import invert as library
 from unseen.inversion.inversions import Inversions, curve_runs
 from unseen.inversion.invert import InversionRun, preset_for
@@ -139,6 +140,8 @@ def _note_failed(record: Inversions) -> None:
 
 def _gather(record: Inversions, segmenter: Segmenter | None, task: EvidenceTask) -> None:
     with progress_bar("segment") as progress:
-        evidence = evidence_of_inversions(record, segmenter, task=task, progress=progress)
+        evidence = evidence_library.evidence(
+            record, segmenter=segmenter, task=task, progress=progress
+        )
     streams.write(evidence_summary(evidence))
     streams.write(f"Page: {report_folder(record.folder)}")

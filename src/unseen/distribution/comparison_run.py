@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict, Unpack
 
 from unseen.core.errors import RecordError, SpecError
 from unseen.core.files import as_path, check_writable, remove_asides
@@ -42,10 +42,11 @@ from unseen.distribution.segment import (
     default_segmenter,
 )
 from unseen.distribution.tally import read_tally
-from unseen.generators import Generator
+from unseen.generators import Generator, Precision
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing, keep_drawn
 from unseen.images import Images, ImageSource, Preparation, batches
+from unseen.images.pixels import Rounding
 from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
@@ -140,6 +141,31 @@ class ComparisonRun(Drawing):
         check_options(self)
 
 
+class ComparisonOptions(TypedDict, total=False):
+    """The fields of `ComparisonRun` without sides, segmenter and folder, as keywords."""
+
+    second_segmenter: str | None
+    channel: str
+    count: int | None
+    seed: int
+    presence_threshold: float
+    groups: Said
+    weights: Said
+    match_resolution: int | None
+    device: str
+    precision: Precision
+    batch_size: int
+    workers: int | None
+    skip_broken: bool
+    pictures: bool
+    overwrite: bool
+    sample_seed: int
+    rounding: Rounding
+    generator_precision: Precision
+    generator_batch_size: int
+    keep_images: Path | None
+
+
 def compare(
     real: ComparisonSide,
     generated: ComparisonSide | Sequence[ComparisonSide] = (),
@@ -148,7 +174,7 @@ def compare(
     out: str | Path | None = None,
     labels: Sequence[str] | None = None,
     watch: Watch | None = None,
-    **options: Any,
+    **options: Unpack[ComparisonOptions],
 ) -> Comparison:
     """Compare one set of real images with one generated set, or with several.
 
@@ -184,14 +210,17 @@ def compare(
         sides.append(generated)
     areas = [side for side in sides if isinstance(side, Areas)]
     if out is None and len(areas) == len(sides) > 1:
-        return compare_areas(areas[0], areas[1:], labels=labels, **options)
+        of_areas: Any = options  # those that decide nothing where there are areas are refused there
+        return compare_areas(areas[0], areas[1:], labels=labels, **of_areas)
     texts = [str(side) if isinstance(side, str | Path) else "" for side in sides]
-    if isinstance(segmenter, str | Path):
-        options["segmenter"], segmenter = str(segmenter), None
+    named = str(segmenter) if isinstance(segmenter, str | Path) else None
+    loaded = None if isinstance(segmenter, str | Path) else segmenter
 
     def make(folder: Path) -> Comparison:
-        task = ComparisonRun(real=texts[0], generated=texts[1:], out=folder, **options)
-        return run_comparison(task, watch=watch, sides=sides, segmenter=segmenter, labels=labels)
+        task = ComparisonRun(
+            real=texts[0], generated=texts[1:], out=folder, segmenter=named, **options
+        )
+        return run_comparison(task, watch=watch, sides=sides, segmenter=loaded, labels=labels)
 
     return in_temporary_folder(make) if out is None else make(as_path(out))
 

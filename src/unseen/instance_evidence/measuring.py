@@ -8,7 +8,7 @@ numbers mean is defined in docs/evidence.md.
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -30,7 +30,7 @@ from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_ru
 from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
 from unseen.inversion.inversions import ROLES, Inversions, Selection, curve_runs, read_inversions
 from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
-from unseen.segmenters.protocol import SegmenterPrecision
+from unseen.segmenters.protocol import Precision, SegmenterPrecision
 from unseen.statistics.instances import (
     LEAST_AREA,
     Region,
@@ -92,6 +92,23 @@ class EvidenceTask:
         check_options(self, ImageError)
 
 
+class EvidenceOptions(TypedDict, total=False):
+    """The fields of `EvidenceTask`, as keywords."""
+
+    channel: str
+    label_maps: LabelMaps
+    least_area: float
+    classes: Sequence[str] | None
+    judged_by: str | None
+    judging: Judging
+    device: str
+    precision: Precision
+    batch_size: int
+    overwrite: bool
+    selection: Selection | None
+    cut_rule: str | None
+
+
 def evidence(
     images: ImageSet | Inversions | Sequence[str | Path | Inversions],
     reconstructions: ImageSet | None = None,
@@ -102,7 +119,7 @@ def evidence(
     only_pairs: bool = False,
     task: EvidenceTask | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[EvidenceOptions],
 ) -> Evidence:
     """Evidence from inversions, or from images and their reconstructions by any tool.
 
@@ -142,7 +159,7 @@ def evidence(
         if controls is not None or only_pairs:
             raise ImageError("inversions hold their controls and pairs; leave controls out")
         runs: Any = images  # whatever else it is, reading the record says so
-        return evidence_of_inversions(runs, segmenter, out=out, task=task, progress=progress)
+        return _of_inversions(runs, segmenter, out, task, progress)
     photographs: Any = images
     source = open_images(photographs)
     collection = pair_up(
@@ -156,18 +173,14 @@ def evidence(
     return _gather(collection, network, as_path(out or "evidence"), task, progress)
 
 
-def evidence_of_inversions(
+def _of_inversions(
     runs: str | Path | Inversions | Sequence[str | Path | Inversions],
-    segmenter: str | Path | Segmenter | None = None,
-    *,
-    out: str | Path | None = None,
-    task: EvidenceTask = EvidenceTask(),
-    progress: Progress | None = None,
+    segmenter: str | Path | Segmenter | None,
+    out: str | Path | None,
+    task: EvidenceTask,
+    progress: Progress | None,
 ) -> Evidence:
-    """Evidence from what `unseen invert` left; see `evidence` for arguments and errors.
-
-    >>> evidence_of_inversions("runs/inverted", "upp").summary()  # doctest: +SKIP
-    """
+    """Evidence from what `unseen invert` left."""
     given = [runs] if isinstance(runs, str | Path | Inversions) else list(runs)
     several = [run if isinstance(run, Inversions) else read_inversions(run) for run in given]
     first = several[0]

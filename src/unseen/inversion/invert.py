@@ -10,7 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -172,6 +172,25 @@ class InversionRun:
         return dataclasses.replace(settings, method=method)
 
 
+class InversionOptions(TypedDict, total=False):
+    """The fields of `InversionRun`, as keywords."""
+
+    methods: Sequence[Method]
+    settings: Inversion | str
+    count: int | None
+    seed: int
+    by_class: int | None
+    pool: int
+    classes: Sequence[str] | None
+    controls: int | None
+    controls_seed: int
+    curve: Sequence[str] | Literal["auto"]
+    batch_size: int
+    workers: int | None
+    skip_broken: bool
+    overwrite: bool
+
+
 def invert(
     images: str | Path | ImageSource | Images,
     generator: str | Path | Generator,
@@ -185,7 +204,7 @@ def invert(
     task: InversionRun | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[InversionOptions],
 ) -> Inversions:
     """Reconstruct photographs by a generator; see `unseen.inversion.methods` for the ways.
 

@@ -12,7 +12,7 @@ import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,19 @@ class InverterTraining:
     validate_every: int = 1_000  # steps; also after the last of a stage
 
 
+class TrainingOptions(TypedDict, total=False):
+    """The fields of `InverterTraining` but for the folder, as keywords."""
+
+    cut: str | None
+    recipe: Recipe
+    seed: int
+    precision: Precision
+    half: bool
+    held_out: int
+    checkpoint_every: int
+    validate_every: int
+
+
 def train_inverter(
     generator: str | Path | Generator,
     out: str | Path | None = None,
@@ -73,7 +86,7 @@ def train_inverter(
     device: str = "auto",
     task: InverterTraining | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
-    **options: Any,
+    **options: Unpack[TrainingOptions],
 ) -> Inverter:
     """Train an inverter, on the device where the generator's latents are.
 
