@@ -8,6 +8,7 @@ from unseen.cli.main import run as run_command
 
 COMMANDS = {
     "simulation": ("lab.commands:simulation", "Simulate the statistics of areas."),
+    "distances": ("lab.commands:distances", "Simulate the distance of few images."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),

@@ -8,6 +8,7 @@ from lab.churchyard_generator import GeneratorTraining
 from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
+from lab.distance_simulation import DistanceSimulation, simulate_distances
 from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
 from lab.random_networks import RandomThroughput, measure_random
 from lab.retention_simulation import RetentionSimulation, simulate_retention
@@ -26,6 +27,11 @@ from unseen.inversion.training_loop import TrainingProgress
 def simulation(task: Simulation) -> None:
     """Measure bias, coverage, false alarms and power on simulated areas with known truth."""
     _write_paths(simulate(task, say=streams.note))
+
+
+def distances(task: DistanceSimulation) -> None:
+    """Measure bias and coverage of the corrected distance of few images."""
+    _write_paths(simulate_distances(task, say=streams.note))
 
 
 def calibration(task: ChurchyardCalibration) -> None:

@@ -53,15 +53,15 @@ class Simulation:
     seed: Annotated[int, Option("Seed of populations and draws.", max=SEED_MOST)] = 0
 
 
-class Population:
-    """A finite table of images, and its exact moments."""
+class Table:
+    """A population: a finite table of images, and its exact moments."""
 
-    def __init__(self, *, rows: int, seed: int, shift: float = 0.0, absent: int | None = None):
-        self.percent = _areas(rows, seed, shift, absent)
-        total = np.zeros(_CLASSES)
-        products = np.zeros((_CLASSES, _CLASSES))
+    def __init__(self, percent: np.ndarray) -> None:
+        self.percent = percent
+        rows, classes = percent.shape
+        total, products = np.zeros(classes), np.zeros((classes, classes))
         for start in range(0, rows, 10 * _BLOCK):
-            block = self.percent[start : start + 10 * _BLOCK].astype(np.float64)
+            block = percent[start : start + 10 * _BLOCK].astype(np.float64)
             total += block.sum(axis=0)
             products += block.T @ block
         self.mean = total / rows
@@ -70,6 +70,13 @@ class Population:
     def sample(self, n: int, rng: np.random.Generator) -> Float64[np.ndarray, "n k"]:
         """Percent areas of n images drawn with replacement."""
         return self.percent[rng.integers(len(self.percent), size=n)].astype(np.float64)
+
+
+class Population(Table):
+    """Scenes: a few classes nearly always there, a long tail of rare ones."""
+
+    def __init__(self, *, rows: int, seed: int, shift: float = 0.0, absent: int | None = None):
+        super().__init__(_areas(rows, seed, shift, absent))
 
 
 def _areas(rows: int, seed: int, shift: float, absent: int | None) -> np.ndarray:
@@ -105,7 +112,7 @@ def _areas(rows: int, seed: int, shift: float, absent: int | None) -> np.ndarray
     return percent
 
 
-def true_distance(real: Population, generated: Population) -> float:
+def true_distance(real: Table, generated: Table) -> float:
     """Fréchet distance between two populations, from their exact moments."""
     difference = real.mean - generated.mean
     covariance_term = np.trace(real.covariance) + np.trace(generated.covariance)
@@ -113,21 +120,22 @@ def true_distance(real: Population, generated: Population) -> float:
     return float(difference @ difference + max(covariance_term, 0.0))
 
 
-class _Gradient:
+class Gradient:
     """The first-order part of the sampling error: known here, and its expectation is zero.
 
     Taking it off a draw leaves the bias and nine tenths less noise (a control variate).
     """
 
-    def __init__(self, real: Population, generated: Population) -> None:
+    def __init__(self, real: Table, generated: Table) -> None:
         self.real, self.generated = real, generated
-        unit = np.eye(_CLASSES)
+        unit = np.eye(len(real.mean))
         self.of_real = unit - _transport(real.covariance, generated.covariance)
         self.of_generated = unit - _transport(generated.covariance, real.covariance)
 
     def error(
         self, real: Float64[np.ndarray, "n k"], generated: Float64[np.ndarray, "m k"]
     ) -> float:
+        """What two samples' distance is off by, to first order."""
         moved = (real.mean(axis=0) - self.real.mean) - (
             generated.mean(axis=0) - self.generated.mean
         )
@@ -169,14 +177,14 @@ def simulate(task: Simulation, say: Callable[[str], None] = print) -> list[Path]
 
 
 def _measure_distances(task: Simulation, real: Population, say: Callable[[str], None]) -> None:
-    log = _Log(task.out / "distance.jsonl")
+    log = Log(task.out / "distance.jsonl")
     for n in task.sizes:
         for name in task.shifts:
             if log.count(n=n, shift=name) >= task.draws:
                 continue
             generated = _shifted(task, real, name, n)
             truth = true_distance(real, generated)
-            gradient = _Gradient(real, generated)
+            gradient = Gradient(real, generated)
             for draw in range(log.count(n=n, shift=name), task.draws):
                 rng = np.random.default_rng([task.seed, n, SHIFTS.index(name), draw])
                 first, second = real.sample(n, rng), generated.sample(n, rng)
@@ -206,7 +214,7 @@ def _shifted(task: Simulation, real: Population, name: str, n: int) -> Populatio
         return real
     if name == "absent":
         return Population(rows=task.rows, seed=task.seed, absent=_ABSENT)
-    log = _Log(task.out / "strengths.jsonl")
+    log = Log(task.out / "strengths.jsonl")
     if not log.count(n=n, shift=name):
         distance = float(name) * _FLOORS.get(n, 22.5 * 1000 / n)
         log.append(n=n, shift=name, strength=_strength(task.rows, task.seed, distance))
@@ -227,7 +235,7 @@ def _strength(rows: int, seed: int, distance: float) -> float:
 
 
 def _measure_classes(task: Simulation, real: Population, say: Callable[[str], None]) -> None:
-    log = _Log(task.out / "classes.jsonl")
+    log = Log(task.out / "classes.jsonl")
     presence = (real.percent >= 0.5).mean(axis=0)
     planted = [int(np.abs(presence - p).argmin()) for p in (0.01, 0.02, 0.05, 0.1, 0.3)]
     planted.append(int(presence.argmax()))
@@ -275,7 +283,7 @@ def _plant(
 
 
 def _measure_speed(task: Simulation, real: Population, say: Callable[[str], None]) -> None:
-    log = _Log(task.out / "speed.jsonl")
+    log = Log(task.out / "speed.jsonl")
     n = max(task.sizes)
     if log.count(n=n):
         return
@@ -309,7 +317,7 @@ def _fastest(run: Callable[[], object], repeats: int = 15) -> float:
     return min(times)
 
 
-class _Log:
+class Log:
     """Draws as JSON lines, each written as soon as it is known."""
 
     def __init__(self, path: Path) -> None:
@@ -323,12 +331,15 @@ class _Log:
             self.rows = [json.loads(line) for line in lines]
 
     def count(self, **key: object) -> int:
+        """How many draws have these values."""
         return len(list(self.matching(**key)))
 
     def matching(self, **key: object) -> Iterator[dict[str, Any]]:
+        """The draws that have these values."""
         return (row for row in self.rows if all(row[k] == v for k, v in key.items()))
 
     def append(self, **row: Any) -> None:
+        """Add a draw and write it."""
         self.rows.append(row)
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -337,10 +348,10 @@ class _Log:
 def write_tables(out: Path) -> list[Path]:
     """Tables of the draws in a folder: `distance.csv`, `classes.csv`, … and `tables.md`."""
     tables = {
-        "distance": _distance_table(_Log(out / "distance.jsonl").rows),
-        "false_alarms": _false_alarm_table(_Log(out / "classes.jsonl").rows),
-        "detection": _detection_table(_Log(out / "classes.jsonl").rows),
-        "speed": _speed_table(_Log(out / "speed.jsonl").rows),
+        "distance": _distance_table(Log(out / "distance.jsonl").rows),
+        "false_alarms": _false_alarm_table(Log(out / "classes.jsonl").rows),
+        "detection": _detection_table(Log(out / "classes.jsonl").rows),
+        "speed": _speed_table(Log(out / "speed.jsonl").rows),
     }
     written = []
     for name, table in tables.items():
@@ -369,7 +380,7 @@ def _distance_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, object]
 
         def bias(estimate: Callable[[Mapping[str, Any]], float]) -> np.ndarray:
             # read at once, before the loop moves on
-            return np.asarray([estimate(r) - _known_error(r) - truth for r in cell]) / floor  # noqa: B023
+            return np.asarray([estimate(r) - known_error(r) - truth for r in cell]) / floor  # noqa: B023
 
         corrected = bias(lambda r: float(r["corrected"]))
         covered = np.asarray([r["interval"][0] <= truth <= r["interval"][1] for r in cell])
@@ -397,7 +408,7 @@ def _distance_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, object]
     return table
 
 
-def _known_error(row: Mapping[str, Any]) -> float:
+def known_error(row: Mapping[str, Any]) -> float:
     """A part of a draw's error whose expectation is zero: taken off, it leaves less noise.
 
     Under the null the first-order error vanishes, but exchanging images between the sides

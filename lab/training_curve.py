@@ -137,7 +137,7 @@ def checkpoint(images: int, real: Areas, comparison: Comparison) -> Checkpoint:
     return Checkpoint(
         images=images,
         fsd=side.fsd.value,
-        corrected=side.fsd.corrected,
+        corrected=np.nan if side.fsd.corrected is None else side.fsd.corrected,
         low=np.nan if low is None else low,
         high=np.nan if high is None else high,
         floor=side.fsd.floor,

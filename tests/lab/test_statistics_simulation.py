@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab.statistics_simulation import Population, Simulation, _Gradient, simulate, true_distance
+from lab.statistics_simulation import Gradient, Population, Simulation, simulate, true_distance
 
 from unseen.statistics import frechet_distance
 
@@ -48,7 +48,7 @@ def test_the_first_order_error_predicts_a_small_change_of_the_distance(
     moved = rows.copy()
     moved[:20] = rows[40:60]
     other = np.tile(generated.percent.astype(np.float64), (20, 1))
-    gradient = _Gradient(real, generated)
+    gradient = Gradient(real, generated)
     predicted = gradient.error(moved, other) - gradient.error(rows, other)
     found = frechet_distance(moved, other).value - frechet_distance(rows, other).value
     assert found == pytest.approx(predicted, rel=0.1)

@@ -193,6 +193,14 @@ def test_areas_alone_say_that_pictures_are_not_to_be_had(open_page, tmp_path):
     assert page.locator("tr.detail:visible img").count() == 0
 
 
+def test_too_few_images_say_why_there_is_no_distance(open_page, tmp_path):
+    comparison = compare(areas(40, REAL, seed=0), [areas(12, REAL, seed=1)])
+    report(tmp_path, comparison)
+    tile = open_page(tmp_path).locator(".tile.main").inner_text()
+    assert "–" in tile
+    assert str(comparison.generated[0].fsd.reason) in tile
+
+
 def test_the_page_is_drawn_again_from_the_record_alone(folder, tmp_path):
     copy = tmp_path / "elsewhere"
     shutil.copytree(folder, copy)

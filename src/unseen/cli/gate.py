@@ -113,7 +113,8 @@ class Gate:
         for condition in self.fail_on:
             match = _FSD.fullmatch(condition)
             high = side.fsd.interval[1]
-            if match and (high is None or high > float(match[1]) >= side.fsd.corrected):
+            least = side.fsd.corrected
+            if match and (high is None or least is None or high > float(match[1]) >= least):
                 lines.append(
                     f"could not have shown: {condition} (corrected {number(side.fsd.corrected)}, "
                     f"interval {value_interval(side.fsd.interval)})"
@@ -137,7 +138,7 @@ def _failures(condition: str, comparison: Comparison) -> list[str]:
         ]
     match = _FSD.fullmatch(condition)
     if match:
-        if side.fsd.corrected <= float(match[1]):
+        if side.fsd.corrected is None or side.fsd.corrected <= float(match[1]):
             return []
         return [
             f"{condition}: corrected FSD {number(side.fsd.corrected)}, interval "

@@ -59,7 +59,9 @@ def number(value: float | None) -> str:
 
 
 def value_interval(interval: Interval) -> str:
-    """An interval of an FSD."""
+    """An interval of an FSD; "–" where there is none."""
+    if interval == (None, None):
+        return "–"
     return f"{number(interval[0])} – {'∞' if interval[1] is None else number(interval[1])}"
 
 

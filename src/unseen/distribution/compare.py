@@ -188,6 +188,7 @@ def _measure(
         corrected=inference.corrected,
         interval=_interval(inference.interval),
         estimator=inference.estimator,
+        reason=inference.reason,
     )
     rows = [
         _row(column, measured, float(share))

@@ -72,11 +72,12 @@ class Fsd:
     mean_term: float
     covariance_term: float
     floor: Amount  # what the plug-in would be on average, had both sides one distribution
-    p_value: Share  # of "one distribution", by permutation
+    p_value: Share  # of "both sides have one distribution", by permutation; not of "FSD = 0"
     permutations: Count  # behind floor and p_value, which is at least 1 / (1 + permutations)
-    corrected: float  # without the plug-in's sampling bias
+    corrected: float | None  # without the plug-in's sampling bias; None: too few images to say
     interval: Interval  # 95 % of the corrected value
     estimator: str  # the name of the correction
+    reason: str | None = None  # why there is no corrected value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,10 @@ from unseen.core.figure_style import (
     write_beside,
 )
 from unseen.core.verdicts import CLASS_VERDICTS
-from unseen.core.wording import number, value_interval
+from unseen.core.wording import number
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide
-from unseen.distribution.comparison_wording import corrected, is_nothing
+from unseen.distribution.comparison_wording import corrected_with_interval, is_nothing
 
 _CLIP = 1.15  # relative change; longer bars end here and carry their value, as in the paper
 _MOST_CLASSES = 60  # more names would not be legible at the figure's width
@@ -135,7 +135,7 @@ def _draw_areas(axis: Any, comparison: Comparison, columns: Sequence[str], theme
         fsd = side.fsd
         name = (
             f"{short(side.label)}  (generated, n = {side.images:,}; FSD {number(fsd.value)}, "
-            f"corrected {corrected(fsd)} [{value_interval(fsd.interval)}], "
+            f"corrected {corrected_with_interval(fsd)}, "
             f"floor {number(fsd.floor)})"
         )
         series.append((name, _GENERATED[i % len(_GENERATED)], areas))

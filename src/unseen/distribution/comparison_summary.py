@@ -69,14 +69,18 @@ def _sampled(*sides: Side) -> Iterator[str]:
 
 def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     fsd = side.fsd
+    known = f"{corrected(fsd)} corrected, 95 % interval {value_interval(fsd.interval)}"
     yield (
-        f"  FSD       {corrected(fsd)} corrected, 95 % interval "
-        f"{value_interval(fsd.interval)}; p {p_equals(fsd)} of no difference"
+        f"  FSD       {known if fsd.reason is None else 'unknown'}; p {p_equals(fsd)} of equal "
+        "distributions"
     )
+    if fsd.reason is not None:
+        yield textwrap.fill(fsd.reason, _WIDTH, initial_indent=" " * 12, subsequent_indent=" " * 12)
     yield (
-        f"            {number(fsd.value)} plug-in as published, where samples of this size without "
-        f"any difference give {number(fsd.floor)}"
+        f"            {number(fsd.value)} plug-in as published: means {number(fsd.mean_term)} + "
+        f"covariances {number(fsd.covariance_term)}"
     )
+    yield f"            {number(fsd.floor)} plug-in of samples of this size though nothing differs"
     rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
     verdicts = dict.fromkeys(row.verdict for row in rows)
     counts = (f"{sum(row.verdict == verdict for row in rows)} {verdict}" for verdict in verdicts)

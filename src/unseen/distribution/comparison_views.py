@@ -10,12 +10,12 @@ from typing import Any
 
 from unseen.core.errors import RecordError
 from unseen.core.results import flat, html_picture, html_strip, html_table, html_text
-from unseen.core.wording import count, listed, percent, ratio_interval, times, value_interval
+from unseen.core.wording import count, listed, percent, ratio_interval, times
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, ExampleImage, GeneratedSide
 from unseen.distribution.comparison_figures import draw_histogram
 from unseen.distribution.comparison_wording import (
-    corrected,
+    corrected_with_interval,
     delta,
     fsd_sentence,
     is_nothing,
@@ -32,7 +32,7 @@ def in_a_line(comparison: Comparison) -> str:
     real = comparison.real
     return "; ".join(
         f"{side.label[-60:]} ({side.images:,} images) against {real.label[-60:]} "
-        f"({real.images:,}): FSD {corrected(side.fsd)} [{value_interval(side.fsd.interval)}], "
+        f"({real.images:,}): FSD {corrected_with_interval(side.fsd)}, "
         f"{_counted(side)}"
         for side in comparison.generated
     )
@@ -64,7 +64,7 @@ def as_html(comparison: Comparison) -> str:
         parts.append(html_text(f"{side.label} against {comparison.real.label}", "h4"))
         parts.append(
             html_text(
-                f"FSD {corrected(side.fsd)} [{value_interval(side.fsd.interval)}], "
+                f"FSD {corrected_with_interval(side.fsd)}, "
                 f"{side.images:,} generated and {comparison.real.images:,} real images. "
                 f"{fsd_sentence(side.fsd)}"
             )

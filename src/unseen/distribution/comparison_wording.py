@@ -7,7 +7,7 @@ from typing import Any
 from unseen.core.errors import RecordError
 from unseen.core.records import build
 from unseen.core.verdicts import ClassVerdict
-from unseen.core.wording import count, digits, listed, number, p_value
+from unseen.core.wording import count, digits, listed, number, p_value, value_interval
 from unseen.distribution.areas import nothing
 from unseen.distribution.comparison import ClassRow, Comparison, Fsd, GeneratedSide, Side
 from unseen.images.inventory import QUIET, left_out_in_words
@@ -97,23 +97,37 @@ def delta(row: ClassRow) -> str:
 
 
 def corrected(fsd: Fsd) -> str:
-    """The corrected FSD; an estimate below zero, which chance gives, is shown as zero."""
-    return number(max(0.0, fsd.corrected))
+    """The corrected FSD; an estimate below zero, which chance gives, is shown as zero.
+
+    "–" where too few images leave it unknown.
+    """
+    return number(None if fsd.corrected is None else max(0.0, fsd.corrected))
+
+
+def corrected_with_interval(fsd: Fsd) -> str:
+    """The corrected FSD and its interval, or that it is unknown."""
+    if fsd.corrected is None:
+        return "unknown"
+    return f"{corrected(fsd)} [{value_interval(fsd.interval)}]"
 
 
 def below_zero(fsd: Fsd) -> str:
     """What `corrected` hides, or nothing."""
-    return f"unbiased estimate {number(fsd.corrected)}" if fsd.corrected < 0 else ""
+    below = fsd.corrected is not None and fsd.corrected < 0
+    return f"unbiased estimate {number(fsd.corrected)}" if below else ""
 
 
 def fsd_sentence(fsd: Fsd) -> str:
     """The headline in words, no stronger than the interval allows."""
     low = fsd.interval[0]
+    unknown = "" if fsd.reason is None else f" How large the FSD is, is unknown: {fsd.reason}."
     if fsd.p_value > 0.05:
         return (
             "This sample shows no difference between the sides: two samples of this size from one "
-            "distribution would give such an FSD, too."
+            f"distribution would give such an FSD, too.{unknown}"
         )
+    if unknown:
+        return f"The sides differ (p {p_equals(fsd)}).{unknown}"
     if low is not None and low <= 0:
         return (
             f"The sides differ (p {p_equals(fsd)}), but the sample is too small to say by how "

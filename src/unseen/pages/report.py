@@ -42,6 +42,7 @@ from unseen.distribution.comparison_wording import (
     VERDICT_MEANINGS,
     below_zero,
     corrected,
+    corrected_with_interval,
     delta,
     fsd_p_value,
     fsd_sentence,
@@ -68,6 +69,7 @@ PAGE = "report.html"
 _NUMBERS = (
     below_zero,
     corrected,
+    corrected_with_interval,
     delta,
     fsd_p_value,
     mean_share,

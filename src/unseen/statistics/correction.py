@@ -1,25 +1,27 @@
 """From a Fréchet distance of two samples to that of what they were drawn from: bias and variance.
 
 NumPy alone. `inference` and `frechet_change` make intervals of it; docs/statistics.md says how good
-they are.
+they are, and what else was tried.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
-from unseen.statistics.exchange import Sides
+from unseen.core.wording import count as counted
+from unseen.statistics.exchange import Exchange, Groups, Sides
 from unseen.statistics.frechet import fidelity
 from unseen.statistics.grams import Gram
 
-FEWEST_FOR_HALVES = 16  # groups on a side: below, halves are too small to extrapolate from
-_FEWEST_FOR_SCALE = 4  # groups on a side: below, a half of them may be a single image
-# Bias over what it grows by on halves: 1 where it falls as 1/n, 2.4 where it falls as n^-½. Few
-# permutations of few images can stray further by chance.
-_DECAY_WITHIN = (0.5, 2.5)
+LEAST_HALVED = 4  # groups on a side: of fewer, a half may be a single image
+FEWEST = 16  # independent images or groups on a side: simulated from 20 on, halves of 8 say little
+ESTIMATOR = "floor-by-own-halves"  # the rule behind `covariance_bias`, as records name it
+# Intervals are this much wider than the error from halves: with heavy tails a sample without its
+# rarest images varies too little. By simulation, see docs/statistics.md.
+WIDER = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,138 +50,117 @@ class Terms:
         )
 
 
-class Null:
-    """Distances between sides whose groups were exchanged at random: what no difference gives.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Halves:
+    """Distances between halves of two sides, a row a split.
 
-    Sides of equal images and other groups (photographs against clips, say) vary by chance to unlike
-    degrees. An exchange mixes the two, which is right only between sides of equal numbers. So both
-    terms are multiplied by what halves of the real and the generated side differ by, over what
-    halves of the exchanged sides do.
+    Attributes:
+        across: between a half of one side and a half of the other: first–first, second–second, and
+            crossed.
+        within: between both halves of the first side (mean and covariance term), and of the second.
     """
 
-    def __init__(
-        self, sides: Sides, permutations: int, splits: int, rng: np.random.Generator
-    ) -> None:
-        self.sides = sides
-        self.exchanges = sides.exchanges(permutations, rng)
-        self.total = sides.grams[0] + sides.grams[1]
-        firsts = sides.rows.grams([exchange.first for exchange in self.exchanges])
-        self.terms = [Terms.between(first, self.total - first) for first in firsts]
-        self.scale = self._scale(splits, rng)
-        self.values = np.asarray(
-            [
-                self.scale.mean * terms.mean + self.scale.covariance * terms.covariance
-                for terms in self.terms
-            ]
-        )
-        self.variance = float(self.values.var(ddof=1))
+    across: Float64[np.ndarray, "s 4"]
+    within: Float64[np.ndarray, "s 2 2"]
 
-    def _scale(self, splits: int, rng: np.random.Generator) -> Terms:
-        if not self.sides.designed or min(self.sides.counts) < _FEWEST_FOR_SCALE:
-            return Terms(1.0, 1.0)
-        seen = [
-            _within(self.sides.grams, pair)
-            for pair in self.sides.pairs(self.sides.halves(splits, rng))
-        ]
-        exchanged = [_within(sides, halves) for sides, halves in self._halved(splits)]
-        ratios = []
-        for term in ("mean", "covariance"):
-            halves, mixed = (np.mean([getattr(t, term) for t in x]) for x in (seen, exchanged))
-            ratios.append(float(halves / mixed) if mixed > 0.0 else 1.0)
-        return Terms(*ratios)
-
-    def _halved(self, splits: int) -> Iterator[tuple[tuple[Gram, Gram], tuple[Gram, Gram]]]:
-        """Some exchanged sides, and halves of both."""
-        exchanges = self.exchanges[:splits]
-        firsts = self.sides.rows.grams([exchange.first for exchange in exchanges])
-        halves = self.sides.pairs([(e.first_half, e.second_half) for e in exchanges])
-        for first, pair in zip(firsts, halves, strict=True):
-            yield (first, self.total - first), pair
-
-    def growth_on_halves(self, splits: int) -> tuple[float, float]:
-        """The covariance term's mean over some permutations, and by how much halving raises it."""
-        # Each halving beside its own whole, so that what the two share by chance does not count.
-        quarters = [quarters_of(sides, *halves) for sides, halves in self._halved(splits)]
-        whole = np.mean([terms.covariance for terms in self.terms[:splits]])
-        halved = np.mean([[terms.covariance for terms in four] for four in quarters])
-        return float(whole), float(halved - whole)
+    @classmethod
+    def of(cls, sides: Sides, splits: Sequence[tuple[Groups, Groups]]) -> "Halves":
+        """Of the sides as they are, split as told."""
+        real, generated = sides.grams
+        across, within = [], []
+        for a, c in sides.pairs(splits):
+            b, d = real - a, generated - c
+            pairs = ((a, c), (b, d), (a, d), (b, c))
+            across.append([Terms.between(*pair).value for pair in pairs])
+            within.append([dataclasses.astuple(Terms.between(*pair)) for pair in ((a, b), (c, d))])
+        return cls(np.asarray(across), np.asarray(within))
 
 
-@dataclasses.dataclass(frozen=True)
-class Correction:
-    """What leads from the plug-in to the corrected value and its error."""
-
-    estimator: str
-    at_half: float | None
-    covariance_bias: float  # of the plug-in's covariance term
-    variance: float  # of the corrected value
-    freedom: float  # degrees of freedom of that variance
-
-
-def correct_by_floor(null: Null) -> Correction:
-    """Few images: the bias is taken to be what it would be without a difference."""
-    return Correction(
-        estimator="floor-subtracted",
-        at_half=None,
-        covariance_bias=null.scale.covariance
-        * float(np.mean([terms.covariance for terms in null.terms])),
-        variance=null.variance,
-        freedom=math.inf,
-    )
-
-
-def correct_by_halves(
-    observed: Terms, null: Null, quarters: Sequence[tuple[Terms, ...]]
-) -> Correction:
-    """The bias extrapolated from half the images, where it is larger, to all of them.
-
-    Args:
-        observed: the distance of the sides.
-        null: distances of exchanged sides.
-        quarters: distances between halves of the sides, four a split.
-    """
-    covariance_at_half = float(np.mean([[terms.covariance for terms in four] for four in quarters]))
-    # The bias falls with the number of images as the floor does; how large it is, the halves of
-    # these very sides tell.
-    whole, growth = null.growth_on_halves(len(quarters))
-    decay = whole / growth if growth > 0.0 else math.inf
-    return Correction(
-        estimator="calibrated-halving",
-        at_half=float(np.mean([[terms.value for terms in four] for four in quarters])),
-        covariance_bias=(covariance_at_half - observed.covariance)
-        * min(max(decay, _DECAY_WITHIN[0]), _DECAY_WITHIN[1]),
-        variance=variance_of(np.asarray([[t.value for t in four] for four in quarters])),
-        freedom=2.0 * len(quarters),
-    )
-
-
-def variance_of(quarters: Float64[np.ndarray, "s 4"]) -> float:
-    """Sampling variance of a value, from its values on halves of the sides.
+def variance_by_halves(across: Float64[np.ndarray, "s 4"]) -> float:
+    """Sampling variance of a distance, from the distances `across` halves of the sides.
 
     With a and b the halves of either side, d(a, a) − d(b, b) and d(a, b) − d(b, a) each have four
     times the variance of the distance's first-order error, and more of the second-order one, of
     which the correction adds to the plug-in's own. Two contrasts a split: 8 is 2 × 4.
     """
-    aa, bb, ab, ba = quarters.T
+    aa, bb, ab, ba = across.T
     return float(np.mean((aa - bb) ** 2 + (ab - ba) ** 2)) / 8.0
 
 
-def _within(sides: tuple[Gram, Gram], halves: tuple[Gram, Gram]) -> Terms:
-    """Distances between either side's half and its rest, of both sides together."""
-    first, second = (
-        Terms.between(half, side - half) for side, half in zip(sides, halves, strict=True)
+class Null:
+    """Distances between sides whose groups were exchanged at random: what no difference gives.
+
+    Attributes:
+        values: of the exchanged sides.
+        variance: of these.
+        covariance_bias: what chance adds to the covariance term of the sides as they are.
+
+    Exchanged sides are mixtures of both, and vary by chance as mixtures do. What halves of one side
+    differ by tells how much that side varies by itself. So
+
+        bias = φ · (W_t W_g / W_1 W_2)^½
+
+    with φ the mean covariance term of exchanged sides, W_t and W_g the mean covariance term between
+    halves of the real and of the generated side, W_1 and W_2 between halves of exchanged sides. For
+    Σ_g = c² Σ_t this is exact: the fidelity, and with it what it lacks, grows with c.
+
+    Sides of equal images and other groups (photographs against clips, say) vary by chance to unlike
+    degrees where nothing differs. The exchange mixes them, which is right only between sides of
+    equal numbers. So there both terms are multiplied by (W_t + W_g) / (W_1 + W_2).
+    """
+
+    def __init__(self, sides: Sides, exchanges: Sequence[Exchange], halves: Halves | None) -> None:
+        total = sides.grams[0] + sides.grams[1]
+        firsts = sides.rows.grams([exchange.first for exchange in exchanges])
+        terms = np.asarray(
+            [dataclasses.astuple(Terms.between(first, total - first)) for first in firsts]
+        )
+        scale, geometric = np.ones(2), 1.0
+        if halves is not None:
+            own = halves.within.mean(axis=0)  # W of either side (row), of either term (column)
+            exchanged = _within(sides, exchanges[: len(halves.within)], total).mean(axis=0)
+            geometric = float(_ratio(own.prod(axis=0), exchanged.prod(axis=0))[1]) ** 0.5
+            if sides.designed:
+                scale = _ratio(own.sum(axis=0), exchanged.sum(axis=0))
+        self.values = terms @ scale
+        self.variance = float(self.values.var(ddof=1))
+        self.covariance_bias = float(terms[:, 1].mean()) * geometric
+
+    def p_value(self, observed: Terms) -> float:
+        """How often an exchange gives a distance as large as the one observed."""
+        return (1 + int((self.values >= observed.value).sum())) / (1 + len(self.values))
+
+
+def _within(
+    sides: Sides, exchanges: Sequence[Exchange], total: Gram
+) -> Float64[np.ndarray, "s 2 2"]:
+    """Both terms between halves of exchanged sides."""
+    firsts = sides.rows.grams([exchange.first for exchange in exchanges])
+    halves = sides.pairs([(e.first_half, e.second_half) for e in exchanges])
+    return np.asarray(
+        [
+            [
+                dataclasses.astuple(Terms.between(half, side - half))
+                for side, half in zip((first, total - first), pair, strict=True)
+            ]
+            for first, pair in zip(firsts, halves, strict=True)
+        ]
     )
-    return Terms(first.mean + second.mean, first.covariance + second.covariance)
 
 
-def quarters_of(
-    sides: tuple[Gram, Gram], real_half: Gram, generated_half: Gram
-) -> tuple[Terms, Terms, Terms, Terms]:
-    """Distances between halves of the sides: first–first, second–second, and crossed."""
-    real_rest, generated_rest = sides[0] - real_half, sides[1] - generated_half
+def _ratio(
+    numerator: Float64[np.ndarray, " 2"], denominator: Float64[np.ndarray, " 2"]
+) -> Float64[np.ndarray, " 2"]:
+    """The quotient; 1 where nothing varies."""
+    return np.asarray(np.divide(numerator, denominator, out=np.ones(2), where=denominator > 0.0))
+
+
+def too_few(*effective: float) -> str | None:
+    """Why sides of so many independent images or groups give no corrected value, if they do not."""
+    fewest = math.floor(min(effective))
+    if fewest >= FEWEST:
+        return None
     return (
-        Terms.between(real_half, generated_half),
-        Terms.between(real_rest, generated_rest),
-        Terms.between(real_half, generated_rest),
-        Terms.between(real_rest, generated_half),
+        f"{counted(fewest, 'independent image')} or groups on a side are too few to tell chance "
+        f"from distance; at least {FEWEST} are needed"
     )

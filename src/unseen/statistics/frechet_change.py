@@ -11,14 +11,7 @@ import scipy.stats
 from jaxtyping import Float64
 
 from unseen.core.errors import SampleError
-from unseen.statistics.correction import (
-    FEWEST_FOR_HALVES,
-    Null,
-    Terms,
-    correct_by_halves,
-    quarters_of,
-    variance_of,
-)
+from unseen.statistics.correction import WIDER, Halves, Null, Terms, too_few, variance_by_halves
 from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.exchange import Groups, Sides
 from unseen.statistics.samples import check_areas, check_level, check_number, check_samples
@@ -54,7 +47,7 @@ def frechet_difference(
     previous_design: Design = INDEPENDENT,
     new_design: Design = INDEPENDENT,
     seed: int = 0,
-    splits: int = 40,
+    splits: int = 20,
     permutations: int = 39,
     level: float = 0.95,
 ) -> FrechetDifference:
@@ -99,29 +92,24 @@ def frechet_difference(
     rng = np.random.default_rng(seed)
     before = Sides(real, previous, real_design, previous_design)
     after = Sides(real, new, real_design, new_design)
-    fewest = min(*before.effective, *after.effective)
-    if fewest < FEWEST_FOR_HALVES:
+    reason = too_few(*before.effective, *after.effective)
+    if reason is not None:
         return FrechetDifference(
-            difference=None,
-            interval=None,
-            reason=f"{fewest:.0f} independent images or groups on a side are too few for halves "
-            f"that say something; {FEWEST_FOR_HALVES} are needed",
-            paired=paired,
-            level=level,
+            difference=None, interval=None, reason=reason, paired=paired, level=level
         )
-    halves = before.halves(splits, rng)
-    moved = _halves_of_new(after, halves, paired, rng)
-    corrected, values = [], []
-    for sides, halved in ((before, halves), (after, moved)):
-        observed = Terms.between(*sides.grams)
-        quarters = [quarters_of(sides.grams, *pair) for pair in sides.pairs(halved)]
+    splits_before = before.halves(splits, rng)
+    splits_after = _splits_of_new(after, splits_before, paired, rng)
+    corrected, across = [], []
+    for sides, pairs in ((before, splits_before), (after, splits_after)):
+        halves = Halves.of(sides, pairs)
         # Both generators' groups are exchanged alike, so that this chance cancels out, too.
-        null = Null(sides, permutations, splits, np.random.default_rng([seed, 1]))
-        correction = correct_by_halves(observed, null, quarters)
-        corrected.append(observed.value - sides.mean_bias() - correction.covariance_bias)
-        values.append(np.asarray([[terms.value for terms in four] for four in quarters]))
+        exchanges = sides.exchanges(permutations, np.random.default_rng([seed, 1]))
+        null = Null(sides, exchanges, halves)
+        observed = Terms.between(*sides.grams)
+        corrected.append(observed.value - sides.mean_bias() - null.covariance_bias)
+        across.append(halves.across)
     difference = corrected[1] - corrected[0]
-    error = math.sqrt(variance_of(values[1] - values[0]))
+    error = WIDER * math.sqrt(variance_by_halves(across[1] - across[0]))
     reach = float(scipy.stats.t.ppf(0.5 + level / 2, 2 * splits)) * error
     return FrechetDifference(
         difference=difference,
@@ -132,17 +120,17 @@ def frechet_difference(
     )
 
 
-def _halves_of_new(
+def _splits_of_new(
     after: Sides,
-    halves: list[tuple[Groups, Groups]],
+    splits: list[tuple[Groups, Groups]],
     paired: bool,
     rng: np.random.Generator,
 ) -> list[tuple[Groups, Groups]]:
     """Halves of the real and the new side: the real ones as given, and where paired the others."""
     if paired:
-        return halves
-    fresh = after.halves(len(halves), rng)
-    return [(real, new) for (real, _), (_, new) in zip(halves, fresh, strict=True)]
+        return splits
+    fresh = after.halves(len(splits), rng)
+    return [(real, new) for (real, _), (_, new) in zip(splits, fresh, strict=True)]
 
 
 def _check_pairs(

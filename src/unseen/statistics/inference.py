@@ -12,12 +12,14 @@ import scipy.stats
 from jaxtyping import Float64
 
 from unseen.statistics.correction import (
-    FEWEST_FOR_HALVES,
+    ESTIMATOR,
+    LEAST_HALVED,
+    WIDER,
+    Halves,
     Null,
     Terms,
-    correct_by_floor,
-    correct_by_halves,
-    quarters_of,
+    too_few,
+    variance_by_halves,
 )
 from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.exchange import Sides
@@ -32,10 +34,15 @@ class FrechetInference:
     Attributes:
         plug_in: as published: biased upwards, the more the fewer images.
         floor: expectation of the plug-in had both sides one distribution, at this (n, m).
-        p_value: of "no difference", by permutation of images between the sides.
+        p_value: of "both sides have one distribution", by exchange of images between the sides. It
+            may be small where the true distance is zero: two distributions can share means and
+            covariances.
         at_half: mean plug-in between random halves of the sides; None where they are too small.
-        corrected: estimate of the true distance; may be below zero.
-        interval: of the true distance, at `level`; starts at 0 where p_value > 1 − level.
+        corrected: estimate of the true distance; may be below zero. None where the sides are too
+            small to say; plug-in, floor and p-value stand nevertheless.
+        interval: of the true distance, at `level`; starts at 0 where p_value > 1 − level. None with
+            `corrected`.
+        reason: why there is no corrected value, in words; None where there is one.
         shares: what each class adds to the plug-in; not negative, sums to it.
         estimator: name of the rule behind `corrected`.
         level: of the interval.
@@ -47,8 +54,9 @@ class FrechetInference:
     floor: float
     p_value: float
     at_half: float | None
-    corrected: float
-    interval: tuple[float, float]
+    corrected: float | None
+    interval: tuple[float, float] | None
+    reason: str | None
     shares: Float64[np.ndarray, " k"]
     estimator: str
     level: float
@@ -64,7 +72,7 @@ def frechet_inference(
     generated_design: Design = INDEPENDENT,
     seed: int = 0,
     permutations: int = 199,
-    splits: int = 40,
+    splits: int = 20,
     level: float = 0.95,
 ) -> FrechetInference:
     """Fréchet distance between two samples, with floor, p-value, corrected value and interval.
@@ -77,8 +85,8 @@ def frechet_inference(
         generated_design: the same of the generated images.
         seed: of permutations and splits.
         permutations: of groups between the sides; 199 show p-values down to 1 / 200.
-        splits: random halvings of both sides, behind the corrected value and its error; with 40
-            the interval's t has 80 degrees of freedom and is nearly normal.
+        splits: random halvings of both sides, behind the corrected value and its error; with 20
+            the interval's t has 40 degrees of freedom and is nearly normal.
         level: of the interval.
 
     Returns:
@@ -97,32 +105,39 @@ def frechet_inference(
     rng = np.random.default_rng(seed)
     sides = Sides(real, generated, real_design, generated_design)
     observed = Terms.between(*sides.grams)
-    null = Null(sides, permutations, splits, rng)
-    floor = float(null.values.mean())
-    p_value = (1 + int((null.values >= observed.value).sum())) / (1 + permutations)
-
-    if min(sides.effective) >= FEWEST_FOR_HALVES:
-        halves = sides.pairs(sides.halves(splits, rng))
-        quarters = [quarters_of(sides.grams, *pair) for pair in halves]
-        correction = correct_by_halves(observed, null, quarters)
-    else:
-        correction = correct_by_floor(null)
-    corrected = observed.value - sides.mean_bias() - correction.covariance_bias
-    error = math.sqrt(max(correction.variance, null.variance))
-    reach = float(scipy.stats.t.ppf(0.5 + level / 2, correction.freedom)) * error
-    lower = max(corrected - reach, 0.0) if p_value <= 1.0 - level else 0.0
+    exchanges = sides.exchanges(permutations, rng)
+    reason = too_few(*sides.effective)
+    halves = None
+    if reason is None or (sides.designed and min(sides.counts) >= LEAST_HALVED):
+        halves = Halves.of(sides, sides.halves(splits, rng))
+    null = Null(sides, exchanges, halves)
+    corrected, interval = None, None
+    if halves is not None and reason is None:
+        corrected, interval = corrected_with_interval(sides, observed, halves, null, level)
     return FrechetInference(
         plug_in=FrechetDistance(observed.value, observed.mean, observed.covariance),
-        floor=floor,
-        p_value=p_value,
-        at_half=correction.at_half,
+        floor=float(null.values.mean()),
+        p_value=null.p_value(observed),
+        at_half=None if halves is None else float(halves.across.mean()),
         corrected=corrected,
-        interval=(lower, max(corrected + reach, lower)),
+        interval=interval,
+        reason=reason,
         shares=frechet_shares(
             real, generated, real_design=real_design, generated_design=generated_design
         ),
-        estimator=correction.estimator,
+        estimator=ESTIMATOR,
         level=level,
         permutations=permutations,
         seed=seed,
     )
+
+
+def corrected_with_interval(
+    sides: Sides, observed: Terms, halves: Halves, null: Null, level: float
+) -> tuple[float, tuple[float, float]]:
+    """The distance without its sampling bias, and where the true one lies."""
+    corrected = observed.value - sides.mean_bias() - null.covariance_bias
+    error = WIDER * math.sqrt(max(variance_by_halves(halves.across), null.variance))
+    reach = float(scipy.stats.t.ppf(0.5 + level / 2, 2 * len(halves.across))) * error
+    lower = max(corrected - reach, 0.0) if null.p_value(observed) <= 1.0 - level else 0.0
+    return corrected, (lower, max(corrected + reach, lower))
