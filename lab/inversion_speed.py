@@ -23,7 +23,7 @@ from unseen.core.options import Argument, Device, Option, Seed
 from unseen.core.records import to_json
 from unseen.core.tables import markdown_table
 from unseen.distribution.segment import default_segmenter
-from unseen.generators import load_generator
+from unseen.generators import load_layered
 from unseen.images import Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.inversion.invert import default_perceptual
@@ -151,7 +151,7 @@ def _prepare(
     task: InversionSpeed,
 ) -> tuple[UInt8[np.ndarray, "n 3 h w"], dict[str, _Way], Inversion]:
     """The images, the two ways, and the settings of the default one."""
-    generator = load_generator(task.generator, device=task.device)
+    generator = load_layered(task.generator, device=task.device)
     inverter = load_inverter(task.inverter, generator)
     source = open_images(task.images)
     preparation = Preparation(generator.resolution)

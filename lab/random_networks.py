@@ -17,7 +17,7 @@ from unseen.bench.throughput import Throughput, measure, prepared_batches, upp_w
 from unseen.core.devices import resolve_device
 from unseen.core.options import SEED_MOST, Option
 from unseen.generators import Precision
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
 from unseen.generators.progan import ProGAN
 from unseen.images import open_images, subset
 from unseen.segmenters.unified_parsing import Sizes, UnifiedParsing
@@ -34,14 +34,14 @@ _LOGITS_STD = 3.0  # spread of random scores; trained networks' are of this size
 _SAMPLE = 8  # images that decide batch norm's statistics
 
 
-def progan(*, device: str, precision: Precision, seed: str = "1") -> LayeredGenerator:
+def progan(*, device: str, precision: Precision, seed: str = "1") -> NetworkGenerator:
     """The ProGAN of 256×256, as a generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
         network = ProGAN(PROGAN_WIDTHS)
         for parameter in network.parameters():
             nn.init.normal_(parameter)  # N(0, 1), as the network's own scales expect
-    return LayeredGenerator(
+    return NetworkGenerator(
         network,
         latent_size=PROGAN_WIDTHS[0],
         resolution=network.resolution,

@@ -31,7 +31,7 @@ from unseen.core.files import sha256_of_file, write_json, write_text
 from unseen.core.options import SEED_MOST, Device, Option, Workers
 from unseen.distribution.areas import class_name
 from unseen.distribution.segment import segment
-from unseen.generators import Generator, load_generator
+from unseen.generators import LayeredGenerator, load_layered
 from unseen.instance_evidence import measuring
 from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.instance_evidence.record import (
@@ -145,7 +145,7 @@ class _Loaded:
     """A subject, ready."""
 
     subject: Subject
-    generator: Generator
+    generator: LayeredGenerator
     inverter: Inverter | None
     samples: DrawnSamples  # the same for every seed
 
@@ -235,7 +235,7 @@ def cut_rule(chosen: Candidate, generator: str) -> str:
 
 
 def _load(subject: Subject, segmenter: Segmenter, device: str) -> _Loaded:
-    generator = load_generator(subject.generator, device=device)
+    generator = load_layered(subject.generator, device=device)
     inverter = None if subject.inverter is None else load_inverter(subject.inverter, generator)
     return _Loaded(subject, generator, inverter, DrawnSamples(generator, segmenter))
 
@@ -284,7 +284,7 @@ def _develop(
     return candidates
 
 
-def _settings(task: EvidenceBench, generator: Generator) -> Iterator[tuple[str, Candidate]]:
+def _settings(task: EvidenceBench, generator: LayeredGenerator) -> Iterator[tuple[str, Candidate]]:
     """The candidates before they are measured, each with the name of its folder."""
     unknown: dict[str, Any] = {"controls": 0.0, "photographs": 0.0, "lost": ()}
     if task.mosaics:

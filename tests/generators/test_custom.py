@@ -1,7 +1,7 @@
 """Generators that users write: called as documented, checked, and refused with a reason."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ from torch import nn
 
 import unseen
 from unseen.core.errors import GeneratorError, OutOfMemoryError, SpecError
-from unseen.generators import Generator, load_generator
+from unseen.generators import Generator, load_generator, load_layered
 from unseen.generators.drawn_images import DrawnImages
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
+from unseen.generators.sample import Sampling, sample
 from unseen.generators.sources import Drawing
 
 MODULE = """
@@ -75,7 +76,7 @@ def test_options_and_precision_reach_a_factory_that_takes_them(module: str) -> N
 @pytest.mark.parametrize(
     ("suffix", "error", "message"),
     [
-        (":nothing", GeneratorError, "int, which lacks layer_names, latent_size"),
+        (":nothing", GeneratorError, "int, which lacks provenance, draw"),
         (":missing", SpecError, "has no function 'missing'"),
         (":plain?scale=2", SpecError, "has the option 'scale', which plain does not take"),
         ("_broken:plain", GeneratorError, "needs 'no_such_package_anywhere', which is missing"),
@@ -125,29 +126,20 @@ def test_a_few_values_a_little_outside_are_clamped_and_grey_is_three_equal_chann
 class Duck:
     """A generator of a user's own class, with gradients on, that returns what it is told."""
 
-    layer_names = ("all",)
-    latent_size = 2
-    resolution = 8
     provenance = {"weights_sha256": "x"}  # noqa: RUF012
 
     def __init__(self, images: Callable[[int], torch.Tensor]) -> None:
         self.images = images
 
-    def latents(self, indices: Iterable[int], *, seed: int = 1) -> torch.Tensor:
-        return torch.zeros(len(list(indices)), 2, requires_grad=True)
-
-    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.images(len(latents)) + latents.sum()
-
-    def split(self, layer: str) -> tuple[nn.Module, nn.Module]:
-        raise NotImplementedError
+    def draw(self, indices: Sequence[int], *, seed: int = 1) -> torch.Tensor:
+        return self.images(len(indices)) + torch.zeros(1, requires_grad=True)
 
 
 @pytest.mark.parametrize(
     ("images", "value"),
     [
         (lambda n: torch.full((n, 3, 8, 8), 128.0), "128"),
-        (lambda n: torch.zeros(n, 3, 8, 4), r"\(32, 3, 8, 4\)"),
+        (lambda n: torch.zeros(n, 4, 8, 8), r"\(32, 4, 8, 8\)"),
         (lambda n: torch.zeros(n, 3, 8, 8) / 0, "not finite"),
     ],
 )
@@ -199,7 +191,7 @@ def test_memory_that_runs_out_is_no_fault_of_the_generator() -> None:
         ("provenance", ["list"]),
         ("resolution", 8.0),
         ("resolution", 0),
-        ("latent_size", "2"),
+        ("resolution", 2**20),
     ],
 )
 def test_members_of_another_form_are_refused(member: str, value: object) -> None:
@@ -223,7 +215,7 @@ def test_the_tail_of_a_grey_network_of_ones_own_draws_three_channels() -> None:
     network = nn.Sequential(
         nn.Sequential(nn.Linear(2, 64), nn.Unflatten(1, (1, 8, 8))), nn.Sequential(nn.Tanh())
     )
-    generator = LayeredGenerator(network, latent_size=2, resolution=8, provenance={})
+    generator = NetworkGenerator(network, latent_size=2, resolution=8, provenance={})
     latents = generator.latents([0, 1])
     head, tail = generator.split("0")
     torch.testing.assert_close(tail(head(latents)), generator(latents))
@@ -237,10 +229,29 @@ def test_images_without_a_value_below_0_are_warned_of_once() -> None:
     assert len(caught) == 1
 
 
-def test_a_function_cannot_be_split() -> None:
-    generator = unseen.FunctionGenerator(lambda latents: latents, latent_size=2, resolution=8)
-    with pytest.raises(SpecError, match="one function and has no layer 'layer4'"):
-        generator.split("layer4")
+def test_what_draws_by_index_alone_is_drawn_and_cannot_be_split(tmp_path: Path) -> None:
+    """Image k is grey by k and the seed, and twice as wide as high."""
+
+    class Greys:
+        provenance = {"spec": "greys"}  # noqa: RUF012
+
+        def draw(self, indices: Sequence[int], *, seed: int = 1) -> torch.Tensor:
+            levels = torch.tensor([(index + 10 * seed) / 127.5 - 1 for index in indices])
+            return levels[:, None, None, None].expand(-1, 3, 4, 8)
+
+    drawn = Drawing(sample_seed=2).open(Greys())
+    assert drawn.read(5).shape == (3, 4, 8)
+    assert drawn.read(5).max() == 25
+    folder = sample(Sampling(generator=Greys(), out=tmp_path / "drawn", indices=[0, 90]))
+    assert sorted(path.name for path in folder.glob("*.png")) == ["00000000.png", "00000090.png"]
+    areas = unseen.segment(Greys(), Halves(), count=130)
+    assert areas.pixels[:, 1].sum() == 64 * 64 * 12  # 118 to 129 are lighter than half
+    for generator, name in (
+        (Greys(), "greys"),
+        (unseen.FunctionGenerator(lambda z: z, latent_size=2, resolution=8), "FunctionGenerator"),
+    ):
+        with pytest.raises(GeneratorError, match=name):
+            load_layered(generator)
 
 
 def documented(first_line: str) -> str:

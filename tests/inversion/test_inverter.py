@@ -8,8 +8,7 @@ from tests.support.networks import WIDTH, dcgan, progan, styled
 from torch import nn
 
 from unseen.core.errors import GeneratorError, SpecError
-from unseen.generators.custom import FunctionGenerator
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_networks import (
     Architecture,
@@ -175,7 +174,7 @@ def test_flat_layers_are_inverted_and_shrinking_ones_refused() -> None:
         nn.AvgPool2d(2),
         nn.Sequential(nn.Upsample(scale_factor=4), nn.Tanh()),
     )
-    generator = LayeredGenerator(layers, latent_size=4, resolution=8, provenance={})
+    generator = NetworkGenerator(layers, latent_size=4, resolution=8, provenance={})
     inverter = Inverter(split_generator(generator, "1").shapes, RELEASED).eval()
     with torch.no_grad():
         estimates = inverter.estimates(torch.zeros(2, 3, 8, 8))
@@ -188,12 +187,7 @@ def test_flat_layers_are_inverted_and_shrinking_ones_refused() -> None:
 
 
 def test_what_cannot_be_split_is_refused_with_a_way_out() -> None:
-    function = FunctionGenerator(
-        lambda latents: latents[:, :3, None, None], latent_size=4, resolution=1
-    )
-    with pytest.raises(GeneratorError, match="no named layers and cannot be split"):
-        split_generator(function)
-    one = LayeredGenerator(
+    one = NetworkGenerator(
         nn.Sequential(nn.Unflatten(1, (3, 1, 1))), latent_size=3, resolution=1, provenance={}
     )
     with pytest.raises(GeneratorError, match="the one layer '0' and cannot be split"):
@@ -203,7 +197,7 @@ def test_what_cannot_be_split_is_refused_with_a_way_out() -> None:
 
 
 def test_a_head_that_hides_its_layers_is_refused() -> None:
-    class Whole(LayeredGenerator):
+    class Whole(NetworkGenerator):
         def split(self, layer: str) -> tuple[nn.Module, nn.Module]:
             head, tail = super().split(layer)
             return nn.Sequential(head), tail

@@ -17,7 +17,7 @@ from unseen.core.errors import CheckpointError, SpecError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import parse_spec
 from unseen.generators import Generator
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
 from unseen.inversion.ganseeing import load_ganseeing
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import load_inverter, round_to_half, write_inverter
@@ -46,7 +46,7 @@ RELEASED = Architecture(family="iccv2019", width=8)  # a ResNet-18's is 64
 )
 @pytest.mark.parametrize("architecture", [SMALL, RELEASED])
 def test_what_is_written_is_read_again(
-    tmp_path: Path, generator: LayeredGenerator, cut: str, architecture: Architecture
+    tmp_path: Path, generator: NetworkGenerator, cut: str, architecture: Architecture
 ) -> None:
     inverter = inverter_of(generator, cut, architecture)
     write_inverter(inverter, tmp_path / "e.safetensors")
@@ -98,7 +98,7 @@ def test_the_file_says_what_it_belongs_to(tmp_path: Path) -> None:
     ],
 )
 def test_the_wrong_generator_is_refused(
-    tmp_path: Path, generator: LayeredGenerator, message: str
+    tmp_path: Path, generator: NetworkGenerator, message: str
 ) -> None:
     write_inverter(inverter_of(progan(), "layer4", SMALL), tmp_path / "e.safetensors")
     with pytest.raises(CheckpointError, match=message):

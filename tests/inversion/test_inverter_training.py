@@ -26,7 +26,7 @@ from unseen.core.errors import (
 )
 from unseen.core.files import sha256_of_file
 from unseen.generators.custom import FunctionGenerator
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
 from unseen.generators.progan import ProGAN
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import load_inverter
@@ -386,7 +386,7 @@ def test_explained_is_the_share_of_variance_that_is_left(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("generator", [progan(), dcgan()])
 @pytest.mark.parametrize("recipe", [JOINT, EXPLAINED])
-def test_bf16_and_any_generator_train(generator: LayeredGenerator, recipe: Recipe) -> None:
+def test_bf16_and_any_generator_train(generator: NetworkGenerator, recipe: Recipe) -> None:
     inverter = train_inverter(generator, task=task(None, recipe, precision="bf16"))
     assert {value.dtype for value in inverter.parameters()} == {torch.float32}
     assert inverter(generator(generator.latents([0]))).shape == (1, generator.latent_size)
@@ -456,11 +456,11 @@ def test_the_command_trains_goes_on_and_says_what_it_measured(
     assert "another run" in capsys.readouterr().err
 
 
-def progan_of(path: Path) -> LayeredGenerator:
+def progan_of(path: Path) -> NetworkGenerator:
     from unseen.generators import load_generator
 
     generator = load_generator(f"progan:{path}")
-    assert isinstance(generator, LayeredGenerator)
+    assert isinstance(generator, NetworkGenerator)
     return generator
 
 

@@ -10,8 +10,7 @@ from tests.support.inversion_worlds import (
     tiny_inverter,
 )
 
-from unseen.core.errors import GeneratorError, ImageError, SpecError
-from unseen.generators.custom import FunctionGenerator
+from unseen.core.errors import ImageError, SpecError
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.methods import PRESETS, Inversion, inversion_preset
 from unseen.inversion.optimise import LBFGS, Adam
@@ -212,12 +211,6 @@ def test_another_generators_inverter_is_refused(generator):
     bigger = tiny_generator((8, 8, 8, 8, 8))
     with pytest.raises(SpecError, match="its resolution is 32, the generator's 16"):
         invert_batch(noise(1), generator, tiny_inverter(bigger), settings())
-
-
-def test_a_generator_that_is_one_function_cannot_be_inverted():
-    function = FunctionGenerator(lambda z: z, latent_size=8, resolution=16)
-    with pytest.raises(GeneratorError, match="cannot be split"):
-        invert_batch(noise(1), function, None, settings("a"))
 
 
 def test_layers_that_are_not_there_are_named(generator, inverter):

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unseen.generators import Generator
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
 from unseen.generators.progan import ProGAN
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.inversion.inverter import Inverter
@@ -19,7 +19,7 @@ from unseen.inversion.methods import Inversion, PreparedMethod
 from unseen.inversion.perceptual import Perceptual
 
 
-def tiny_generator(widths=(8, 8, 8, 8), seed: int = 0) -> LayeredGenerator:
+def tiny_generator(widths=(8, 8, 8, 8), seed: int = 0) -> NetworkGenerator:
     """16×16 images from layers layer1 … layer6 and output_16x16."""
     torch.manual_seed(seed)
     network = ProGAN(widths)
@@ -27,7 +27,7 @@ def tiny_generator(widths=(8, 8, 8, 8), seed: int = 0) -> LayeredGenerator:
         for parameter in network.parameters():
             nn.init.normal_(parameter, std=0.3 if parameter.ndim == 1 else 1.0)
         network[-1].conv.weight *= 0.5  # few pixels at the clamp, as in a trained one
-    return LayeredGenerator(
+    return NetworkGenerator(
         network=network,
         latent_size=widths[0],
         resolution=network.resolution,
@@ -35,14 +35,14 @@ def tiny_generator(widths=(8, 8, 8, 8), seed: int = 0) -> LayeredGenerator:
     )
 
 
-def tiny_inverter(generator: LayeredGenerator, cut: str = "layer4", seed: int = 0) -> Inverter:
+def tiny_inverter(generator: NetworkGenerator, cut: str = "layer4", seed: int = 0) -> Inverter:
     torch.manual_seed(seed)
     shapes = split_generator(generator, cut).shapes
     small = Architecture(width=4, largest_width=8, blocks=1, last_blocks=1)
     return Inverter(shapes, small, {"spec": "tiny inverter"}).eval()
 
 
-def own_images(generator: LayeredGenerator, count: int, seed: int = 20_002) -> torch.Tensor:
+def own_images(generator: NetworkGenerator, count: int, seed: int = 20_002) -> torch.Tensor:
     """The generator's images as they are read back from 8 bits."""
     images = generator(generator.latents(range(count), seed=seed))
     return torch.from_numpy(to_unit(to_uint8(images.numpy())))
@@ -70,7 +70,7 @@ class InvertedBatch:
 
 def invert_batch(
     images: Float[Tensor, "n 3 h w"],
-    generator: Generator,
+    generator: LayeredGenerator,
     inverter: Inverter | None,
     settings: Inversion,
     *,

@@ -5,18 +5,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
 from unseen.generators.progan import ProGAN
 
 WIDTH = 8
 
 
-def progan(*, seed: int = 0, widths: tuple[int, ...] = (WIDTH,) * 4) -> LayeredGenerator:
+def progan(*, seed: int = 0, widths: tuple[int, ...] = (WIDTH,) * 4) -> NetworkGenerator:
     """16×16; layers 1 and 2 at 4×4, 3 and 4 at 8×8, 5 and 6 at 16×16, output."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = ProGAN(widths)
-    return LayeredGenerator(
+    return NetworkGenerator(
         network,
         latent_size=widths[0],
         resolution=network.resolution,
@@ -24,7 +24,7 @@ def progan(*, seed: int = 0, widths: tuple[int, ...] = (WIDTH,) * 4) -> LayeredG
     )
 
 
-def dcgan(*, seed: int = 0) -> LayeredGenerator:
+def dcgan(*, seed: int = 0) -> NetworkGenerator:
     """16×16: transposed convolutions, batch norm and ReLU, latents of 6; layers "0", "1", "2"."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -42,7 +42,7 @@ def dcgan(*, seed: int = 0) -> LayeredGenerator:
             ),
             nn.Sequential(nn.ConvTranspose2d(WIDTH, 3, 4, stride=2, padding=1), nn.Tanh()),
         )
-    return LayeredGenerator(
+    return NetworkGenerator(
         layers, latent_size=6, resolution=16, provenance={"spec": f"dcgan:toy-{seed}"}
     )
 
@@ -64,7 +64,7 @@ class Drawing(nn.Module):
         return pair.features[:, :3, None, None].expand(-1, -1, 4, 4)
 
 
-def styled() -> LayeredGenerator:
+def styled() -> NetworkGenerator:
     """Layers that pass pairs."""
     layers = nn.Sequential(Mapping(), Drawing())
-    return LayeredGenerator(layers, latent_size=4, resolution=4, provenance={})
+    return NetworkGenerator(layers, latent_size=4, resolution=4, provenance={})

@@ -34,7 +34,7 @@ from unseen.core.files import package_version, write_json, write_text
 from unseen.core.options import SEED_MOST, Option
 from unseen.core.progress import Progress, part_of, silent
 from unseen.distribution.segment import default_segmenter
-from unseen.generators import load_generator
+from unseen.generators import load_layered
 from unseen.inversion.inversions import METHODS, Inversions, Method, Role
 from unseen.inversion.invert import invert, preset_for
 from unseen.inversion.inverter_file import load_inverter
@@ -144,7 +144,7 @@ def invert_domains(
     total = task.count * (1 + len(task.groups) + len(task.also))
     done = 0
     for number, (spec, inverter) in enumerate(pairs):
-        generator = load_generator(spec, device=task.device)
+        generator = load_layered(spec, device=task.device)
         for name in task.groups if number == 0 else [UNRELATED]:
             say(f"{name}, by {spec}")
             run = task.run(

@@ -30,7 +30,7 @@ from unseen.core.errors import SpecError
 from unseen.core.files import package_version, write_json, write_text
 from unseen.core.options import SEED_MOST, Option
 from unseen.core.progress import Progress, part_of, silent
-from unseen.generators import Generator, load_generator
+from unseen.generators import LayeredGenerator, load_layered
 from unseen.images.pixels import to_unit
 from unseen.inversion.inversions import PAPER_METHODS, Inversions, Method, Role
 from unseen.inversion.invert import invert, preset_for
@@ -113,7 +113,7 @@ def compare_methods(
         UnseenError: as `unseen.inversion.invert` raises it.
         SampleError: fewer than two generated images are left on which no method failed.
     """
-    generator = load_generator(task.generator, device=task.device)
+    generator = load_layered(task.generator, device=task.device)
     records = _invert(task, generator, progress, say)
     first = next(iter(records.values()))
     layers = first.provenance["settings"][first.methods[0]]["layers"]
@@ -143,7 +143,7 @@ def compare_methods(
 
 def _invert(
     task: MethodComparison,
-    generator: Generator,
+    generator: LayeredGenerator,
     progress: Progress,
     say: Callable[[str], None],
 ) -> dict[Method, Inversions]:

@@ -22,7 +22,7 @@ from unseen.core.errors import SpecError
 from unseen.core.options import SEED_MOST, Argument, Device, Option, check_options
 from unseen.generators import Precision, load_generator
 from unseen.generators.drawn_images import DrawnImages
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
 
 _COLUMNS = (
     Compared("mean_level", "mean difference, of 255", "{:.2g}".format),
@@ -62,7 +62,7 @@ def measure(task: SamplingSpeed, say: Callable[[str], None] = lambda _: None) ->
     """
     drawn = {precision: _drawn(task, precision) for precision in task.precisions}
     generator = next(iter(drawn.values())).generator
-    if not isinstance(generator, LayeredGenerator):
+    if not isinstance(generator, NetworkGenerator):
         raise SpecError(
             f"{task.generator}: only generators that are a network of layers are measured; name "
             "one of the built-in kinds"
@@ -91,7 +91,7 @@ def table(result: dict[str, Any]) -> str:
 
 @torch.no_grad()
 def plain_loop(
-    task: SamplingSpeed, network: nn.Module, generator: LayeredGenerator
+    task: SamplingSpeed, network: nn.Module, generator: NetworkGenerator
 ) -> UInt8[np.ndarray, "n 3 h w"]:
     """Images of one turn, by the code that most people write first."""
     latents = generator.latents(range(task.count), seed=task.seed)

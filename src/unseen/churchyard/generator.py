@@ -7,7 +7,7 @@ without cars and fences: an omission that is known, beside those that nobody pla
 from pathlib import Path
 
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import LayeredGenerator
+from unseen.generators.layered import NetworkGenerator
 from unseen.generators.progan import open_progan
 from unseen.generators.protocol import Precision
 
@@ -24,7 +24,7 @@ WEIGHTS = {
 @takes(argument=False)
 def load_churchyard_generator(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
-) -> LayeredGenerator:
+) -> NetworkGenerator:
     """`churchyard-full` or `churchyard-planted`: 64×64, layers as the paper's ProGAN names them.
 
     Weights of your own training are `progan:FILE`.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from unseen.core.registry import Spec, takes
-from unseen.generators import Generator
+from unseen.generators import LayeredGenerator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import read_inverter
 
@@ -16,7 +16,7 @@ WEIGHTS = {
 
 
 @takes(argument=False)
-def load_churchyard_inverter(spec: Spec, generator: Generator) -> Inverter:
+def load_churchyard_inverter(spec: Spec, generator: LayeredGenerator) -> Inverter:
     """`churchyard-full` or `churchyard-planted`: of the generator of that name, and no other.
 
     Raises:

@@ -10,7 +10,7 @@ from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.options import Argument, Fields, Option
 from unseen.distribution.segment import default_segmenter
-from unseen.generators import load_generator
+from unseen.generators import load_layered
 from unseen.instance_evidence import measuring as evidence_library
 from unseen.instance_evidence.evidence_summary import evidence_summary
 from unseen.instance_evidence.measuring import EvidenceTask
@@ -95,7 +95,7 @@ def invert(
         curve=curve if evidence or curve != "auto" else (),
         **options,
     )
-    network = load_generator(generator, device=measuring.device)
+    network = load_layered(generator, device=measuring.device)
     judge = None  # loaded before anything is inverted: what is missing is said at once
     if evidence or task.by_class is not None or segmenter is not None:
         judge = load_segmenter(

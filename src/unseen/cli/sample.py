@@ -32,8 +32,7 @@ def sample(
     task = Sampling(generator=network, **options)
     with progress_bar("sample") as progress:
         library.sample(task, progress=progress)
-    side = network.resolution
-    streams.write(f"{task.out}: {count(len(task.indices), 'image')}, {side}×{side}")
+    streams.write(f"{task.out}: {count(len(task.indices), 'image')}")
     if grid is not None:
         shown = task.indices[:_GRID]
         sample_grid(network, grid, indices=shown, seed=task.seed, batch_size=task.batch_size)

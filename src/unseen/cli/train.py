@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.options import Argument, Device, Fields, Option, Place
-from unseen.generators import load_generator
+from unseen.generators import load_layered
 from unseen.inversion import recipes
 from unseen.inversion.inverter_training import InverterTraining, train_inverter
 from unseen.inversion.recipes import Recipe
@@ -52,7 +52,7 @@ def train(
             if bar is not None:
                 bar(*progress.overall)
 
-        network = load_generator(generator, device=device)
+        network = load_layered(generator, device=device)
         inverter = train_inverter(network, task=task, progress=show)
     measured = inverter.provenance["held_out"]
     streams.write(

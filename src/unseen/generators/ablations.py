@@ -20,7 +20,7 @@ from unseen import weights
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError, SpecError
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import LayeredGenerator, check_drawing, provenance_of
+from unseen.generators.layered import NetworkGenerator, check_drawing, provenance_of
 from unseen.generators.progan import PixelNorm
 from unseen.generators.protocol import Precision
 
@@ -162,7 +162,7 @@ class Ablation(nn.Sequential):
 @takes("batch_norm")
 def load_wgan_gp(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
-) -> LayeredGenerator:
+) -> NetworkGenerator:
     """`wgan-gp` is the published file, `wgan-gp:FILE` another; option `batch_norm`.
 
     Raises:
@@ -176,7 +176,7 @@ def load_wgan_gp(
 @takes("batch_norm", "pixel_norm")
 def load_ablation(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
-) -> LayeredGenerator:
+) -> NetworkGenerator:
     """`ablation:NAME` for a published one, or `ablation:FILE`.
 
     Options: `batch_norm=running|batch` for the layout with batch norm; `pixel_norm=first|all` for
@@ -192,7 +192,7 @@ def load_ablation(
 
 def _load(
     spec: Spec, argument: str, layout: Layout | None, device: str, precision: Precision
-) -> LayeredGenerator:
+) -> NetworkGenerator:
     path = weights.locate(argument, PUBLISHED, "ablation-", spec=spec.text)
     layout = layout or PUBLISHED.get(argument)
     checkpoint = weights.open_checkpoint(path)
@@ -214,7 +214,7 @@ def _load(
     batch_norm: BatchNorm = "batch" if chosen == "batch" else "running"
     network = ablation_from_state_dict(state, path.name, layout, batch_norm)
     provenance = provenance_of(spec, checkpoint, precision, family="ablation", layout=layout)
-    return LayeredGenerator(
+    return NetworkGenerator(
         network=network,
         latent_size=network.widths[0],
         resolution=network.resolution,

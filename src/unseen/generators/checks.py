@@ -1,6 +1,5 @@
 """What any generator must be, and what it draws: floats of the right shape, finite, in [−1, 1]."""
 
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 _FAR = 1.5  # a network that ends without tanh overshoots 1, but hardly as far as this
 _MOST_FAR = 0.01  # of the values of a batch
 _MOST = {"latent_size": 2**20, "resolution": 16_384}  # images of that side take 800 MB each
+_MEMBERS = ("provenance", "draw")
 
 
 def check_generator(generator: Any, name: str) -> Generator:
@@ -29,14 +29,13 @@ def check_generator(generator: Any, name: str) -> Generator:
         GeneratorError: a member is missing, has the wrong form, or raises when it is read.
     """
     with user_code(name, GeneratorError):
-        members = (*inspect.get_annotations(Generator), "latents", "__call__", "split")
-        if missing := [member for member in members if not hasattr(generator, member)]:
+        if missing := [member for member in _MEMBERS if not hasattr(generator, member)]:
             raise GeneratorError(
                 f"{name} made a {type(generator).__name__}, which lacks {', '.join(missing)}; "
                 "return unseen.FunctionGenerator(function, latent_size=…, resolution=…)"
             )
         for member, most in _MOST.items():
-            value = getattr(generator, member)
+            value = getattr(generator, member, 1)  # only what is layered must have them
             if type(value) is not int or not 1 <= value <= most:
                 raise GeneratorError(
                     f"{name} has {member}={value!r:.60}; a whole number from 1 to {most} is needed"
@@ -67,11 +66,35 @@ def draw(generator: Generator, indices: Sequence[int], *, seed: int, name: str) 
         user_code(name, GeneratorError),
         memory_for(f"{name} drew {len(indices)} images at once", advice),
     ):
-        images = generator(generator.latents(indices, seed=seed))
-        return checked_images(images, indices, generator.resolution, name)
+        side = getattr(generator, "resolution", None)
+        return checked_images(generator.draw(indices, seed=seed), indices, side, name)
 
 
-def checked_images(images: Any, indices: Sequence[int], resolution: int, source: str) -> "Tensor":
+def conditions_of(generator: Generator, indices: Sequence[int], name: str) -> list[str] | None:
+    """What the images with these indices were asked for; None where the generator does not say.
+
+    Raises:
+        GeneratorError: the generator raised, or did not give one text an image.
+    """
+    asked = getattr(generator, "conditions", None)
+    if asked is None:
+        return None
+    with user_code(name, GeneratorError):
+        given = asked(list(indices))
+        if given is None:
+            return None
+        conditions = list(given)
+    if len(conditions) != len(indices) or not all(isinstance(text, str) for text in conditions):
+        raise GeneratorError(
+            f"{name} gave {len(conditions)} conditions for {len(indices)} images, or some that "
+            "are no text; one text an image is needed"
+        )
+    return conditions
+
+
+def checked_images(
+    images: Any, indices: Sequence[int], resolution: int | None, source: str
+) -> "Tensor":
     """Images (n 3 h w) in float32 and without gradient; grey ones (n 1 h w) get equal channels.
 
     Values a little outside [−1, 1] are left as they are.
@@ -79,7 +102,7 @@ def checked_images(images: Any, indices: Sequence[int], resolution: int, source:
     Args:
         images: what a generator returned.
         indices: of the images that were asked for.
-        resolution: their side, in pixels.
+        resolution: their side, in pixels; None: images may have any height and width.
         source: what an error message calls the generator.
 
     Raises:
@@ -95,12 +118,14 @@ def checked_images(images: Any, indices: Sequence[int], resolution: int, source:
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
         what = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
         raise GeneratorError(f"{source} drew {what}; a tensor of floats in [−1, 1] is needed")
-    count = len(indices)
-    needed = (count, 3, resolution, resolution)
-    if tuple(images.shape) not in (needed, (count, 1, resolution, resolution)):
+    count, shape = len(indices), tuple(images.shape)
+    sides = shape[2:] if resolution is None else (resolution, resolution)
+    fits = len(sides) == 2 and all(1 <= side <= _MOST["resolution"] for side in sides)
+    if not fits or shape not in ((count, 3, *sides), (count, 1, *sides)):
+        needed = "h, w" if resolution is None else f"{resolution}, {resolution}"
         raise GeneratorError(
-            f"{source} drew images of shape {tuple(images.shape)} for {count} latents; {needed} "
-            f"is needed, or {(count, 1, resolution, resolution)} for grey"
+            f"{source} drew images of shape {shape} for {count} indices; ({count}, 3, {needed}) is "
+            f"needed, or ({count}, 1, {needed}) for grey"
         )
     values: Tensor = images.detach().float()
     broken = (~torch.isfinite(values)).flatten(1).any(dim=1).nonzero()

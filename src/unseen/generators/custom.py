@@ -1,15 +1,15 @@
 """`python:MODULE:FACTORY`: a generator that the user wrote, or a function made into one."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from unseen.core.devices import resolve_device
-from unseen.core.errors import GeneratorError, SpecError
+from unseen.core.errors import GeneratorError
 from unseen.core.files import as_path, sha256_of_file
 from unseen.core.registry import Spec, call_user_factory
 from unseen.core.user_code import module_files, user_code
@@ -22,7 +22,7 @@ from unseen.generators.protocol import Generator, Precision
 class FunctionGenerator:
     """Any function from latents (n z) to images (n 3 h w) in [−1, 1], as a generator.
 
-    It has no named layers, so it can be sampled and compared, and not split. Every call is checked:
+    It has no layers, so it can be sampled and compared, and not split. Every call is checked:
     images must be square, of the resolution, of three channels or one (grey), finite, and in
     [−1, 1]; values a little outside are clamped.
 
@@ -37,7 +37,6 @@ class FunctionGenerator:
     resolution: int
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     device: str = "cpu"  # where latents are given to the function
-    layer_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._stream = LatentStream(self.latent_size)
@@ -46,6 +45,10 @@ class FunctionGenerator:
         """Rows of `numpy.random.RandomState(seed)`'s stream: image k has row k."""
         rows = torch.from_numpy(self._stream.rows(indices, seed))
         return rows.to(torch.device(resolve_device(self.device)))
+
+    def draw(self, indices: Sequence[int], *, seed: int = 1) -> Float[Tensor, "n 3 h w"]:
+        """The images of the latents with these indices."""
+        return self(self.latents(indices, seed=seed))
 
     def __call__(self, latents: Float[Tensor, "n z"]) -> Float[Tensor, "n 3 h w"]:
         """Images in [−1, 1], in float32 and without gradient.
@@ -57,13 +60,6 @@ class FunctionGenerator:
             images = self.function(latents)
         return checked_images(images, range(len(latents)), self.resolution, "the generator").clamp(
             -1, 1
-        )
-
-    def split(self, layer: str) -> tuple[nn.Module, nn.Module]:
-        """Not to be had: a function has no named layers (SpecError)."""
-        raise SpecError(
-            f"the generator is one function and has no layer {layer!r}; return a LayeredGenerator "
-            "to split or invert it"
         )
 
 

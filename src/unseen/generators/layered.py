@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -30,7 +30,7 @@ class GreyToRgb(nn.Module):
 
 
 @dataclasses.dataclass(eq=False)
-class LayeredGenerator:
+class NetworkGenerator:
     """A generator whose layers, applied in order to latents (n z 1 1), give the image.
 
     The network is put in evaluation mode and its weights are frozen; gradients still pass through
@@ -56,6 +56,10 @@ class LayeredGenerator:
     def latents(self, indices: Iterable[int], *, seed: int = 1) -> Float[Tensor, "n z"]:
         """Rows of `numpy.random.RandomState(seed)`'s stream: image k has row k."""
         return torch.from_numpy(self._stream.rows(indices, seed)).to(self.device)
+
+    def draw(self, indices: Sequence[int], *, seed: int = 1) -> Float[Tensor, "n 3 h w"]:
+        """The images of the latents with these indices."""
+        return self(self.latents(indices, seed=seed))
 
     def __call__(self, latents: Float[Tensor, "n z"]) -> Float[Tensor, "n 3 h w"]:
         """Images in [−1, 1], in float32 and without gradient."""

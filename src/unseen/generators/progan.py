@@ -22,7 +22,7 @@ from unseen import weights
 from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
-from unseen.generators.layered import LayeredGenerator, check_drawing, provenance_of
+from unseen.generators.layered import NetworkGenerator, check_drawing, provenance_of
 from unseen.generators.protocol import Precision
 
 PUBLISHED = (  # `progan:NAME` is the entry `progan-NAME` of unseen.weights
@@ -144,7 +144,7 @@ class ProGAN(nn.Sequential):
 @takes()
 def load_progan(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
-) -> LayeredGenerator:
+) -> NetworkGenerator:
     """`progan:FILE`, or `progan:NAME` for a published one, e.g. `progan:church`.
 
     FILE holds a state dict under today's or the older key names, or NVIDIA's original TensorFlow
@@ -160,7 +160,7 @@ def load_progan(
     return open_progan(path, spec, device=device, precision=precision)
 
 
-def open_progan(path: Path, spec: Spec, *, device: str, precision: Precision) -> LayeredGenerator:
+def open_progan(path: Path, spec: Spec, *, device: str, precision: Precision) -> NetworkGenerator:
     """The generator in a file of one of the three formats.
 
     Args:
@@ -174,7 +174,7 @@ def open_progan(path: Path, spec: Spec, *, device: str, precision: Precision) ->
     """
     checkpoint = weights.open_checkpoint(path)
     network = network_from_state_dict(progan_names(checkpoint), checkpoint.source)
-    return LayeredGenerator(
+    return NetworkGenerator(
         network=network,
         latent_size=network.widths[0],
         resolution=network.resolution,

@@ -1,12 +1,13 @@
 """What a generator is (anything with these members is one), and how one is loaded by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
 
 from jaxtyping import Float
 
 from unseen.core.devices import resolve_device
+from unseen.core.errors import GeneratorError
 from unseen.core.registry import parse_spec, plugin
 
 if TYPE_CHECKING:
@@ -19,16 +20,31 @@ Precision = Literal["fp32", "bf16"]
 
 @runtime_checkable
 class Generator(Protocol):
-    """An ordered list of named layers that turns latents into images.
+    """Draws image k from (k, seed): all that drawing, segmenting and comparing need.
 
     A generator is made by an entry point of the group `unseen.generators`: a function
-    `factory(spec, *, device: str, precision: Precision)` that returns it.
+    `factory(spec, *, device: str, precision: Precision)` that returns it. It may also have
+    `conditions(indices) -> Sequence[str] | None`, which says what each image was asked for: a
+    prompt, or the name of a class.
     """
+
+    provenance: Mapping[str, Any]  # JSON: spec, weights' SHA-256, options: what decides images
+
+    def draw(self, indices: Sequence[int], *, seed: int = 1) -> Float[Tensor, "n c h w"]:
+        """The images with these indices, in [−1, 1], of three channels or one (grey).
+
+        Image k depends on k and the seed, and not on the images that are asked for with it.
+        """
+        ...
+
+
+@runtime_checkable
+class LayeredGenerator(Generator, Protocol):
+    """A generator whose image is a network's answer to a latent: it can be split and inverted."""
 
     layer_names: tuple[str, ...]  # in order; the last one's output is the image
     latent_size: int  # numbers in one latent
     resolution: int  # side of the square images it draws, in pixels
-    provenance: Mapping[str, Any]  # JSON: spec, weights' SHA-256, options: what decides images
 
     def latents(self, indices: Iterable[int], *, seed: int = 1) -> Float[Tensor, "n z"]:
         """The latents of the images with these indices: rows of one seeded stream.
@@ -70,9 +86,7 @@ def load_generator(
 
     Example:
         >>> generator = load_generator("churchyard-full")
-        >>> generator.layer_names[:3], generator.resolution
-        (('layer1', 'layer2', 'layer3'), 64)
-        >>> generator(generator.latents([0, 7], seed=1)).shape
+        >>> generator.draw([0, 7], seed=1).shape
         torch.Size([2, 3, 64, 64])
     """
     if not isinstance(generator, str | Path):
@@ -80,3 +94,29 @@ def load_generator(
     spec = parse_spec(str(generator))
     factory = plugin("generators", spec)
     return cast("Generator", factory(spec, device=resolve_device(device), precision=precision))
+
+
+def load_layered(
+    generator: str | Path | Generator, *, device: str = "auto", precision: Precision = "fp32"
+) -> LayeredGenerator:
+    """The same, for what splits or inverts a generator.
+
+    Raises:
+        GeneratorError: it draws images by index, and has no latents and no layers.
+        SpecError, CheckpointError, DownloadError: as `load_generator` raises them.
+
+    Example:
+        >>> generator = load_layered("churchyard-full")
+        >>> generator.layer_names[:3], generator.resolution
+        (('layer1', 'layer2', 'layer3'), 64)
+        >>> generator(generator.latents([0, 7], seed=1)).shape
+        torch.Size([2, 3, 64, 64])
+    """
+    loaded = load_generator(generator, device=device, precision=precision)
+    if not isinstance(loaded, LayeredGenerator):
+        name = loaded.provenance.get("spec") or type(loaded).__name__
+        raise GeneratorError(
+            f"{name} draws images by index and cannot be split; a head and a tail are needed: "
+            "return a NetworkGenerator of two layers or more"
+        )
+    return loaded

@@ -194,11 +194,10 @@ def sample_grid(
         raise SampleError("a grid of no images was asked for; name at least one")
     columns = min(columns, len(indices))
     rows = -(-len(indices) // columns)
-    side = generator.resolution
-    tiles = np.zeros((rows * columns, 3, side, side), np.uint8)
-    images = DrawnImages(generator, seed=seed, batch_size=batch_size)
-    for tile, image in zip(tiles, images.images(indices), strict=False):
-        tile[:] = image
+    drawn = DrawnImages(generator, seed=seed, batch_size=batch_size).images(indices)
+    images = np.stack(list(drawn))
+    tiles = np.zeros((rows * columns, *images.shape[1:]), np.uint8)
+    tiles[: len(images)] = images
     height, width = tiles.shape[2:]
     grid = tiles.reshape(rows, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
     with write_aside(path) as aside:

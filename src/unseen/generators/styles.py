@@ -23,7 +23,7 @@ from unseen.core.devices import resolve_device
 from unseen.core.errors import CheckpointError, SampleError, SpecError
 from unseen.core.files import as_path
 from unseen.core.registry import Spec
-from unseen.generators.layered import LayeredGenerator, check_drawing, provenance_of
+from unseen.generators.layered import NetworkGenerator, check_drawing, provenance_of
 from unseen.generators.protocol import Precision
 from unseen.weights import Checkpoint, build_and_fill, open_checkpoint
 
@@ -282,7 +282,7 @@ class NoisyLayer(nn.Module):
 
 
 @dataclasses.dataclass(eq=False)
-class StyleGenerator(LayeredGenerator):
+class StyleGenerator(NetworkGenerator):
     """A StyleGAN of any kind: `mapping`, then the synthesis layers, the last drawing the image.
 
     `split` gives a tail that takes `Activations`, not features alone: later layers need w.

@@ -14,7 +14,7 @@ from unseen.core.errors import CheckpointError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.core.wording import listed
-from unseen.generators import Generator
+from unseen.generators import LayeredGenerator
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import fill_inverter
 from unseen.inversion.inverter_networks import Architecture
@@ -25,7 +25,7 @@ _LAYER = re.compile(r"inv(\d{1,4})\.")
 
 
 @takes()
-def load_ganseeing(spec: Spec, generator: Generator) -> Inverter:
+def load_ganseeing(spec: Spec, generator: LayeredGenerator) -> Inverter:
     """`ganseeing:FILE`, or `ganseeing:NAME` for a published one, for the generator it inverts.
 
     Which generator a file was trained for is not recorded in it; only the shapes can be checked.
@@ -41,7 +41,7 @@ def load_ganseeing(spec: Spec, generator: Generator) -> Inverter:
     return read_ganseeing(path, generator, spec.text)
 
 
-def read_ganseeing(path: Path, generator: Generator, text: str) -> Inverter:
+def read_ganseeing(path: Path, generator: LayeredGenerator, text: str) -> Inverter:
     """An inverter from the release's layout.
 
     Args:

@@ -29,7 +29,7 @@ from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Worker
 from unseen.core.progress import Progress, silent
 from unseen.core.results import in_temporary_folder
 from unseen.distribution.segment import default_segmenter
-from unseen.generators import Generator, load_generator
+from unseen.generators import Generator, LayeredGenerator, load_layered
 from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Images, ImageSource, Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
@@ -241,7 +241,7 @@ def invert(
     """
     task = dataclasses.replace(task or InversionRun(), **options)
     source = open_images(images)
-    network = load_generator(generator, device=device)
+    network = load_layered(generator, device=device)
     inverter, encoder = (
         load_inverter(given, network) if isinstance(given, str | Path) else given
         for given in (inverter, encoder)
@@ -307,7 +307,7 @@ class _Parts:
     """What every run of a call shares."""
 
     source: ImageSource
-    generator: Generator
+    generator: LayeredGenerator
     inverter: Inverter | None
     encoder: Inverter | None
     named: str | Path | Segmenter | None = None  # the segmenter, or its spec

@@ -17,7 +17,7 @@ from unseen.core.errors import CheckpointError, RecordError, UnseenError
 from unseen.core.files import as_path, canonical_json, package_version, sha256_of_file, write_aside
 from unseen.core.records import build, decode
 from unseen.core.registry import parse_spec, plugin
-from unseen.generators import Generator
+from unseen.generators import Generator, LayeredGenerator, load_layered
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_networks import Architecture
 from unseen.inversion.layers import GeneratorShapes, SplitGenerator, split_generator, tensors_sha256
@@ -88,12 +88,13 @@ def load_inverter(text: str | Path, generator: Generator) -> Inverter:
     >>> type(load_inverter("churchyard-full", generator)).__name__
     'Inverter'
     """
+    layered = load_layered(generator)
     spec = None if isinstance(text, Path) or _is_file(text) else parse_spec(text)
     if spec is None:
-        inverter = read_inverter(as_path(text), generator)
+        inverter = read_inverter(as_path(text), layered)
     else:
-        inverter = cast("Inverter", plugin("inverters", spec)(spec, generator))
-    device = generator.latents(range(1), seed=1).device
+        inverter = cast("Inverter", plugin("inverters", spec)(spec, layered))
+    device = layered.latents(range(1), seed=1).device
     return inverter.to(device).eval()
 
 
@@ -102,7 +103,7 @@ def _is_file(text: str) -> bool:
     return as_path(text).is_file() or text.endswith(".safetensors")
 
 
-def read_inverter(path: Path, generator: Generator) -> Inverter:
+def read_inverter(path: Path, generator: LayeredGenerator) -> Inverter:
     """An inverter that `write_inverter` wrote, checked against the generator.
 
     Raises:
@@ -168,7 +169,7 @@ def inverter_provenance(inverter: Inverter | None) -> dict[str, Any] | None:
     return {**inverter.provenance, _FILE_HASH: tensors_sha256(inverter)}
 
 
-def _split_for(inverter: Inverter, generator: Generator, source: str) -> SplitGenerator:
+def _split_for(inverter: Inverter, generator: LayeredGenerator, source: str) -> SplitGenerator:
     """The generator split where the inverter needs it; CheckpointError where it does not fit."""
     cut = inverter.layer_names[-1]
     names = ", ".join(generator.layer_names)

@@ -22,7 +22,7 @@ from unseen.core.errors import SpecError
 from unseen.core.files import as_path, package_version
 from unseen.core.lock import LOCK, locked
 from unseen.core.options import SEED_MOST, Option, check_options
-from unseen.generators import Generator, Precision, load_generator
+from unseen.generators import Generator, Precision, load_layered
 from unseen.inversion.inverter import Inverter, invert_layers
 from unseen.inversion.inverter_file import round_to_half, write_inverter
 from unseen.inversion.inverter_networks import layer_inverter, tail_inverter
@@ -118,7 +118,7 @@ def train_inverter(
     task = dataclasses.replace(task or InverterTraining(), **options)
     place = task.folder if out is None else out
     task = dataclasses.replace(task, folder=None if place is None else as_path(place))
-    generator = load_generator(generator, device=device)
+    generator = load_layered(generator, device=device)
     split = split_generator(generator, task.cut)
     _check(task, split)
     with contextlib.ExitStack() as stack:

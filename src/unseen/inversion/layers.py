@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unseen.core.errors import GeneratorError, SpecError
-from unseen.generators import Generator
+from unseen.generators import LayeredGenerator
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]  # more is no layer's, and no image's
 _DEFAULT_CUT_SIZE = 8  # pixels: the paper's r4 is 8×8
@@ -71,7 +71,7 @@ def tensors_sha256(*modules: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def split_generator(generator: Generator, cut: str | None = None) -> SplitGenerator:
+def split_generator(generator: LayeredGenerator, cut: str | None = None) -> SplitGenerator:
     """Cut a generator behind a layer.
 
     Args:
@@ -88,7 +88,7 @@ def split_generator(generator: Generator, cut: str | None = None) -> SplitGenera
         had = f"the one layer {names[0]!r}" if names else "no named layers"
         raise GeneratorError(
             f"the generator has {had} and cannot be split; a head and a tail are needed: return "
-            "a LayeredGenerator of two layers or more"
+            "a NetworkGenerator of two layers or more"
         )
     if cut is not None and cut not in names[:-1]:
         why = "ends there" if cut in names else "has no such layer"
@@ -123,7 +123,7 @@ def split_generator(generator: Generator, cut: str | None = None) -> SplitGenera
     )
 
 
-def _children(generator: Generator, layer: str) -> Sequence[nn.Module]:
+def _children(generator: LayeredGenerator, layer: str) -> Sequence[nn.Module]:
     """The layers up to `layer`, one module each."""
     head, _ = generator.split(layer)
     names = generator.layer_names[: generator.layer_names.index(layer) + 1]
@@ -131,7 +131,7 @@ def _children(generator: Generator, layer: str) -> Sequence[nn.Module]:
     if not isinstance(head, nn.Sequential) or [name for name, _ in children] != list(names):
         raise GeneratorError(
             f"the generator's head up to {layer!r} is no nn.Sequential of its layers "
-            f"{', '.join(names)}; return a LayeredGenerator, whose layers can be run one by one"
+            f"{', '.join(names)}; return a NetworkGenerator, whose layers can be run one by one"
         )
     return [module for _, module in children]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from unseen.core.errors import ImageError, SpecError
 from unseen.core.options import Option
-from unseen.generators import Generator
+from unseen.generators import LayeredGenerator
 from unseen.inversion.inversions import METHODS, Method
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.layers import split_generator
@@ -197,7 +197,7 @@ class PreparedMethod:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: LayeredGenerator,
         inverter: Inverter | None,
         settings: Inversion,
         *,
@@ -328,7 +328,7 @@ def _estimator(
     return network.eval()
 
 
-def _check(inverter: Inverter, generator: Generator, what: str) -> None:
+def _check(inverter: Inverter, generator: LayeredGenerator, what: str) -> None:
     """Refuse another generator's inverter; its file's hash is checked when it is loaded."""
     for name, size, needed in (
         ("latent size", inverter.latent_size, generator.latent_size),
