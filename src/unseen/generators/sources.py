@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
+from unseen.core.devices import resolve_device
 from unseen.core.errors import ImageError, SpecError
 from unseen.core.files import as_path
 from unseen.core.options import KeepImages, Option, SampleSeed
@@ -114,7 +115,7 @@ def _open(
 def _python(text: str, device: str, precision: Precision) -> ImageSource | Generator:
     """What the user's factory returns, called once where that is a generator."""
     spec = parse_spec(text)
-    offered = {"device": device, "precision": precision}
+    offered = {"device": resolve_device(device), "precision": precision}
     made, taken = call_user_factory(spec, offered, what="images or generator", error=SpecError)
     if not isinstance(made, Generator):
         return open_images(text)
