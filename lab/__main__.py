@@ -11,6 +11,7 @@ COMMANDS = {
     "distances": ("lab.commands:distances", "Simulate the distance of few images."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
+    "groups": ("lab.commands:groups", "Simulate clips and prompts."),
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),
     "evidence": ("lab.commands:evidence", "Count verdicts over churchyards."),
     "inversion-speed": ("lab.commands:inversion_speed", "Time two schedules of inversion."),

@@ -9,6 +9,7 @@ from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
 from lab.distance_simulation import DistanceSimulation, simulate_distances
+from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
 from lab.random_networks import RandomThroughput, measure_random
 from lab.retention_simulation import RetentionSimulation, simulate_retention
@@ -42,6 +43,11 @@ def calibration(task: ChurchyardCalibration) -> None:
 def retention(task: RetentionSimulation) -> None:
     """Measure false alarms, power and coverage of the verdicts of instance evidence."""
     _write_paths(simulate_retention(task, say=streams.note))
+
+
+def groups(task: GroupSimulation) -> None:
+    """Measure false alarms and power where images come in groups: clips, prompts, copies."""
+    _write_paths(simulate_groups(task, say=streams.note))
 
 
 def checkpoints(task: Checkpoints) -> None:

@@ -364,3 +364,33 @@ def test_compare_keeps_pictures_with_the_comparison_and_no_longer(world):
 def test_compare_refuses_an_option_that_is_none(world):
     with pytest.raises(TypeError, match="batchsize"):
         unseen.compare(world.real, world.generated, SEGMENTER, batchsize=3)
+
+
+def test_groups_that_do_not_fit_are_refused_before_anything_is_segmented(world, tmp_path):
+    for wrong in ("folder", "real=condition", str(tmp_path / "missing.csv"), r"real(\d)$"):
+        with pytest.raises(SpecError):
+            run_comparison(dataclasses.replace(world, groups=wrong))
+    assert not (world.out / "areas").exists()
+
+
+def test_groups_and_weights_reach_the_record_and_the_numbers(world, tmp_path):
+    # The 20 of 40 real images that hold a person count a third of the others: 1 / 4 of the whole.
+    names = [f"real{i:02d}.png" for i in range(40)]
+    rows = [f"{name},{i // 2},{1 if i < 20 else 3}" for i, name in enumerate(names)]
+    file = tmp_path / "design.csv"
+    file.write_text("\n".join(["name,group,weight", *rows]) + "\n")
+    comparison = run_comparison(dataclasses.replace(world, groups=str(file)))
+    sampling = comparison.real.sampling
+    assert (sampling.groups, sampling.grouped_by) == (20, "design.csv")
+    assert sampling.weighted_by == "design.csv"
+    assert comparison.generated[0].sampling is None
+    (person,) = (row for row in comparison.generated[0].classes if row.name == "person")
+    assert person.real_presence == pytest.approx(0.25)
+
+
+def test_halves_of_a_set_split_no_group(world):
+    task = dataclasses.replace(world, generated=(), groups=r"real(\d)")  # tens: four groups
+    comparison = run_comparison(task)
+    (side,) = comparison.generated
+    assert (comparison.real.sampling.groups, side.sampling.groups) == (2, 2)
+    assert (comparison.real.images, side.images) == (20, 20)

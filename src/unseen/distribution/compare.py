@@ -177,6 +177,8 @@ def _measure(
         real.fraction,
         generated.fraction,
         presence_threshold=presence_threshold,
+        real_design=real_design,
+        generated_design=generated_design,
     )
     fsd = Fsd(
         value=inference.plug_in.value,
