@@ -434,9 +434,14 @@ def _side_caveats(real: Areas, areas: Areas, side: GeneratedSide) -> Iterator[st
     if untested:
         listed = ", ".join(untested[:6]) + (", …" if len(untested) > 6 else "")
         many = len(untested) > 1
+        alike = all(
+            (row.real_effective, row.generated_effective) == (len(real), len(areas))
+            for row in side.named("untested")
+        )
         yield (
             f"{len(untested)} real {'classes occur' if many else 'class occurs'} in fewer than "
-            f"{_LEAST_TESTED} images of both sides together, too few to test "
+            f"{_LEAST_TESTED} {'images' if alike else 'independent images'} of both sides "
+            "together, too few to test "
             f"({listed}). Without a verdict {'they are' if many else 'it is'} not "
             f"cleared: see {'their' if many else 'its'} numbers and images."
         )
