@@ -9,6 +9,7 @@ from unseen.cli.main import run as run_command
 COMMANDS = {
     "simulation": ("lab.commands:simulation", "Simulate the statistics of areas."),
     "distances": ("lab.commands:distances", "Simulate the distance of few images."),
+    "changes": ("lab.commands:changes", "Simulate the comparison of two generators."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
     "groups": ("lab.commands:groups", "Simulate clips and prompts."),

@@ -9,6 +9,7 @@ from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
 from lab.distance_simulation import DistanceSimulation, simulate_distances
+from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
 from lab.random_networks import RandomThroughput, measure_random
@@ -33,6 +34,11 @@ def simulation(task: Simulation) -> None:
 def distances(task: DistanceSimulation) -> None:
     """Measure bias and coverage of the corrected distance of few images."""
     _write_paths(simulate_distances(task, say=streams.note))
+
+
+def changes(task: ChangeSimulation) -> None:
+    """Measure false verdicts, coverage and power of a new generator against the previous one."""
+    _write_paths(simulate_changes(task, say=streams.note))
 
 
 def calibration(task: ChurchyardCalibration) -> None:

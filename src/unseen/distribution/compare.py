@@ -5,27 +5,24 @@ segmenters where there are two, and given the caveats that a reader must know.
 """
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from unseen.core.errors import SampleError
 from unseen.core.files import package_version
-from unseen.core.verdicts import CHANGES, CLASS_VERDICTS, ClassVerdict
+from unseen.core.verdicts import CLASS_VERDICTS, ClassVerdict
 from unseen.core.wording import Interval
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_file import check_comparable
 from unseen.distribution.comparison import (
-    ClassChange,
     ClassRow,
     Comparison,
     ExampleImage,
     Fsd,
     GeneratedSide,
-    Ordering,
     Power,
     SecondSegmenter,
     Side,
@@ -33,14 +30,13 @@ from unseen.distribution.comparison import (
 from unseen.distribution.dependence import sampling_caveats
 from unseen.distribution.designs import Known, Said, sampling, side_designs
 from unseen.distribution.example_images import EXAMPLE_IMAGES
+from unseen.distribution.orderings import orderings
 from unseen.distribution.segmenter_check import differences, warnings
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
     ClassComparison,
     Design,
-    GeneratorChange,
     compare_classes,
-    compare_generators,
     frechet_inference,
 )
 
@@ -138,7 +134,9 @@ def compare(
             sampling=sampling(real, real_design),
         ),
         generated=tuple(sides),
-        orderings=tuple(_orderings(real, generated, sides, presence_threshold)),
+        orderings=tuple(
+            orderings(real, generated, [real_design, *designs], presence_threshold, seed)
+        ),
         warnings=tuple(warnings(sides)),
         caveats=(
             *_caveats(real, generated, sides),
@@ -333,55 +331,6 @@ def _are_pairs(real: Areas, side: Areas) -> bool:
         # Bare numbers are the names that a renderer, a generator or a tally gives.
         and not all(name.rpartition("/")[2].partition(".")[0].isdigit() for name in real.names)
     )
-
-
-def _orderings(
-    real: Areas,
-    areas: Sequence[Areas],
-    sides: Sequence[GeneratedSide],
-    presence_threshold: float,
-) -> Iterator[Ordering]:
-    for previous, new in itertools.combinations(range(len(areas)), 2):
-        moved = compare_generators(
-            real.fraction,
-            areas[previous].fraction,
-            areas[new].fraction,
-            presence_threshold=presence_threshold,
-        )
-        yield Ordering(
-            previous=previous,
-            new=new,
-            nearer=_nearer(sides[previous].fsd.interval, sides[new].fsd.interval),
-            classes=tuple(_changes(real.columns, moved)),
-        )
-
-
-def _nearer(previous: Interval, new: Interval) -> Literal["previous", "new", "undecided"]:
-    """Which side is nearer to the real one: only where the intervals of FSD are disjoint."""
-    (a, b), (c, d) = previous, new
-    if b is not None and c is not None and b < c:
-        return "previous"
-    if d is not None and a is not None and d < a:
-        return "new"
-    return "undecided"
-
-
-def _changes(columns: Sequence[str], moved: Sequence[GeneratorChange]) -> list[ClassChange]:
-    """Every class, new minus previous; what got worse first, then the largest change."""
-    changes = [
-        ClassChange(
-            column=column,
-            verdict=change.verdict,
-            statistic=change.statistic,
-            real=change.real,
-            previous=change.previous,
-            new=change.new,
-            difference=change.change,
-            interval=(None, None) if change.interval is None else change.interval,
-        )
-        for column, change in zip(columns, moved, strict=True)
-    ]
-    return sorted(changes, key=lambda row: (CHANGES.index(row.verdict), -abs(row.difference)))
 
 
 def _caveats(

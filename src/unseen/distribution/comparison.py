@@ -18,6 +18,8 @@ from unseen.core.wording import Interval
 from unseen.distribution.areas import Measured, class_name
 from unseen.images.record_pictures import save_record
 
+Nearer = Literal["previous", "new", "undecided"]  # of two generated sides to the real one
+
 SCHEMA_VERSION = 1
 FILE = "comparison.json"
 
@@ -187,6 +189,8 @@ class ClassChange:
     new: Share
     difference: float  # new − previous
     interval: Interval  # of the difference; simultaneous over the tested classes
+    p_value: Share | None  # the larger of both tests behind the verdict, not adjusted
+    smallest_detectable_regression: Share | None  # relative fall from previous, at 80 % power
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -195,12 +199,47 @@ class Ordering:
 
     previous: Count  # index into Comparison.generated
     new: Count
-    nearer: Literal["previous", "new", "undecided"]  # by FSD, where the intervals are disjoint
+    paired: bool  # image k of both sides came of the same latents or prompt
+    nearer: Nearer  # where the interval of the difference of FSD excludes zero
+    fsd_difference: float | None  # new − previous, without sampling bias; None: too few images
+    fsd_difference_interval: Interval  # 95 %
     classes: tuple[ClassChange, ...]
 
     def named(self, *verdicts: Change) -> list[ClassChange]:
         """The classes that changed in one of these ways, in the order of the record."""
         return [row for row in self.classes if row.verdict in verdicts]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GateFinding:
+    """One reason why the gate does not pass."""
+
+    kind: Literal["failed", "not shown"]  # a condition holds; or this sample could not tell
+    side: str  # label of the generated side
+    condition: str  # omitted, under, regressed or fsd>NUMBER
+    column: str | None  # the class, channel/class; None: it is about the side
+    sentence: str
+    power: Share | None = None  # of the condition, had the class lost the share asked for
+    images: Count | None = None  # generated images that would do; None: not known, or none would
+    real_images: Count | None = None  # that they need; None: those that there are
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """What `--fail-on` and `--require-power` say of the comparison."""
+
+    status: Literal[0, 3, 4]  # 0: nothing asked for was found; 3: it was; 4: it could not have been
+    fail_on: tuple[str, ...]  # the conditions
+    presence: Share | None  # of the classes whose loss must show; None: no power was asked for
+    drop: Share | None  # the loss, relative
+    level: Share  # of false alarms, for all that was judged together
+    run: Count | None = None  # number in the history; None: there is none
+    findings: tuple[GateFinding, ...] = ()  # what failed comes first
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """A sentence for every reason."""
+        return tuple(finding.sentence for finding in self.findings)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -226,6 +265,7 @@ class Comparison(LocatedResult):
     # sentences that come before the numbers: signs that the segmenter fails on a side
     warnings: tuple[str, ...] = ()
     caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
+    gate: GateResult | None = None  # None: no condition was asked for
 
     def summary(self) -> str:
         """FSD with interval and floor, verdict counts, the classes that are wrong, the caveats.

@@ -42,7 +42,9 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         previous = comparison.generated[ordering.previous].label
         new = comparison.generated[ordering.new].label
         nearer = {"previous": previous, "new": new}.get(ordering.nearer)
-        said = f"{nearer} is nearer by FSD" if nearer else "no order by FSD (intervals overlap)"
+        said = f"{nearer} is nearer by FSD" if nearer else "no order by FSD"
+        if ordering.fsd_difference is not None:
+            said += f" (difference {value_interval(ordering.fsd_difference_interval)})"
         worse, better = ordering.named("regressed"), ordering.named("improved")
         yield f"{new} minus {previous}: {said}; {len(worse)} regressed, {len(better)} improved"
         for row in [*worse, *better][:_MOST_ROWS]:

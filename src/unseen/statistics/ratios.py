@@ -271,7 +271,7 @@ def conditional_score(
 
 
 def _at_ratio(
-    a: _Floats, b: _Floats, n: _Floats, m: _Floats, ratio: float
+    a: _Floats, b: _Floats, n: _Floats, m: _Floats, ratio: float = 1.0
 ) -> tuple[_Floats, _Floats]:
     """Proportions with the odds tested for a ratio, and as many images in all as were seen."""
     if ratio == 1.0:
