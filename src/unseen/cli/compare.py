@@ -1,5 +1,6 @@
 """`unseen compare`: what generated images lack against real ones."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import Annotated
 import typer
 
 from unseen.cli import streams
-from unseen.cli.gate import Gate
 from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
 from unseen.core.files import write_text
 from unseen.core.options import Option
 from unseen.core.records import to_json
-from unseen.distribution.comparison_run import ComparisonRun, run_comparison
+from unseen.distribution.comparison_run import ComparisonRun, Judge, run_comparison
 from unseen.distribution.comparison_summary import summary
+from unseen.distribution.gate import Gate
+from unseen.distribution.gate_history import check_history, judge_with_history
 from unseen.pages import report
 
 
@@ -28,7 +30,8 @@ def compare(
         Sequence[str],
         Option(
             "End with status 3, and name the classes: omitted, under (or omitted), regressed (the "
-            "last side against the side before it), 'fsd>30' (corrected). The last side is judged.",
+            "last side against the side before it), 'fsd>30' (its interval). The last side is "
+            "judged.",
             metavar="CONDITION",
             repeated=True,
         ),
@@ -40,6 +43,18 @@ def compare(
             metavar="POWER",
         ),
     ] = None,
+    history: Annotated[
+        Path | None,
+        Option(
+            "A gate of many runs: file (.json) by which the false alarms of all runs together keep "
+            "5 %.",
+            metavar="FILE",
+        ),
+    ] = None,
+    every_side: Annotated[
+        bool,
+        Option("Judge every generated side. The false alarms of all together keep 5 %."),
+    ] = False,
     json_file: Annotated[
         str | None,
         Option(
@@ -56,9 +71,17 @@ def compare(
             if not itself
             else "--self compares the real side with itself; name no generated side"
         )
-    gate = Gate.parse(fail_on, require_power)
+    gate = Gate.parse(fail_on, require_power, every_side=every_side)
     gate.check(len(task.generated) or 1)
-    comparison = run_comparison(task, watch=progress_bar)
+    if gate.out_of_reach:
+        streams.note(f"status 0 is out of reach: {gate.out_of_reach}")
+    judge: Judge | None = gate.judge if gate.fail_on or gate.power else None
+    if history is not None:
+        if judge is None:
+            raise SpecError("--history is of a gate; name what it fails on by --fail-on")
+        check_history(history)
+        judge = functools.partial(judge_with_history, history, gate)
+    comparison = run_comparison(task, watch=progress_bar, judge=judge)
     page = report(task.out, comparison, keep_current=True)
     record = to_json(comparison)
     if json_file == "-":
@@ -69,8 +92,8 @@ def compare(
             write_text(Path(json_file), text + "\n")
         streams.write(summary(comparison))
         streams.write(f"Page: {page}")
-    status, reasons = gate.judge(comparison)
-    for reason in reasons:
-        streams.complain(reason)
-    if status:
-        raise typer.Exit(status)
+    if comparison.gate is not None:
+        for reason in comparison.gate.sentences:
+            streams.complain(reason)
+        if comparison.gate.status:
+            raise typer.Exit(comparison.gate.status)

@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "unseen.cli.compare:compare",
         "Compare generated images with real ones, class by class.",
     ),
+    "plan": (
+        "unseen.cli.plan:plan",
+        "Say how many images a stated loss of a class needs.",
+    ),
     "train": ("unseen.cli.train:train", "Train an inverter of a generator, layer by layer."),
     "invert": ("unseen.cli.invert:invert", "Reconstruct photographs with a generator."),
     "evidence": (

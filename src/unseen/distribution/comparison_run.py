@@ -31,7 +31,7 @@ from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.areas_file import read_areas
 from unseen.distribution.areas_run import make_areas
 from unseen.distribution.compare import compare as compare_areas
-from unseen.distribution.comparison import FILE, Comparison, write_comparison
+from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
 from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
 from unseen.distribution.segment import (
@@ -52,6 +52,7 @@ from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
 ComparisonSide = str | Path | Areas | ImageSource | Generator | Images
+Judge = Callable[[Comparison], GateResult]  # what a gate says of the finished comparison
 Watch = Callable[[str], AbstractContextManager[Progress | None]]  # title → progress of one side
 
 
@@ -236,6 +237,7 @@ def run_comparison(
     sides: Sequence[ComparisonSide] | None = None,
     segmenter: Segmenter | None = None,
     labels: Sequence[str] | None = None,
+    judge: Judge | None = None,
 ) -> Comparison:
     """Compare the sides and write `comparison.json` with its pictures and areas.
 
@@ -245,6 +247,7 @@ def run_comparison(
         sides: instead of the texts of the task, the real one first.
         segmenter: instead of that which the task names.
         labels: what to call the sides, the real one first.
+        judge: gives what the record says of the gate, such as `Gate(("omitted",)).judge`.
 
     Returns:
         The record, as written. `unseen.report(task.out, …)` draws its page.
@@ -261,6 +264,8 @@ def run_comparison(
         comparison = run.compare()
         if task.pictures:
             comparison = run.keep_pictures(comparison)
+        if judge is not None:
+            comparison = dataclasses.replace(comparison, gate=judge(comparison))
         write_comparison(record, comparison)
     return comparison.at(task.out)
 

@@ -11,6 +11,7 @@ from unseen.statistics.frechet import FrechetDistance, frechet_distance, frechet
 from unseen.statistics.frechet_change import FrechetDifference, frechet_difference
 from unseen.statistics.generator_change import GeneratorChange, compare_generators
 from unseen.statistics.inference import FrechetInference, frechet_inference
+from unseen.statistics.planning import images_needed
 from unseen.statistics.samples import self_halves
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "frechet_distance",
     "frechet_inference",
     "frechet_shares",
+    "images_needed",
     "self_halves",
     "smallest_detectable_drop",
 ]
