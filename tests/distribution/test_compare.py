@@ -182,3 +182,36 @@ def test_few_groups_are_said_to_be_few():
     caveats = compare(real, [fakes], groups="folder").caveats
     assert any("fakes has 5 groups" in text for text in caveats)
     assert not any("photos has" in text for text in caveats)
+
+
+def test_conditions_that_repeat_group_a_generator_by_themselves():
+    real = areas(300, REAL, seed=0, name="photos")
+    fakes = in_groups(areas(60, REAL, seed=1, name="fakes"), 5)
+    asked = dataclasses.replace(fakes, conditions=[name[:-6] for name in fakes.names])
+    comparison = compare(real, [asked])
+    (side,) = comparison.generated
+    assert (side.sampling.groups, side.sampling.grouped_by) == (60, "condition")
+    assert not side.sampling.declared
+    assert comparison.real.sampling is None
+    assert any("--groups generated=none" in text for text in comparison.caveats)
+    alone = compare(real, [asked], groups="generated=none")
+    assert alone.generated[0].sampling is None
+
+
+def test_weights_balance_a_generator_as_the_real_side_is():
+    real = areas(400, {"sky": 0.9}, seed=0, name="photos")
+    real = dataclasses.replace(real, conditions=["day"] * 360 + ["night"] * 40)
+    day, night = areas(200, {"sky": 1.0}, seed=1), areas(200, {}, seed=2)
+    pixels = np.concatenate([day.pixels, night.pixels])
+    balanced = areas(400, {}, seed=3, name="fakes")
+    balanced = dataclasses.replace(
+        balanced, pixels=pixels, conditions=["day"] * 200 + ["night"] * 200
+    )
+    options = {"groups": "none", "presence_threshold": 0.005}
+    sky = rows(compare(real, [balanced], **options))["sky"]
+    assert sky.verdict == "under"  # half of the images hold it, by the design of the sample
+    comparison = compare(real, [balanced], weights="condition", **options)
+    sky = rows(comparison)["sky"]
+    assert sky.generated_presence == pytest.approx(0.9)
+    assert sky.verdict in ("matched", "undecided")
+    assert comparison.generated[0].sampling.weighted_by.startswith("condition")

@@ -53,7 +53,7 @@ def test_conditions_that_repeat_are_groups_by_themselves():
     ],
 )
 def test_folders_expressions_and_mappings_tell_the_same_clips(said):
-    assert groups(said) == [BY_CLIP, None]
+    assert groups(said, PHOTOS, Known("fakes", FAKES.names)) == [BY_CLIP, None]
 
 
 def test_sides_are_told_apart():
@@ -67,9 +67,16 @@ def test_sides_are_told_apart():
 
 
 def test_what_says_nothing_of_a_side_leaves_it_and_says_so():
-    photos, fakes = side_designs((PHOTOS, FAKES), "folder", None)
+    drawn = Known("fakes", FAKES.names)
+    photos, fakes = side_designs((PHOTOS, drawn), "folder", None)
     assert fakes.design.groups is None
+    assert not fakes.declared
     assert "fakes" in fakes.remarks[0]
+    # conditions that repeat are groups then as without any option
+    _, asked = side_designs((PHOTOS, FAKES), "folder", None)
+    assert asked.design.groups.tolist() == BY_CONDITION
+    assert (asked.grouped_by, asked.declared) == ("condition", False)
+    assert "fakes" in asked.remarks[0]
     assert photos.remarks == ()
     with pytest.raises(SpecError, match="photos"):  # told of this side alone, it must fit
         groups("real=condition")
@@ -100,7 +107,7 @@ def test_groups_of_an_expression_are_all_that_took_part_in_the_match():
 
 def test_a_file_names_the_group_of_every_image(file):
     lines = "".join(f"{name},{clip}\n" for name, clip in zip(PHOTOS.names, BY_CLIP, strict=True))
-    assert groups(file(f"\ufeffname,group\n{lines}unused,9\n")) == [BY_CLIP, None]
+    assert groups(file(f"\ufeffname,group\n{lines}unused,9\n")) == [BY_CLIP, BY_CONDITION]
     with pytest.raises(SpecError, match=r"1 of 9 .* clip0/frame0"):
         groups(file("name,group\n" + lines.partition("\n")[2]))
     with pytest.raises(SpecError, match=r"2 names .* clip0/frame0.png and clip0/frame1.png"):

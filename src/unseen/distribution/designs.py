@@ -138,7 +138,7 @@ def side_designs(sides: Sequence[Known], groups: Said, weights: Said) -> list[Si
             SideDesign(
                 design=Design(groups=numbers, weights=weighing.values),
                 grouped_by=group.by,
-                declared=told is not None,
+                declared=told is not None and not group.remark,
                 weighted_by=weighing.by,
                 remarks=tuple(text for text in (group.remark, weighing.remark) if text),
             )
@@ -163,7 +163,8 @@ def group_labels(
         _grouped(told, side, alone)
         for (told, alone), side in zip(by_side(said, keys), sides, strict=True)
     ]
-    if not any(group.by for group in grouped) and any(group.remark for group in grouped):
+    fit = any(group.by for group in grouped if not group.remark)
+    if not fit and any(group.remark for group in grouped):
         raise SpecError(f"no side has groups: {' '.join(group.remark for group in grouped)}")
     return grouped
 
@@ -220,8 +221,14 @@ def _grouped(told: Any, side: Known, alone: bool) -> Grouped:
         if not without:
             return Grouped(labels, by)
         if len(without) == len(labels) and not alone:
-            return Grouped(
-                remark=f"The images of {side.label} {lacking}: every one counts as independent."
+            default = _grouped(None, side, alone)
+            instead = (
+                "their groups are the conditions that repeat"
+                if default.by
+                else "every one counts as independent"
+            )
+            return dataclasses.replace(
+                default, remark=f"The images of {side.label} {lacking}: {instead}."
             )
         raise SpecError(_partly(side, without, lacking, told))
     entries = list(told)
