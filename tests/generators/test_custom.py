@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.support.worlds import Halves
 from torch import nn
 
 import unseen
@@ -286,17 +287,6 @@ def test_the_documented_torchscript_file_is_drawn_and_segmented(module: str) -> 
     assert areas.names[4] == "00000004.png"
     expected = (generator(latents).mean(dim=1) > 0).sum(dim=(1, 2))
     np.testing.assert_allclose(areas.pixels[:, 1], expected, atol=40)  # of 4096: rounding to 8 bits
-
-
-class Halves:
-    """Labels what is darker and what is lighter than grey."""
-
-    channels = {"object": ("dark", "light")}  # noqa: RUF012
-    resolution = 64
-    provenance = {"spec": "halves"}  # noqa: RUF012
-
-    def label_maps(self, images: np.ndarray, channel: str = "object") -> np.ndarray:
-        return (images.mean(axis=1) > 127.5).astype(np.uint8)
 
 
 def test_a_factory_gets_a_device_that_exists_where_auto_was_asked_for(module: str) -> None:

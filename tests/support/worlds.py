@@ -72,3 +72,14 @@ CHURCH_SHARES = {
     "building": (0.4533, 0.3609),
     "wall": (0.0588, 0.1291),
 }
+
+
+class Halves:
+    """Labels what is darker and what is lighter than grey."""
+
+    channels = {"object": ("dark", "light")}  # noqa: RUF012
+    resolution = 64
+    provenance = {"spec": "halves"}  # noqa: RUF012
+
+    def label_maps(self, images: np.ndarray, channel: str = "object") -> np.ndarray:
+        return (images.mean(axis=1) > 127.5).astype(np.uint8)

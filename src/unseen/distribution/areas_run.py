@@ -34,6 +34,7 @@ from unseen.distribution.areas_file import read_areas, write_areas
 from unseen.distribution.instrument import VIEWS, measure_images
 from unseen.images import Batch, ImageSource, Preparation, batches
 from unseen.images.preparation import PreparedTogether
+from unseen.images.protocol import conditions_of
 from unseen.images.record_pictures import write_label_map
 from unseen.segmenters import Segmenter, checked_label_maps, checked_labels, class_names
 
@@ -65,6 +66,7 @@ class _Counted:
     measured: Mapping[str, Float32[np.ndarray, " n"]]
     views: Mapping[str, UInt32[np.ndarray, "n k"]]
     broken: list[dict[str, str]]
+    conditions: list[str] | None  # what the images were asked for
 
 
 @dataclasses.dataclass
@@ -238,7 +240,8 @@ class AreasRun:
             images: prepared for this run's segmenter.
             first: position of the run that the positions of the batch are counted from.
         """
-        names = [self.source.names[self.indices[first + k]] for k in batch.positions]
+        indices = [self.indices[first + k] for k in batch.positions]
+        names = [self.source.names[index] for index in indices]
         pixels = np.zeros((0, len(self.class_names)), np.uint32)
         measured: dict[str, Any] = dict.fromkeys(MEASURED, np.zeros(0, np.float32))
         views = dict.fromkeys(self.views, pixels)
@@ -259,7 +262,8 @@ class AreasRun:
             if self.see is not None:
                 self.see(names, images, maps, pixels)
         broken = [{"name": image.name, "reason": image.reason} for image in batch.broken]
-        self._growing.batches.append(_Counted(names, pixels, measured, views, broken))
+        conditions = conditions_of(self.source, indices)
+        self._growing.batches.append(_Counted(names, pixels, measured, views, broken, conditions))
         if self._growing.due:
             self.keep()
 
@@ -269,6 +273,7 @@ class AreasRun:
         if not covered:
             return
         height, width = self._label_map or (0, 0)
+        conditions = [batch.conditions for batch in self._growing.batches]
         shard = Areas(
             names=[name for batch in self._growing.batches for name in batch.names],
             columns=tuple(f"{self.channel}/{name}" for name in self.class_names),
@@ -276,6 +281,9 @@ class AreasRun:
             measured=joined([batch.measured for batch in self._growing.batches]),
             views=joined([batch.views for batch in self._growing.batches]),
             label_map_pixels=height * width,
+            conditions=None
+            if None in conditions
+            else [text for texts in conditions for text in texts or ()],
             provenance={
                 "label_map": [height, width],
                 "broken": [image for batch in self._growing.batches for image in batch.broken],

@@ -47,6 +47,7 @@ from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing, keep_drawn
 from unseen.images import Images, ImageSource, Preparation, batches
 from unseen.images.pixels import Rounding
+from unseen.images.protocol import conditions_of
 from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
@@ -338,8 +339,7 @@ class _Run:
             return Known(label, side.areas.names, side.areas.conditions)
         assert side.source is not None
         indices = Segmentation(count=self.task.count, seed=self.task.seed).indices(side.source)
-        asked_for = getattr(side.source, "conditions", None)
-        conditions = None if asked_for is None else asked_for(indices)
+        conditions = conditions_of(side.source, indices)
         return Known(label, [side.source.names[index] for index in indices], conditions)
 
     def _source(self, side: Any) -> ImageSource:

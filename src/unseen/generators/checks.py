@@ -70,28 +70,6 @@ def draw(generator: Generator, indices: Sequence[int], *, seed: int, name: str) 
         return checked_images(generator.draw(indices, seed=seed), indices, side, name)
 
 
-def conditions_of(generator: Generator, indices: Sequence[int], name: str) -> list[str] | None:
-    """What the images with these indices were asked for; None where the generator does not say.
-
-    Raises:
-        GeneratorError: the generator raised, or did not give one text an image.
-    """
-    asked = getattr(generator, "conditions", None)
-    if asked is None:
-        return None
-    with user_code(name, GeneratorError):
-        given = asked(list(indices))
-        if given is None:
-            return None
-        conditions = list(given)
-    if len(conditions) != len(indices) or not all(isinstance(text, str) for text in conditions):
-        raise GeneratorError(
-            f"{name} gave {len(conditions)} conditions for {len(indices)} images, or some that "
-            "are no text; one text an image is needed"
-        )
-    return conditions
-
-
 def checked_images(
     images: Any, indices: Sequence[int], resolution: int | None, source: str
 ) -> "Tensor":

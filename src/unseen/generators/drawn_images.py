@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import SampleError
+from unseen.core.errors import GeneratorError, SampleError
 from unseen.core.files import as_path, canonical_json, sha256_of_parts
 from unseen.core.progress import Progress, silent
 from unseen.generators import Generator
@@ -26,6 +26,7 @@ from unseen.generators.sample_folder import NAME, SampleFolder, samples_identity
 from unseen.images import Batch, Preparation
 from unseen.images.naming import NumberedNames
 from unseen.images.pixels import Rounding, to_uint8
+from unseen.images.protocol import conditions_of
 
 BATCH_SIZE = 32  # images a call of the generator
 
@@ -75,6 +76,10 @@ class DrawnImages:
     def names(self) -> Sequence[str]:
         """`00000042.png` for image 42: its file's name where it is kept."""
         return NumberedNames(NAME)
+
+    def conditions(self, indices: Sequence[int]) -> list[str] | None:
+        """What the generator was asked for, image by image; None where it does not say."""
+        return conditions_of(self.generator, indices, GeneratorError)
 
     @property
     def by_batch(self) -> bool:
@@ -152,7 +157,7 @@ class DrawnImages:
         if done:
             progress(done, len(indices))
         for together in self._calls(missing):
-            self.folder.write(together, self._draw(together))
+            self.folder.write(together, self._draw(together), self.conditions(together))
             done += len(together)
             progress(done, len(indices))
 
@@ -177,7 +182,7 @@ class DrawnImages:
         drawn = {}
         if missing:
             images = self._draw(missing)
-            self.folder.write(missing, images)
+            self.folder.write(missing, images, self.conditions(missing))
             drawn = dict(zip(missing, images, strict=True))
         for index in indices:
             yield drawn[index] if index in drawn else self.folder.read(index)

@@ -24,6 +24,7 @@ from unseen.core.records import decode
 from unseen.generators import Generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
 from unseen.generators.sample_folder import HEADER, SampleFolder
+from unseen.images.captions import METADATA, caption_line
 from unseen.images.decode import EXTENSIONS
 from unseen.images.pixels import Rounding
 
@@ -216,6 +217,13 @@ def _pack(folder: SampleFolder, out: Path, indices: Sequence[int]) -> None:
         for index, name in _packed_names(indices).items():
             archive.writestr(zipfile.ZipInfo(name), folder.path(index).read_bytes())
         archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps({"labels": None}))
+        conditions = folder.captions()
+        if conditions:
+            lines = [
+                caption_line(name, conditions[folder.path(index).name])
+                for index, name in _packed_names(indices).items()
+            ]
+            archive.writestr(zipfile.ZipInfo(METADATA), "".join(lines))
         header = (folder.run.folder / HEADER).read_bytes()
         archive.writestr(zipfile.ZipInfo(HEADER), header)
 

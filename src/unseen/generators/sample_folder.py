@@ -1,6 +1,7 @@
 """A folder of a generator's images: `00000042.png` for image 42, and `sample.json`.
 
-`sample.json` says what drew them; images of another generator, seed or rounding are refused.
+What images were asked for stands in `metadata.jsonl`, where the generator says it. `sample.json`
+says what drew them; images of another generator, seed or rounding are refused.
 """
 
 import io
@@ -13,9 +14,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from unseen.core.files import write_aside
+from unseen.core.files import not_writable, write_aside
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
+from unseen.images.captions import METADATA, caption_line, read_captions
 from unseen.images.decode import decode_file
 
 NAME = "{:08}.png"  # of an image's file, from its index
@@ -62,7 +64,7 @@ class SampleFolder:
         self.run = RunFolder(
             folder,
             samples_identity(drawn, batch_size),
-            owned=("[0-9]" * 8 + ".png",),
+            owned=("[0-9]" * 8 + ".png", METADATA),
             header=HEADER,
             also=drawn,
             overwrite=overwrite,
@@ -83,12 +85,46 @@ class SampleFolder:
         """Image `index` (ImageError: its file is damaged)."""
         return decode_file(self.path(index))
 
-    def write(self, indices: Sequence[int], images: UInt8[np.ndarray, "n 3 h w"]) -> None:
-        """Write images as PNG files (StorageError: the disk is full)."""
+    def write(
+        self,
+        indices: Sequence[int],
+        images: UInt8[np.ndarray, "n 3 h w"],
+        conditions: Sequence[str] | None = None,
+    ) -> None:
+        """Write images as PNG files, and before these what they were asked for.
+
+        After a kill the conditions of some images may stand there twice, and those of no image are
+        missing.
+
+        Raises:
+            StorageError: the disk is full.
+        """
         # Another run that fills the folder waits for the time of these images.
         with self.run.writing(patience=None), ThreadPoolExecutor(_ENCODERS) as encoders:
             self.begun = True
+            if conditions is not None:
+                self._append(indices, conditions)
             list(encoders.map(_write, map(self.path, indices), images))
+
+    def captions(self) -> dict[str, str]:
+        """What the images were asked for, by the names of their files; empty where nobody says."""
+        path = self.run.folder / METADATA
+        if not path.is_file():
+            return {}
+        with path.open("rb") as file:
+            return read_captions(file, str(path))
+
+    def _append(self, indices: Sequence[int], conditions: Sequence[str]) -> None:
+        path = self.run.folder / METADATA
+        lines = (
+            caption_line(NAME.format(index), condition)
+            for index, condition in zip(indices, conditions, strict=True)
+        )
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise not_writable(path, error) from error
 
 
 def _write(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:

@@ -332,6 +332,12 @@ class StyleGenerator(NetworkGenerator):
             rows = np.concatenate([rows, hot.reshape(len(wanted), -1)], axis=1)
         return torch.from_numpy(rows).to(self.device)
 
+    def conditions(self, indices: Sequence[int]) -> list[str] | None:
+        """`class 3` and so on with `class=cycle`; a class for all images tells none apart."""
+        if self.sampling.label != "cycle":
+            return None
+        return [f"class {index % self._classes}" for index in indices]
+
 
 def load_style(
     spec: Spec,

@@ -25,11 +25,13 @@ from unseen.core.registry import Spec, takes
 from unseen.core.temporary import temporary_file
 from unseen.core.wording import printable
 from unseen.images.arrays import array_axes, rgb_of_array
+from unseen.images.captions import METADATA, captions_of, read_captions
 from unseen.images.decode import SIGNATURE_BYTES, check_size, decode, image_format, out_of_memory
 from unseen.images.inventory import COMPANION, LeftOut, no_images, take_images, tell_left_out
 from unseen.images.lmdb_source import LmdbSource
 from unseen.images.naming import row_names
 
+_LABELS = "arr_1"  # of the samples, as guided-diffusion writes them
 _LARGEST_ENTRY = 1 << 30  # bytes; a zip entry that claims more is no picture
 
 
@@ -42,6 +44,7 @@ class ZipSource:
         self.spec = spec
         self._path = path
         self._open: tuple[int, zipfile.ZipFile] | None = None
+        self._captions: dict[str, str] | None = None  # read when first asked for
         others = LeftOut()
         entries = [entry for entry in self._zip().infolist() if not entry.filename.endswith("/")]
         for entry in entries:
@@ -81,6 +84,16 @@ class ZipSource:
                 f"{shown} cannot be unpacked ({first_line(error)}); restore it or remove it"
             ) from error
         return decode(io.BytesIO(content), shown)
+
+    def conditions(self, indices: Sequence[int]) -> list[str] | None:
+        """The texts of `metadata.jsonl` in the archive; None where there is no such entry."""
+        if self._captions is None:
+            if METADATA not in self._zip().namelist():
+                return None
+            with self._zip().open(METADATA) as entry:
+                self._captions = read_captions(entry, f"{self._path}: {METADATA}")
+        names = [self.names[index] for index in indices]
+        return captions_of(names, self._captions, f"{self._path}: {METADATA}")
 
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes."""
@@ -148,6 +161,7 @@ class NpzSource:
             shape = self._header.shape
             if shape[0] == 0:
                 raise no_images(f"{path}, array {info.filename}", {})
+            self._labels = _labels(archive, shape[0])
             rows, columns, _ = array_axes(shape[1:])
             check_size(shape[1 + columns], shape[1 + rows], f"each image of {path}")
             if info.compress_type == zipfile.ZIP_STORED:
@@ -176,6 +190,15 @@ class NpzSource:
                 ) from error
         name = f"{self._path}: {self.names[index]}"
         return rgb_of_array(np.array(self._images[index]), name)
+
+    def conditions(self, indices: Sequence[int]) -> list[str] | None:
+        """`class 207` and so on by the labels in `arr_1`, as guided-diffusion writes samples.
+
+        None where there is no such array of one whole number a row.
+        """
+        if self._labels is None:
+            return None
+        return [f"class {self._labels[index]}" for index in indices]
 
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes."""
@@ -211,6 +234,29 @@ def _channels(header: NpyHeader) -> int:
         return array_axes(header.shape[1:])[2]
     except ValueError:
         return 0
+
+
+def _labels(archive: zipfile.ZipFile, rows: int) -> np.ndarray | None:
+    """The labels of an archive's samples; None where `arr_1` is none, or cannot be read."""
+    name = f"{_LABELS}.npy"
+    if name not in archive.namelist():
+        return None
+    try:
+        with archive.open(name) as file:
+            if not _are_labels((archive.getinfo(name), NpyHeader(file)), rows):
+                return None
+        with archive.open(name) as file:
+            labels: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 as for the images' array; these can be read without labels
+        return None
+    return labels
+
+
+def _are_labels(array: tuple[zipfile.ZipInfo, NpyHeader] | None, rows: int) -> bool:
+    """Whether an array holds one whole number a row."""
+    return array is not None and array[1].shape == (rows,) and array[1].dtype.kind in "iu"
 
 
 def _choose_array(
@@ -257,7 +303,8 @@ def _choose_array(
     (chosen,) = fitting
     for name in [*arrays, *unreadable]:
         if name != chosen:
-            others.add("array" if key is None else COMPANION, name)
+            labels = name == _LABELS and _are_labels(arrays.get(name), arrays[chosen][1].shape[0])
+            others.add(COMPANION if labels or key is not None else "array", name)
     return arrays[chosen]
 
 

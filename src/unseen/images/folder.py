@@ -13,6 +13,7 @@ from unseen.core.errors import ImageError
 from unseen.core.files import as_path, open_regular
 from unseen.core.hashes import FileHashes
 from unseen.core.registry import Spec, takes
+from unseen.images.captions import METADATA, captions_of, read_captions
 from unseen.images.decode import decode_file
 from unseen.images.inventory import HIDDEN, LeftOut, is_hidden, take_images, tell_left_out
 from unseen.images.naming import fingerprint_of, in_unicode
@@ -29,6 +30,7 @@ class FolderSource:
     def __init__(self, folder: Path, spec: str) -> None:
         self.spec = spec
         self._folder = folder
+        self._captions: dict[str, str] | None = None  # read when first asked for
         others = LeftOut()
         unreadable: list[ImageError] = []
         self._on_disk: dict[str, str] = {}  # names that are not UTF-8 there: name → as on disk
@@ -47,6 +49,16 @@ class FolderSource:
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
         """Image `index` in its own resolution (ImageError: it cannot be read or decoded)."""
         return decode_file(self._path(self.names[index]))
+
+    def conditions(self, indices: Sequence[int]) -> list[str] | None:
+        """The texts of `metadata.jsonl` in the folder; None where there is no such file."""
+        path = self._folder / METADATA
+        if not path.is_file():
+            return None
+        if self._captions is None:
+            with open_regular(path) as file:
+                self._captions = read_captions(file, str(path))
+        return captions_of([self.names[index] for index in indices], self._captions, str(path))
 
     def fingerprint(self) -> str:
         """SHA-256 over every name and the SHA-256 of every file's bytes."""

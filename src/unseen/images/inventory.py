@@ -23,7 +23,7 @@ HIDDEN = "hidden"
 OWN_OUTPUT = "written by unseen"
 COMPANION = "companion of a set"
 QUIET = (HIDDEN, COMPANION)  # in the record, but nothing that a user would miss
-_COMPANIONS = ("dataset.json", "sample.json", "Thumbs.db", "desktop.ini")
+_COMPANIONS = ("dataset.json", "sample.json", "metadata.jsonl", "Thumbs.db", "desktop.ini")
 
 # Endings whose files are not looked into: none of them is an image under another name.
 _KNOWN_OTHERS = re.compile(

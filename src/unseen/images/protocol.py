@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import ImageError
+from unseen.core.errors import ImageError, UnseenError
 from unseen.core.user_code import user_code
 from unseen.core.wording import printable
 from unseen.images.decode import check_size
@@ -22,7 +22,9 @@ class ImageSource(Protocol):
     """An ordered set of named images, picklable so that worker processes can read it.
 
     A source is made by an entry point of the group `unseen.images`: a function that takes the
-    `Spec` and returns the source.
+    `Spec` and returns the source. It may also have
+    `conditions(indices) -> Sequence[str] | None`, which says what each image was asked for, or what
+    its caption is.
     """
 
     @property
@@ -106,6 +108,33 @@ def read_image(source: ImageSource, index: int) -> UInt8[np.ndarray, "3 h w"]:
     check_size(image.shape[2], image.shape[1], _name(source, index))
     pixels: UInt8[np.ndarray, "3 h w"] = np.asarray(image)
     return pixels
+
+
+def conditions_of(
+    images: Any, indices: Sequence[int], error: type[UnseenError] = ImageError
+) -> list[str] | None:
+    """What the images with these indices were asked for; None where nobody says.
+
+    Args:
+        images: a source or a generator, whose method `conditions` says it.
+        indices: of the images.
+        error: raised where the method does, or where it does not give one text an image.
+    """
+    asked = getattr(images, "conditions", None)
+    if asked is None:
+        return None
+    name = str(getattr(images, "spec", type(images).__name__))
+    with user_code(name, error):
+        given = asked(list(indices))
+        conditions = None if given is None else list(given)
+    if conditions is None:
+        return None
+    if len(conditions) != len(indices) or not all(isinstance(text, str) for text in conditions):
+        raise error(
+            f"{name} gave {len(conditions)} conditions for {len(indices)} images, or some that "
+            "are no text; one text an image is needed"
+        )
+    return conditions
 
 
 def _name(source: ImageSource, index: int) -> str:
