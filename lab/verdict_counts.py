@@ -33,12 +33,14 @@ from unseen.distribution.areas import class_name
 from unseen.distribution.segment import segment
 from unseen.generators import LayeredGenerator, load_layered
 from unseen.instance_evidence import measuring
+from unseen.instance_evidence.judging import judged_again
 from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.instance_evidence.record import (
     CONTROL_PASSES,
     ClassEvidence,
     Evidence,
     control_retention,
+    read_evidence,
 )
 from unseen.inversion.inversions import POOL, RECORD, Inversions, Method
 from unseen.inversion.invert import InversionRun, invert, preset_for
@@ -53,6 +55,7 @@ from unseen.statistics.retention import Judging
 
 DEVELOPMENT = 20_002  # seed of scenes and of controls' latents on which the choice is made
 REPORTING = 30_003  # the first of those that are reported
+_LOST = 0.2  # of what as many photographs retain: less is lost, in the choice of a setting
 PRESENCE = 40_004  # of the scenes whose presences the generators' are compared with
 
 
@@ -112,7 +115,6 @@ class EvidenceBench:
     preset: Annotated[str, Option("Settings of the optimiser: default or quick.")] = "default"
     steps: Steps = None
     batch_size: Annotated[int, Option("Images optimised at once.", min=1)] = 16
-    permutations: int = 9_999
     workers: Workers = None
     device: Device = "cpu"
     precision: SegmenterPrecision = "fp32"
@@ -311,9 +313,7 @@ def _settings(task: EvidenceBench, generator: LayeredGenerator) -> Iterator[tupl
 
 
 def _retentions(task: EvidenceBench, record: Inversions, segmenter: Segmenter) -> dict[str, Any]:
-    evidence = measuring.evidence(
-        record, segmenter=segmenter, task=_evidence_task(task, None, permutations=99)
-    )
+    evidence = measuring.evidence(record, segmenter=segmenter, task=_evidence_task(task, None))
     photographs = [
         fate.retention
         for instance in evidence.instances
@@ -337,7 +337,7 @@ def _is_lost(row: ClassEvidence, evidence: Evidence) -> bool:
     if evidence.reference is None:
         beside.append((row.peers, rules.half))
     else:
-        beside.append((row.by(evidence.reference).matched, rules.fifth))
+        beside.append((row.by(evidence.reference).matched, _LOST))
     known = [share * mean.mean for mean, share in beside if mean.mean is not None]
     return all(here.matched.mean < limit for limit in known)
 
@@ -363,15 +363,11 @@ def _report(
         run = dataclasses.replace(run, curve=tuple(task.cuts))
     record = _invert(task, loaded, segmenter, run, seed, folder)
 
-    def verdicts() -> dict[str, Any]:
-        evidence = measuring.evidence(
-            record,
-            segmenter=segmenter,
-            task=_evidence_task(task, rule, permutations=task.permutations),
-        )
-        return {"rows": _rows(evidence)}
+    def measured() -> dict[str, Any]:
+        measuring.evidence(record, segmenter=segmenter, task=_evidence_task(task, rule))
+        return {}
 
-    kept = _kept(record, {"rule": rule, "permutations": task.permutations}, verdicts)
+    _kept(record, {"rule": rule, "version": 2}, measured)
     return [
         Row(
             subject=loaded.subject.name,
@@ -381,26 +377,26 @@ def _report(
             planted=row["name"] in loaded.subject.without,
             **row,
         )
-        for row in kept["rows"]
+        for row in _rows(read_evidence(folder))
     ]
 
 
 def _rows(evidence: Evidence) -> list[dict[str, Any]]:
+    """The classes as the rules of today judge what was measured, whatever they were then."""
     rows = []
-    for row in evidence.classes:
-        here = row.by(evidence.primary)
+    for column, judged in judged_again(evidence, Judging()).items():
+        here = judged.by_method[evidence.primary]
+        beside = None if evidence.reference is None else judged.by_method[evidence.reference]
         rows.append(
             {
-                "name": row.name,
-                "verdict": row.verdict or "none",
-                "images": row.images,
-                "instances": row.instances,
+                "name": class_name(column),
+                "verdict": judged.verdict or "none",
+                "images": here.photographs.images,
+                "instances": here.photographs.instances,
                 "retained": here.photographs.mean,
-                "reference": None
-                if evidence.reference is None
-                else row.by(evidence.reference).photographs.mean,
+                "reference": None if beside is None else beside.photographs.mean,
                 "controls": here.controls.mean,
-                "p_holm": row.p_holm,
+                "p_value": judged.p_value,
             }
         )
     return rows
@@ -461,10 +457,9 @@ def _invert(
     )
 
 
-def _evidence_task(task: EvidenceBench, rule: str | None, *, permutations: int) -> EvidenceTask:
+def _evidence_task(task: EvidenceBench, rule: str | None) -> EvidenceTask:
     return EvidenceTask(
         label_maps="true",
-        judging=Judging(permutations=permutations),
         device=task.device,
         precision=task.precision,
         batch_size=task.batch_size,

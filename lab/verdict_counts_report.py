@@ -80,7 +80,7 @@ class Row:
     retained: float | None  # mean over the scenes' instances
     controls: float | None  # mean over their matched controls
     reference: float | None = None  # of mosaics: what as many other scenes retain of the same
-    p_holm: float | None
+    p_value: float | None
     real_presence: float
     generated_presence: float
     planted: bool  # the generator's training was without it

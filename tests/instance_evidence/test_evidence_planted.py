@@ -64,7 +64,7 @@ def test_what_is_planted_is_called_and_nothing_else(tmp_path):
         task=EvidenceTask(
             device="cpu",
             label_maps="true",
-            judging=Judging(permutations=999, resamples=99),
+            judging=Judging(resamples=99),
         ),
     )
     assert sorted(one.name for one in record.named("cannot draw")) == list(MISSING)

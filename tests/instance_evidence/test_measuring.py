@@ -15,6 +15,7 @@ from unseen.core.errors import ImageError, RecordError, SegmenterError
 from unseen.core.records import to_json
 from unseen.distribution.areas import Areas
 from unseen.images import open_images
+from unseen.instance_evidence.judging import judged_again
 from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.instance_evidence.record import cases, json_schema
 from unseen.inversion.photograph_selection import select_photographs
@@ -23,7 +24,7 @@ from unseen.statistics.retention import Judging
 SIDE = 20
 COLOURS = np.array([[0, 0, 0], [90, 160, 250], [200, 40, 40], [40, 160, 40]], np.uint8)
 SEGMENTER = "python:tests.instance_evidence.test_measuring:nearest_colour"
-TASK = EvidenceTask(device="cpu", judging=Judging(permutations=499, resamples=99), batch_size=8)
+TASK = EvidenceTask(device="cpu", judging=Judging(resamples=99), batch_size=8)
 
 
 class NearestColour:
@@ -100,7 +101,12 @@ def test_what_vanishes_beside_intact_controls_cannot_be_drawn(world):
     assert (person.lost_share, person.rank) == (1.0, 1)
     assert person.area == person.lost == pytest.approx(20 / 400)
     assert person.by("given").controls.mean == 1
-    assert person.p_holm == pytest.approx(3 * person.p_value)
+    controls, own = person.ratio("controls", "given"), person.ratio("own", "given")
+    assert (controls.ratio, controls.margin) == (0, 0.5)
+    assert max(controls.interval[1], own.interval[1]) < 0.5
+    assert person.ratio("peers", "given") is None  # nothing else is of its size and shape
+    # of three classes that were tested
+    assert person.p_value == pytest.approx(3 * max(r.p_value for r in person.ratios))
 
 
 def test_the_record_is_what_its_schema_says_and_all_that_it_names_is_there(world):
@@ -129,6 +135,18 @@ def test_a_case_shows_the_instance_its_fate_and_its_controls(world):
     for control, picture in first.controls:
         assert control.role == picture.role == "control"
         assert control.image == picture.id
+
+
+def test_a_record_is_judged_again_without_an_image(world):
+    record = gather(world)
+    judged = judged_again(record, TASK.judging)
+    assert {column: one.verdict for column, one in judged.items()} == {
+        one.column: one.verdict for one in record.classes
+    }
+    for one in record.classes:
+        assert judged[one.column].p_value == one.p_value
+    strict = judged_again(record, dataclasses.replace(TASK.judging, least_images=13))
+    assert strict["object/person"].verdict == "untested"  # in twelve photographs
 
 
 def test_photographs_are_ranked_by_what_they_lost(world):
@@ -161,7 +179,9 @@ def test_without_controls_there_are_no_verdicts_and_the_record_says_so(world):
 def test_no_class_is_judged_that_was_not_asked_for(world):
     record = gather(world, task=dataclasses.replace(TASK, classes=["person"]))
     assert [one.name for one in record.classes] == ["person"]
-    assert record.classes[0].p_holm == record.classes[0].p_value
+    alone, among_three = record.classes[0], gather(world, out="three").classes[0]
+    assert 3 * alone.p_value == pytest.approx(among_three.p_value)
+    assert alone.ratios[0].interval[1] < among_three.ratios[0].interval[1]
     assert {one.column for one in record.instances if one.role == "control"} == {
         "object/sky",
         "object/person",

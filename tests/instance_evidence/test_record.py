@@ -54,7 +54,7 @@ def test_nothing_in_the_json_is_not_a_number():
     [
         (lambda r: r.update(schema_version=2), "2"),
         (lambda r: r.pop("schema_version"), "schema_version"),
-        (lambda r: r["classes"][0].pop("p_holm"), r"p_holm.*classes\[0\]"),
+        (lambda r: r["classes"][0].pop("p_value"), r"p_value.*classes\[0\]"),
         (lambda r: r["classes"][0].update(verdict="bad"), r"bad.*classes\[0\].verdict"),
         (lambda r: r["instances"][0].update(box=[1, 2]), r"instances\[0\].box"),
         (lambda r: r["instances"][0].update(area=1.5), r"instances\[0\].area"),

@@ -17,7 +17,7 @@ from unseen.statistics.retention import Judging
 SIDE = 16
 POOL = 12
 FEW = Inversion(perceptual="none", optimiser=Adam(steps=3, learning_rate=0.05))
-TASK = EvidenceTask(device="cpu", judging=Judging(permutations=99, resamples=99))
+TASK = EvidenceTask(device="cpu", judging=Judging(resamples=99))
 
 
 class Bright:

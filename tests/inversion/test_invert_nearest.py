@@ -20,7 +20,7 @@ from unseen.statistics.retention import Judging
 SIDE = 16
 PHOTOGRAPHS = 60
 NEAREST = Inversion(method="nearest", perceptual="none", samples=30, window=0.1)
-JUDGING = Judging(permutations=199, resamples=99)
+JUDGING = Judging(resamples=99)
 
 
 class Bands:

@@ -48,5 +48,26 @@ def test_the_tables_are_written_and_the_same_again(tmp_path: Path):
         tables.append([path.read_text() for path in simulate_retention(task)])
     assert tables[0] == tables[1]
     rows = list(csv.DictReader(tables[0][0].splitlines()))
-    assert [row["beside"] for row in rows] == ["peers", "reference"]
-    assert all(row["draws"] == "3" and int(row["undrawn class found"]) <= 3 for row in rows)
+    assert [row["reference"] for row in rows] == ["False", "True"]
+    assert all(row["draws"] == "3" for row in rows)
+    assert all(int(row["half of the margin found"]) <= 3 for row in rows)
+
+
+@pytest.mark.parametrize("law", ["graded", "all or nothing", "one in ten", "crowded"])
+def test_a_class_keeps_the_share_that_it_should_whatever_the_law(law):
+    drawn, less = (
+        draw_instances(np.random.default_rng(3), 20_000, drawn=share, law=law)
+        for share in (1.0, 0.25)
+    )
+    ratio = less.retention["f"].mean() / drawn.retention["f"].mean()
+    assert ratio == pytest.approx(0.25, abs=0.01)  # three standard errors of "all or nothing"
+    within = less.retention["d"].mean() / less.retention["f"].mean()
+    assert within == pytest.approx(0.5, abs=0.03)
+
+
+def test_crops_of_one_photograph_are_like_each_other():
+    crops = draw_instances(np.random.default_rng(4), 4000, instances=1.0, crops=2, dependence=1.0)
+    first = [crops.retention["f"][crops.images == image].mean() for image in range(0, 400, 2)]
+    second = [crops.retention["f"][crops.images == image].mean() for image in range(1, 400, 2)]
+    assert np.array_equal(np.unique(crops.groups), np.arange(4000))
+    assert np.corrcoef(first, second)[0, 1] > 0.5

@@ -63,7 +63,7 @@ def row(subject, seed, name, verdict, retained, *, drawn=1.0, planted=False):
         instances=8,
         retained=retained,
         controls=0.9,
-        p_holm=0.01,
+        p_value=0.01,
         real_presence=0.2,
         generated_presence=0.2 * drawn,
         planted=planted,
@@ -143,7 +143,6 @@ def test_the_bench_of_mosaics_needs_no_inverter_and_counts_verdicts_as_the_other
         development_by_class=1,
         pool=12,
         presence_count=8,
-        permutations=19,
         workers=0,
     )
     paths = list(measure_evidence(task))
@@ -196,7 +195,6 @@ def test_the_whole_bench_on_an_untrained_generator_and_again_without_inverting(
         presence_count=8,
         steps=1,
         methods=("d", "f"),
-        permutations=19,
         workers=0,
     )
     said: list[str] = []

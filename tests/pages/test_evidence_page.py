@@ -69,7 +69,7 @@ def test_a_page_without_a_comparison_leads_with_caveats_and_findings(open_page, 
     first = page.locator("main section").first
     assert first.locator("h2 + *").get_attribute("class") == "caveats first"
     assert "2 photographs are few." in first.locator(".caveats").inner_text()
-    assert "person retained 25 %, matched controls 100 %" in first.inner_text().replace("\xa0", " ")
+    assert "person kept 25 % as much, at most 40 %" in first.inner_text().replace("\xa0", " ")
     rules = first.locator(".rules").inner_text()
     assert "Drawn from the fifth that holds most of a class." in rules
     assert "The earliest cut whose controls retain 0.9, on other seeds." in rules
@@ -80,7 +80,14 @@ def test_a_class_opens_with_its_verdict_its_bounds_and_its_curve(open_page, fold
     detail = opened(open_page(folder))
     text = detail.inner_text().replace("\xa0", " ")
     assert "Method f-layer2 retains 0.25 of it, of its matched controls 1.00." in text
-    assert "The p-value is 0.001" in text
+    beside = [row.inner_text().split("\t") for row in detail.locator(".ratios tbody tr").all()]
+    assert [cells[1:] for cells in beside] == [
+        ["25 % as much, at most 40 %", "under 50 %"],
+        ["25 % as much, at most 45 %", "under 50 %"],
+        ["31 % as much, at most 49 %", "under 50 %"],
+        ["0 % as much, at least 0 %", "not shown to be over 50 %"],
+    ]
+    assert beside[3][0].endswith("method d")
     rows = [row.inner_text().split("\t") for row in detail.locator(".bounds tbody tr").all()]
     assert [row[0].split("\n")[0].strip() for row in rows] == [
         "method d",  # lower bounds first
@@ -235,8 +242,9 @@ def test_without_controls_the_page_ranks_and_gives_no_verdict(open_page, tmp_pat
         row,
         verdict=None,
         reason="without controls no verdict is possible",
+        own=none,
+        ratios=(),
         p_value=None,
-        p_holm=None,
         retention=tuple(dataclasses.replace(one, controls=none) for one in row.retention),
     )
     photographs = [one for one in evidence.pictures if one.role == "photograph"]

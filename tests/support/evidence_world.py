@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unseen.core.verdicts import Against
 from unseen.instance_evidence.record import (
     ClassEvidence,
+    ClassRatio,
     ClassRetention,
     Evidence,
     Fate,
@@ -51,9 +53,8 @@ def evidence_world(folder: Path | None = None) -> Evidence:
             controls_per_instance=4,
             least_images=5,
             half=0.5,
-            fifth=0.2,
+            third=1 / 3,
             significance=0.05,
-            permutations=9999,
             resamples=2000,
             vanished_below=0.5,
             atypical_below=0.05,
@@ -88,8 +89,14 @@ def evidence_world(folder: Path | None = None) -> Evidence:
                 rank=1,
                 retention=tuple(_retention(method) for method in _METHODS),
                 peers=Mean(mean=0.8, interval=(0.6, 1.0), instances=6, images=5),
+                own=Mean(mean=1.0, interval=(0.8, 1.0), instances=3, images=3),
+                ratios=(
+                    _ratio("controls", "f-layer2", 0.25, (0.1, 0.4)),
+                    _ratio("own", "f-layer2", 0.25, (0.1, 0.45)),
+                    _ratio("peers", "f-layer2", 0.31, (0.1, 0.49)),
+                    _ratio("controls", "d", 0.0, (0.0, 0.2)),
+                ),
                 p_value=0.001,
-                p_holm=0.001,
                 range_method=None,
             ),
         ),
@@ -126,6 +133,22 @@ def _retention(method: str) -> ClassRetention:
         photographs=photographs,
         matched=photographs,
         controls=_mean(_RETAINED["control"][method], 3),
+    )
+
+
+def _ratio(
+    against: Against, method: str, ratio: float, interval: tuple[float, float]
+) -> ClassRatio:
+    return ClassRatio(
+        against=against,
+        method=method,
+        ratio=ratio,
+        interval=interval,
+        margin=0.5,
+        p_value=0.001,
+        instances=2,
+        groups=2,
+        against_groups=3,
     )
 
 

@@ -48,7 +48,7 @@ def evidence(
     ] = None,
     segmenter: SegmenterName = None,
     only_pairs: Annotated[bool, Option("Leave out photographs without a reconstruction.")] = False,
-    seed: Annotated[int, Option("Seed of permutations and resampling.", max=SEED_MOST)] = 0,
+    seed: Annotated[int, Option("Seed of resampling.", max=SEED_MOST)] = 0,
 ) -> None:
     """See what reconstructions no longer have, and rank photographs by what vanished."""
     task = EvidenceTask(judging=Judging(seed=seed), **options)

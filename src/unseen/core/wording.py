@@ -33,11 +33,11 @@ def share(fraction: float | None) -> str:
 
 
 def share_interval(interval: Interval) -> str:
-    """An interval of a share; "–" where there is none."""
+    """An interval of a share; "–" where there is none, and ∞ where nothing bounds it above."""
     low, high = interval
-    if low is None or high is None:
+    if low is None:
         return "–"
-    return f"{100 * low:.0f} – {100 * high:.0f} %"
+    return f"{100 * low:.0f} – {'∞' if high is None else f'{100 * high:.0f} %'}"
 
 
 def times(ratio: float | None) -> str:

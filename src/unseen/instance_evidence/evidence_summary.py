@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import capitalised, count, listed, percent, printable, sentence, share
 from unseen.distribution.areas import class_name
-from unseen.instance_evidence.evidence_wording import mean_share
+from unseen.instance_evidence.evidence_wording import as_much, mean_share
 from unseen.instance_evidence.record import ClassEvidence, Evidence, Instance, Picture
 
 _MOST_ROWS = 12  # classes, and photographs; the rest is on the page
@@ -68,7 +68,12 @@ def _class_cells(evidence: Evidence, row: ClassEvidence) -> list[str]:
     cells: list[str] = [] if row.verdict is None else [row.verdict]
     cells += [row.name, f"{mean_share(retained.photographs)} retained"]
     if evidence.controls is not None:
-        cells.append(f"controls {mean_share(retained.controls)}")
+        ratio = row.ratio("controls", evidence.primary)
+        cells.append(
+            f"controls {mean_share(retained.controls)}"
+            if ratio is None
+            else f"{as_much(ratio)} of controls"
+        )
     held = f"in {count(row.images, 'photograph')}"
     return [*cells, f"{row.vanished} of {row.instances} vanished, {held}"]
 

@@ -11,7 +11,7 @@ from unseen.core.results import html_picture, html_strip, html_table, html_text
 from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import count, listed, percent
 from unseen.images.record_pictures import thumbnail
-from unseen.instance_evidence.evidence_wording import mean_share
+from unseen.instance_evidence.evidence_wording import as_much, mean_share
 from unseen.instance_evidence.record import Evidence, Picture
 from unseen.instance_evidence.retention_figures import draw_retention
 
@@ -42,6 +42,8 @@ def rows(evidence: Evidence) -> list[dict[str, Any]]:
     for row in evidence.classes:
         for retention in row.retention:
             low, high = retention.photographs.interval
+            ratio = row.ratio("controls", retention.method)
+            ratio_low, ratio_high = (None, None) if ratio is None else ratio.interval
             rows.append(
                 {
                     "column": row.column,
@@ -57,9 +59,11 @@ def rows(evidence: Evidence) -> list[dict[str, Any]]:
                     "retained_high": high,
                     "retained_matched": retention.matched.mean,
                     "retained_controls": retention.controls.mean,
+                    "ratio_to_controls": None if ratio is None else ratio.ratio,
+                    "ratio_low": ratio_low,
+                    "ratio_high": ratio_high,
                     "lost_share": row.lost_share,
                     "p_value": row.p_value,
-                    "p_holm": row.p_holm,
                 }
             )
     return rows
@@ -67,16 +71,18 @@ def rows(evidence: Evidence) -> list[dict[str, Any]]:
 
 def as_html(evidence: Evidence) -> str:
     """The evidence for a notebook."""
-    headings = ["Class", "Verdict", "Retained", "Matched controls", "Vanished"]
+    headings = ["Class", "Verdict", "Retained", "Matched controls", "Beside these", "Vanished"]
     cells = []
     for row in evidence.classes[:_MOST_CLASSES]:
         retention = row.by(evidence.primary)
+        ratio = row.ratio("controls", evidence.primary)
         cells.append(
             (
                 row.name,
                 row.verdict or "no verdict",
                 mean_share(retention.photographs),
                 mean_share(retention.controls),
+                "–" if ratio is None else as_much(ratio),
                 f"{row.vanished:,} of {row.instances:,}",
             )
         )

@@ -2,10 +2,17 @@
 
 from collections.abc import Mapping
 
-from unseen.core.verdicts import InstanceVerdict
+from unseen.core.verdicts import Against, InstanceVerdict
 from unseen.core.wording import capitalised, count, p_value, sentence, share, share_interval
 from unseen.distribution.areas import class_name
-from unseen.instance_evidence.record import ClassEvidence, Mean, Method, Rules, Typicality
+from unseen.instance_evidence.record import (
+    ClassEvidence,
+    ClassRatio,
+    Mean,
+    Method,
+    Rules,
+    Typicality,
+)
 
 
 def evidence_meanings(rules: Rules, *, mosaic: bool = False) -> dict[InstanceVerdict, str]:
@@ -16,14 +23,20 @@ def evidence_meanings(rules: Rules, *, mosaic: bool = False) -> dict[InstanceVer
         mosaic: verdicts are about a mosaic of samples.
     """
     half = share(rules.half)
-    beside = f"and less than {half} of what they keep of similar regions of other classes"
+    beside = (
+        "as little beside similar regions of other classes, and beside the class itself in the "
+        "generator's own images, where these hold it"
+    )
     if mosaic:
-        beside = f"and less than {share(rules.fifth)} of what as many other photographs keep of it"
+        beside = f"less than {share(rules.third)} of what as many other photographs keep of it"
     return {
-        "cannot draw": "the reconstructions keep significantly less of it than of similar regions "
-        f"in the generator's own images: on average less than {half} of that, {beside}",
+        "cannot draw": f"the reconstructions keep less than {half} of what they keep of similar "
+        f"regions in the generator's own images, and {beside}: not on average alone, but with "
+        f"{share(1 - rules.significance)} confidence for all classes together",
         "undecided": "these photographs and controls cannot tell",
-        "can draw": "a reconstruction that is certainly an image of the generator keeps it",
+        "can draw": "a reconstruction that is certainly an image of the generator keeps more than "
+        f"{half} of what is kept of similar regions in the generator's own images, with the same "
+        "confidence",
         "untested": f"in fewer than {rules.least_images} photographs",
     }
 
@@ -35,6 +48,41 @@ def mean_share(mean: Mean) -> str:
     if mean.interval[0] is None:
         return share(mean.mean)
     return f"{share(mean.mean)} [{share_interval(mean.interval)}]"
+
+
+_BESIDE: Mapping[Against, str] = {
+    "controls": "similar regions in the generator's own images",
+    "own": "the class in the generator's own images",
+    "peers": "similar regions of other classes in the photographs",
+    "reference": "the same instances, from as many other photographs",
+}
+
+
+def beside(ratio: ClassRatio) -> str:
+    """What a class is compared with."""
+    return _BESIDE[ratio.against]
+
+
+def as_much(ratio: ClassRatio, *, at_least: bool = False) -> str:
+    """How much as much is kept of a class: "4 % as much, at most 11 %"."""
+    if ratio.ratio is None:
+        return "nothing is kept of these"
+    low, high = ratio.interval
+    if at_least:
+        bound = f"at least {share(low)}"
+    else:
+        bound = "no upper bound" if high is None else f"at most {share(high)}"
+    return f"{share(ratio.ratio)} as much, {bound}"
+
+
+def within(ratio: ClassRatio, *, at_least: bool = False) -> str:
+    """That the bound lies on the side of the margin that the verdict needs, or that it does not."""
+    low, high = ratio.interval
+    if at_least:
+        shown, side = low is not None and low > ratio.margin, "over"
+    else:
+        shown, side = high is not None and high < ratio.margin, "under"
+    return f"{'' if shown else 'not shown to be '}{side} {share(ratio.margin)}"
 
 
 def shares(parts: Mapping[str, float], most: int = 3) -> str:

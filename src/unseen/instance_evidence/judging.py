@@ -6,7 +6,7 @@ No images and no files. What a reader of the numbers must know is in `caveats`.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,17 +21,20 @@ from unseen.instance_evidence.pairs import Collection
 from unseen.instance_evidence.record import (
     REFERENCE,
     ClassEvidence,
+    ClassRatio,
     ClassRetention,
     Evidence,
     Fate,
     Instance,
     Mean,
+    Method,
     Picture,
     Rebuilt,
     Rules,
     Typicality,
 )
 from unseen.inversion.inversions import Role, Selection
+from unseen.statistics import retention as statistics
 from unseen.statistics.instances import loss_shares
 from unseen.statistics.retention import (
     ClassJudgement,
@@ -52,6 +55,7 @@ class MeasuredInstance:
     id: str
     picture: str  # the id of its image
     number: int  # of its image
+    group: int  # of the images that belong together; its image's number where it is alone
     role: Role
     column: str
     box: tuple[int, int, int, int]
@@ -200,14 +204,11 @@ class _Judge:
         self.photographs = [instance for instance in in_photographs if instance.column in asked]
         if not self.photographs:
             raise _no_instance(instrument)
-        self.judged: Mapping[str, ClassJudgement] = judge_classes(
-            {
-                column: _arrays(instances, self.keys)
-                for column, instances in _by_class(in_photographs).items()
-            },
-            None if collection.controls is None else _arrays(self.controls, self.keys),
+        self.judged = _judgements(
+            in_photographs,
+            None if collection.controls is None else self.controls,
+            methods=collection.methods,
             primary=self.primary.key,
-            range_methods=[method.key for method in collection.methods if method.in_range],
             reference=self.reference,
             asked=asked,
             judging=judging,
@@ -353,10 +354,71 @@ class _Judge:
                 for method, retained in judgement.by_method.items()
             ),
             peers=_mean(judgement.peers),
+            own=_mean(judgement.own),
+            ratios=tuple(map(_ratio, judgement.ratios)),
             p_value=judgement.p_value,
-            p_holm=judgement.p_holm,
             range_method=judgement.range_method,
         )
+
+
+def judged_again(evidence: Evidence, judging: Judging) -> Mapping[str, ClassJudgement]:
+    """The judgements of a record's classes under these rules; nothing is measured again.
+
+    A record of some classes alone (`classes`) does not hold the others, which were peers.
+    """
+    images = [picture.id for picture in evidence.pictures]
+    number = {image: i for i, image in enumerate(images)}
+    instances = [
+        MeasuredInstance(
+            id=instance.id,
+            picture=instance.image,
+            number=number[instance.image],
+            group=number[instance.image],
+            role=instance.role,
+            column=instance.column,
+            box=instance.box,
+            area_pixels=instance.area_pixels,
+            area=instance.area,
+            perimeter_ratio=instance.perimeter_ratio,
+            contrast=instance.contrast,
+            fates=instance.fates,
+        )
+        for instance in evidence.instances
+    ]
+    controls = [instance for instance in instances if instance.role == "control"]
+    return _judgements(
+        [instance for instance in instances if instance.role == "photograph"],
+        None if evidence.controls is None else controls,
+        methods=evidence.methods,
+        primary=evidence.primary,
+        reference=REFERENCE if evidence.primary_method.method == "nearest" else None,
+        asked=set(evidence.columns),
+        judging=judging,
+    )
+
+
+def _judgements(
+    photographs: Sequence[MeasuredInstance],
+    controls: Sequence[MeasuredInstance] | None,
+    *,
+    methods: Sequence[Method],
+    primary: str,
+    reference: str | None,
+    asked: Container[str],
+    judging: Judging,
+) -> Mapping[str, ClassJudgement]:
+    """The classes' judgements by column."""
+    keys = [method.key for method in methods]
+    return judge_classes(
+        {column: _arrays(held, keys) for column, held in _by_class(photographs).items()},
+        None if controls is None else _arrays(controls, keys),
+        primary=primary,
+        range_methods=[method.key for method in methods if method.in_range],
+        reference=reference,
+        asked=asked,
+        own={column: _arrays(held, keys) for column, held in _by_class(controls or ()).items()},
+        judging=judging,
+    )
 
 
 def _no_instance(instrument: Instrument) -> ImageError:
@@ -387,6 +449,7 @@ def _arrays(instances: Sequence[MeasuredInstance], methods: Sequence[str]) -> In
             method: np.array([instance.retention(method) for instance in instances], np.float64)
             for method in methods
         },
+        np.array([instance.group for instance in instances], np.int64),
     )
 
 
@@ -441,4 +504,20 @@ def _mean(retained: MeanRetention) -> Mean:
         interval=(None, None) if retained.interval is None else retained.interval,
         instances=retained.instances,
         images=retained.images,
+    )
+
+
+def _ratio(compared: statistics.ClassRatio) -> ClassRatio:
+    low, high = compared.interval
+    ratio = compared.ratio
+    return ClassRatio(
+        against=compared.against,
+        method=compared.method,
+        ratio=None if ratio is None or math.isinf(ratio) else ratio,
+        interval=(low, None if math.isinf(high) else high),
+        margin=compared.margin,
+        p_value=compared.p_value,
+        instances=compared.instances,
+        groups=compared.groups,
+        against_groups=compared.against_groups,
     )

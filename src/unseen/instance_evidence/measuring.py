@@ -473,6 +473,7 @@ class _Measuring:
                     id=f"{own_id}-{i:02d}",
                     picture=own_id,
                     number=number,
+                    group=number,
                     role=entry.role,
                     column=self.columns[region.label],
                     box=region.box,

@@ -23,7 +23,7 @@ from unseen.core.records import (
     complaint_about_columns,
 )
 from unseen.core.results import LocatedResult
-from unseen.core.verdicts import InstanceVerdict
+from unseen.core.verdicts import Against, InstanceVerdict
 from unseen.core.wording import Interval
 from unseen.distribution.areas import class_name
 from unseen.images.record_pictures import save_record
@@ -69,11 +69,10 @@ class Rules:
     contrast_within: Share  # its contrast differs by so much at most
     controls_per_instance: int  # matched at most
     least_images: int  # photographs, and generated images, that a test of a class needs
-    half: Share  # share of the control's mean retention that divides "cannot" from "can draw"
-    fifth: Share  # share of the reference's, below which alone a mosaic's class is "cannot draw"
-    significance: Share  # of the test, after Holm
-    permutations: Count
-    resamples: Count  # of the intervals
+    half: Share  # ratio to controls, peers and itself, between "cannot draw" and "can draw"
+    third: Share  # ratio to the reference, below which alone a mosaic's class is "cannot draw"
+    significance: Share  # that any interval of a ratio errs, over all classes tested
+    resamples: Count  # of the intervals of means
     vanished_below: Share  # an instance that retains less has vanished
     atypical_below: Share  # a photograph whose loss has a smaller p-value is atypical
 
@@ -175,6 +174,21 @@ class ClassRetention:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassRatio:
+    """What a method retains of a class, over what is retained of that which it is compared with."""
+
+    against: Against  # of the same photographs: peers, reference; of the generator's: controls, own
+    method: str  # a `Method.key`: by which the class was rebuilt
+    ratio: Amount | None  # None: nothing is retained of what it is compared with
+    interval: Interval  # the intervals of all classes tested hold together in 95 % of cases
+    margin: Share  # "cannot draw": the upper end lies below; "can draw": the lower end above
+    p_value: Share  # one-sided, of the margin and beyond; not adjusted
+    instances: Count  # of the class
+    groups: Count  # of photographs that hold them; every photograph, unless groups were declared
+    against_groups: Count  # of images with what they are compared with
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassEvidence:
     """One class of the photographs."""
 
@@ -190,8 +204,9 @@ class ClassEvidence:
     rank: Rank  # 1: largest lost_share among the classes in enough photographs; then the others
     retention: tuple[ClassRetention, ...]  # a method each
     peers: Mean  # instances of the photographs' other classes, matched as controls are; primary
-    p_value: Share | None  # of "retained as well as the matched controls", primary method
-    p_holm: Share | None
+    own: Mean  # instances of the class in the generator's own images; primary method
+    ratios: tuple[ClassRatio, ...]  # of the primary method, then of those in range(G)
+    p_value: Share | None  # of "at least a margin", the largest, times the classes tested
     range_method: str | None  # the `Method.key` in range(G) that retained it; only "can draw"
 
     @property
@@ -202,6 +217,12 @@ class ClassEvidence:
     def by(self, method: str) -> ClassRetention:
         """The retention by the method with this key."""
         return next(row for row in self.retention if row.method == method)
+
+    def ratio(self, against: Against, method: str) -> ClassRatio | None:
+        """The ratio of what this method retains; None where it was not compared."""
+        return next(
+            (row for row in self.ratios if (row.against, row.method) == (against, method)), None
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -217,7 +238,7 @@ class Evidence(LocatedResult):
 
     schema_version: int = SCHEMA_VERSION
     package_version: str
-    seed: int  # of permutations and resampling
+    seed: int  # of resampling
     columns: tuple[str, ...]  # channel/class in label order
     label_map_size: tuple[int, int]  # height, width
     rules: Rules
@@ -387,6 +408,7 @@ def _complaint(evidence: Evidence) -> str:
         named.append(("class", row.column, columns))
         if row.range_method is not None:
             named.append(("method", row.range_method, held["method"]))
+        named += [("method", ratio.method, held["method"]) for ratio in row.ratios]
         missing = held["method"] - {retention.method for retention in row.retention}
         named += [(f"retention of {row.column} by", method, set()) for method in sorted(missing)]
     for picture in evidence.pictures:

@@ -13,10 +13,18 @@ import markupsafe
 
 from unseen.core.wording import count, number, percent, share
 from unseen.distribution.areas import class_name
-from unseen.instance_evidence.evidence_wording import bound, shares, typicality_in_words
+from unseen.instance_evidence.evidence_wording import (
+    as_much,
+    beside,
+    bound,
+    shares,
+    typicality_in_words,
+    within,
+)
 from unseen.instance_evidence.record import (
     Case,
     ClassEvidence,
+    ClassRatio,
     ClassRetention,
     Evidence,
     Instance,
@@ -46,6 +54,16 @@ class MethodRow:
 
 
 @dataclasses.dataclass(frozen=True)
+class RatioRow:
+    """One class beside what it is compared with, in words."""
+
+    beside: str
+    method: str  # nothing for that of the verdicts
+    as_much: str
+    within: str
+
+
+@dataclasses.dataclass(frozen=True)
 class ClassView:
     """One class of the photographs."""
 
@@ -54,6 +72,8 @@ class ClassView:
     colour: str
     row: ClassEvidence
     primary: ClassRetention
+    beside: ClassRatio | None  # the primary method's ratio to the controls
+    ratios: Sequence[RatioRow]
     figure: markupsafe.Markup
     methods: Sequence[MethodRow]  # lower bounds first, then by depth
     curve: markupsafe.Markup | None
@@ -187,6 +207,8 @@ class _View:
             colour=class_colour(row.name),
             row=row,
             primary=primary,
+            beside=row.ratio("controls", evidence.primary),
+            ratios=[self._ratio(ratio) for ratio in row.ratios],
             figure=means_figure(primary, row.verdict),
             methods=[
                 MethodRow(
@@ -200,6 +222,16 @@ class _View:
             ],
             curve=curve_figure(class_curve, row.verdict) if class_curve else None,
             shown=shown,
+        )
+
+    def _ratio(self, ratio: ClassRatio) -> RatioRow:
+        primary = ratio.method == self._evidence.primary
+        method = next(m for m in self._evidence.methods if m.key == ratio.method)
+        return RatioRow(
+            beside=beside(ratio),
+            method="" if primary else method.label,
+            as_much=as_much(ratio, at_least=not primary),
+            within=within(ratio, at_least=not primary),
         )
 
     def _instance(self, instance: Instance) -> dict[str, Any]:

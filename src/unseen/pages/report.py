@@ -52,6 +52,7 @@ from unseen.distribution.comparison_wording import (
     significant_but_undecided,
 )
 from unseen.instance_evidence.evidence_wording import (
+    as_much,
     class_in_photographs,
     evidence_meanings,
     mean_share,
@@ -84,7 +85,16 @@ _NUMBERS = (
     times,
     value_interval,
 )
-_WORDS = (capitalised, class_name, count, left_out_of, sampling_in_words, sentence, slug)
+_WORDS = (
+    as_much,
+    capitalised,
+    class_name,
+    count,
+    left_out_of,
+    sampling_in_words,
+    sentence,
+    slug,
+)
 
 _EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*INSTANCE_VERDICTS, None))}
 

@@ -1,36 +1,38 @@
-"""What retained and lost instances say of a class: matched controls, test, interval, verdict.
+"""What retained and lost instances say of a class: matched controls, ratios, verdict.
 
 The retention of a class's instances in photographs is compared with that of *control regions*:
 instances of any class in the generator's own images, inverted by the same optimiser, matched on
 area, perimeter ratio and contrast. Controls begin nearer to their solution than photographs do, so
 it is also compared with that of its *peers*, instances of other classes in the photographs, matched
-in the same way. A mosaic of samples has a closer control: what the same mosaic of photographs
-retains of the same instances. Instances of one image are not independent, so images, never
-instances, are permuted and resampled. Arrays alone; definitions and a simulation are in
-docs/evidence.md.
-
-Source of the studentised permutation test: Chung and Romano, Annals of Statistics 41, 2013.
+in the same way. A class that the segmenter finds again only in part, in any image, is compared with
+itself in the generator's own images, where these hold it. A mosaic of samples has a closer control
+than peers and that: what the same mosaic of photographs retains of the same instances. Instances of
+one image are not independent, so images, or the groups that they belong to, are counted and
+resampled, never instances. Arrays alone; definitions and a simulation are in docs/evidence.md.
 """
 
 import dataclasses
 import math
-from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 import scipy.optimize
-import scipy.stats
+import scipy.special
 from jaxtyping import Float64, Int64
 
 from unseen.core.errors import SampleError
-from unseen.core.verdicts import InstanceVerdict
-from unseen.core.wording import count, share
-from unseen.statistics.multiplicity import holm
+from unseen.core.verdicts import Against, InstanceVerdict
+from unseen.core.wording import count, listed, share
+from unseen.statistics.retention_ratio import Retained, RetentionRatio
 
 _LEVEL = 0.95  # of intervals
 _FORBIDDEN = 1e6  # cost of a pair outside of the calipers; a pair inside costs √3 at most
-_BLOCK = 1000  # exchanges held in memory at once: some 10 MB for a thousand images
-_NOTHING = 1e-12  # variance that is rounding: shares are between 0 and 1, rounded to 1e-16
+_IN_WORDS: Mapping[Against, str] = {
+    "controls": "of its controls",
+    "own": "of it in the generator's own images",
+    "peers": "of its peers",
+    "reference": "of it by as many other photographs",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,11 +44,10 @@ class Judging:
     contrast_within: float = 0.1  # its contrast, 0 to 1, differs by 0.1 at most
     controls_per_instance: int = 4  # matched at most
     least_images: int = 5  # photographs, and generated images, that a test needs
-    half: float = 0.5  # share of the control's mean retention between "cannot" and "can draw"
-    fifth: float = 0.2  # share of the reference's, below which alone a class is "cannot draw"
-    significance: float = 0.05  # after Holm
-    permutations: int = 9999
-    resamples: int = 1999  # of intervals
+    half: float = 0.5  # ratio to controls, peers and itself, between "cannot" and "can draw"
+    third: float = 1 / 3  # ratio to the reference, below which alone a class is "cannot draw"
+    significance: float = 0.05  # of both ends of a ratio's interval, over all classes together
+    resamples: int = 1999  # of the intervals of means
     seed: int = 0
 
 
@@ -60,6 +61,8 @@ class Instances:
         perimeter_ratio: as `instances.perimeter_ratio`.
         contrast: as `instances.contrast`.
         retention: a method each → share retained; NaN where the method failed on the image.
+        groups: number of the group of images that each belongs to, such as the crops of one
+            photograph; None: every image is a group of its own.
     """
 
     images: Int64[np.ndarray, " n"]
@@ -67,9 +70,10 @@ class Instances:
     perimeter_ratio: Float64[np.ndarray, " n"]
     contrast: Float64[np.ndarray, " n"]
     retention: Mapping[str, Float64[np.ndarray, " n"]]
+    groups: Int64[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
-        columns = (self.images, self.area, self.perimeter_ratio, self.contrast)
+        columns = (self.images, self.area, self.perimeter_ratio, self.contrast, self.units)
         lengths = {len(column) for column in (*columns, *self.retention.values())}
         if len(lengths) > 1:
             raise SampleError(
@@ -84,6 +88,11 @@ class Instances:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def units(self) -> Int64[np.ndarray, " n"]:
+        """What is independent: the groups, or the images."""
+        return self.images if self.groups is None else self.groups
+
     def take(self, rows: np.ndarray) -> "Instances":
         """Some of them, by numbers or as a mask."""
         return Instances(
@@ -92,6 +101,7 @@ class Instances:
             self.perimeter_ratio[rows],
             self.contrast[rows],
             {method: values[rows] for method, values in self.retention.items()},
+            self.units[rows],
         )
 
     @classmethod
@@ -106,6 +116,7 @@ class Instances:
                 method: np.concatenate([part.retention[method] for part in parts])
                 for method in parts[0].retention
             },
+            np.concatenate([part.units for part in parts]),
         )
 
 
@@ -114,9 +125,10 @@ class MeanRetention:
     """A mean with its 95 % interval; None where there is nothing to take it of."""
 
     mean: float | None
-    interval: tuple[float, float] | None  # None: fewer than two images
+    interval: tuple[float, float] | None  # None: fewer than two groups
     instances: int
     images: int
+    groups: int  # that are independent; as many as images, unless these belong together
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,6 +138,37 @@ class MethodRetention:
     photographs: MeanRetention  # all instances
     matched: MeanRetention  # those with matched controls
     controls: MeanRetention  # the controls, each weighted by one over how many its instance has
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassRatio:
+    """The retention of one class over that of what it is compared with, beside a margin.
+
+    Attributes:
+        against: what it is compared with.
+        method: by which the class was rebuilt; the other side by the primary method, or by the
+            reference.
+        ratio: of the two means; None where neither retains anything, infinite where the second does
+            not.
+        interval: of the ratio; the intervals of all classes hold together in 95 % of cases. The
+            upper end is infinite where nothing bounds it.
+        margin: what the ratio is compared with.
+        p_value: one-sided, of "the ratio is at least the margin" (of a method in range(G): "at most
+            the margin"), not adjusted.
+        instances: of the class that are compared.
+        groups: of images in which they lie.
+        against_groups: in which those lie that they are compared with.
+    """
+
+    against: Against
+    method: str
+    ratio: float | None
+    interval: tuple[float, float]
+    margin: float
+    p_value: float
+    instances: int
+    groups: int
+    against_groups: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,9 +182,11 @@ class ClassJudgement:
         controls: for every instance the rows of its matched controls, nearest first.
         peers: what the primary method retains of matched instances of the photographs' other
             classes, each weighted by one over how many its instance has.
-        p_value: one-sided, of "retained as well as the matched controls" (with a reference, of "as
-            well as these or as the reference"); None where not tested.
-        p_holm: adjusted over the classes tested.
+        own: what it retains of the class's own instances in the generator's images.
+        ratios: of the primary method, and of those in range(G) to the controls; none where the
+            class was not tested.
+        p_value: of "retained at least as much as a margin allows": the largest of the primary
+            method's, times the number of classes tested; None where not tested.
         range_method: the method in range(G) that retained it, where the verdict is "can draw".
     """
 
@@ -150,8 +195,9 @@ class ClassJudgement:
     by_method: Mapping[str, MethodRetention]
     controls: Sequence[Sequence[int]]
     peers: MeanRetention
+    own: MeanRetention
+    ratios: Sequence[ClassRatio] = ()
     p_value: float | None = None
-    p_holm: float | None = None
     range_method: str | None = None
 
 
@@ -171,14 +217,18 @@ def match_controls(
     Returns:
         Rows of `controls` for every instance, nearest first.
     """
-    # (n, m, 3)
-    apart = _covariates(instances, judging)[:, None] - _covariates(controls, judging)
-    distance = np.sqrt((apart**2).sum(axis=2))
-    distance[(np.abs(apart) > 1).any(axis=2)] = _FORBIDDEN
+    squares = np.zeros((len(instances), len(controls)))
+    within = np.ones(squares.shape, bool)
+    columns_of_both = (_covariates(kind, judging).T for kind in (instances, controls))
+    for ours, theirs in zip(*columns_of_both, strict=True):
+        apart = ours[:, None] - theirs
+        squares += apart**2
+        within &= np.abs(apart) <= 1
+    distance = np.where(within, np.sqrt(squares), _FORBIDDEN)
     matches: list[list[int]] = [[] for _ in range(len(instances))]
-    free = np.arange(len(controls))
+    free = np.flatnonzero(within.any(axis=0))
     for _ in range(judging.controls_per_instance):
-        if len(free) == 0 or len(instances) == 0:
+        if len(free) == 0:
             break
         rows, columns = scipy.optimize.linear_sum_assignment(distance[:, free])
         allowed = distance[rows, free[columns]] < _FORBIDDEN
@@ -209,6 +259,7 @@ def mean_retention(
     images: Int64[np.ndarray, " n"],
     weights: Float64[np.ndarray, " n"] | None = None,
     *,
+    groups: Int64[np.ndarray, " n"] | None = None,
     resamples: int = 1999,
     seed: int = 0,
 ) -> MeanRetention:
@@ -221,12 +272,14 @@ def mean_retention(
         values: of each instance, 0 to 1.
         images: the image of each.
         weights: of each; 1 unless given.
+        groups: the group of each, resampled as a whole; None: every image is one.
         resamples: bootstrap draws.
         seed: of the draws.
     """
     if len(values) == 0:
-        return MeanRetention(mean=None, interval=None, instances=0, images=0)
-    sums, sizes = _by_image(values, images, weights)
+        return MeanRetention(mean=None, interval=None, instances=0, images=0, groups=0)
+    units = images if groups is None else groups
+    _, sums, sizes = Retained(values, units, weights).by_group()
     holding = len(sums)
     mean = float(sums.sum() / sizes.sum())
     interval = None
@@ -241,91 +294,18 @@ def mean_retention(
         # Percentiles of the bootstrap are too narrow for few images: too small by the factor
         # √((n − 1) / n), and normal where t is right. Hesterberg's expansion asks for percentiles
         # as far out as makes the two equal (American Statistician 69, 2015, section 5.3).
-        t = scipy.stats.t.ppf(0.5 + _LEVEL / 2, n - 1)
-        tail = scipy.stats.norm.cdf(-t * math.sqrt(n / (n - 1)))
+        t = scipy.special.stdtrit(n - 1, 0.5 + _LEVEL / 2)
+        tail = scipy.special.ndtr(-t * math.sqrt(n / (n - 1)))
         drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
         means = (drawn @ sums) / (drawn @ sizes)
         low, high = np.quantile(means, [tail, 1 - tail])
         interval = (float(low), float(high))
-    return MeanRetention(mean=mean, interval=interval, instances=len(values), images=holding)
-
-
-def permutation_p_value(
-    photographs: tuple[Float64[np.ndarray, " a"], Int64[np.ndarray, " a"]],
-    controls: tuple[Float64[np.ndarray, " b"], Int64[np.ndarray, " b"], Float64[np.ndarray, " b"]],
-    *,
-    permutations: int = 9999,
-    seed: int = 0,
-) -> float:
-    """One-sided p-value of "photographs retain as much as the controls".
-
-    Whole images change sides. The statistic is the difference of the weighted means over its
-    standard error, which allows for images that hold many instances.
-
-    Args:
-        photographs: retention and image of every instance.
-        controls: retention, image and weight of every control.
-        permutations: random exchanges.
-        seed: of the exchanges.
-
-    Returns:
-        (1 + exchanges with a statistic at least as low) / (1 + exchanges).
-
-    Raises:
-        SampleError: fewer than two images on a side.
-    """
-    sums_a, sizes_a = _by_image(photographs[0], photographs[1], None)
-    sums_b, sizes_b = _by_image(*controls)
-    n, m = len(sums_a), len(sums_b)
-    if min(n, m) < 2:
-        raise SampleError(
-            f"{n} photographs and {m} images of the generator hold instances; a test of their "
-            "retention needs at least 2 of each"
-        )
-    sums, sizes = np.concatenate([sums_a, sums_b]), np.concatenate([sizes_a, sizes_b])
-    observed = np.concatenate([np.ones((1, n)), np.zeros((1, m))], axis=1)
-    limit = _studentised(sums, sizes, observed)[0] + 1e-9  # ties that rounding parts
-    random = np.random.default_rng(seed)
-    reached = 0
-    for done in range(0, permutations, _BLOCK):
-        rows = min(_BLOCK, permutations - done)
-        order = random.random((rows, n + m)).argsort(axis=1)
-        first = np.zeros((rows, n + m))
-        np.put_along_axis(first, order[:, :n], 1, axis=1)
-        reached += int((_studentised(sums, sizes, first) <= limit).sum())
-    return (1 + reached) / (1 + permutations)
-
-
-def _studentised(
-    sums: Float64[np.ndarray, " n"],
-    sizes: Float64[np.ndarray, " n"],
-    first: Float64[np.ndarray, "p n"],
-) -> Float64[np.ndarray, " p"]:
-    """Difference of two ratio means over its standard error, for every choice of the first side."""
-    difference = np.zeros(len(first))
-    variance = np.full(len(first), _NOTHING)
-    for sign, side in ((1, first), (-1, 1 - first)):
-        total = side @ sizes
-        mean = (side @ sums) / total
-        squares = side @ sums**2 - 2 * mean * (side @ (sums * sizes)) + mean**2 * (side @ sizes**2)
-        images = side.sum(axis=1)
-        difference += sign * mean
-        variance += np.maximum(squares, 0) / total**2 * images / (images - 1)
-    statistic: Float64[np.ndarray, " p"] = difference / np.sqrt(variance)
-    return statistic
-
-
-def _by_image(
-    values: Float64[np.ndarray, " n"],
-    images: Int64[np.ndarray, " n"],
-    weights: Float64[np.ndarray, " n"] | None,
-) -> tuple[Float64[np.ndarray, " c"], Float64[np.ndarray, " c"]]:
-    """Weighted sum of the values, and sum of the weights, of every image."""
-    weights = np.ones(len(values)) if weights is None else weights
-    _, number = np.unique(images, return_inverse=True)
-    return (
-        np.bincount(number, weights * values).astype(np.float64),
-        np.bincount(number, weights).astype(np.float64),
+    return MeanRetention(
+        mean=mean,
+        interval=interval,
+        instances=len(values),
+        images=len(np.unique(images)),
+        groups=holding,
     )
 
 
@@ -337,6 +317,7 @@ def judge_classes(
     range_methods: Sequence[str] = (),
     reference: str | None = None,
     asked: Container[str] | None = None,
+    own: Mapping[str, Instances] | None = None,
     judging: Judging = Judging(),
 ) -> dict[str, ClassJudgement]:
     """A verdict for every class that photographs hold.
@@ -346,15 +327,17 @@ def judge_classes(
     - *untested*: its instances lie in fewer than `least_images` photographs.
     - *undecided*: matched instances, or their controls, lie in fewer than `least_images` images,
       or fewer than half of the instances have a control.
-    - *cannot draw*: the primary method retains significantly less of it than of its controls
-      (Holm over the classes tested), and on average under half of what it retains of these; under
-      half, too, of what it retains of its peers, where these lie in `least_images` photographs; and
-      no method in range(G) retains it. With a reference, this takes the place of the peers: it
-      retains significantly more of the same instances, and five times as much on average.
-    - *can draw*: a method whose reconstructions lie in range(G) retains it: the lower end of the
-      95 % interval of its mean is at least half of the control's mean under the primary method;
-      and the primary method retains at least that half, too.
+    - *cannot draw*: of the ratio of what the primary method retains of it to what it retains of
+      its controls, the upper end lies below a half; so do those of the ratios to its peers, where
+      these lie in `least_images` photographs, and to the class's own instances in the generator's
+      images, where there are any; and no method in range(G) retains it. With a reference, this
+      takes the place of peers and own instances, and the upper end lies below a third.
+    - *can draw*: of the ratio of what a method whose reconstructions lie in range(G) retains of it,
+      to what the primary method retains of its controls, the lower end lies above a half; and the
+      primary method retains half as much as of the controls, too.
     - *undecided*.
+
+    The intervals of the ratios hold for all classes tested together (Bonferroni).
 
     Args:
         photographs: class → its instances; retention by every method.
@@ -364,22 +347,43 @@ def judge_classes(
         reference: the method that rebuilds the same photographs from others, where the primary one
             rebuilds them from samples; without its retention no class gets a verdict on drawing.
         asked: the classes that are judged; None: all. The others are peers alone.
+        own: class → its instances among the controls; None: it is not known of which class these
+            are.
         judging: the numbers that decide.
 
     Returns:
         The classes asked for.
     """
-    judge = _Judge(controls, primary, range_methods, reference, judging)
-    judged = {}
+    judge = _Judge(controls, primary, range_methods, reference, own or {}, judging)
+    measured = {}
     for name, instances in photographs.items():
         if asked is None or name in asked:
             others = [photographs[known] for known in photographs if known != name]
-            judged[name] = judge.measure(instances, Instances.joined(others) if others else None)
-    tested = [name for name, judgement in judged.items() if judgement.p_value is not None]
-    adjusted = holm(np.array([judged[name].p_value for name in tested], np.float64))
-    for name, p_holm in zip(tested, adjusted, strict=True):
-        judged[name] = judge.decide(dataclasses.replace(judged[name], p_holm=float(p_holm)))
-    return judged
+            peers = Instances.joined(others) if others else None
+            measured[name] = judge.measure(name, instances, peers)
+    tested = sum(bool(class_measured.ratios) for class_measured in measured.values())
+    return {name: judge.decide(measured[name], tested) for name in measured}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Compared:
+    """Two samples of instances, before it is known how many classes are tested."""
+
+    against: Against
+    method: str
+    margin: float
+    ratio: RetentionRatio
+    instances: int
+    groups: int
+    against_groups: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Measured:
+    """A class before its verdict, with what it is compared with; nothing where it is not tested."""
+
+    judged: ClassJudgement
+    ratios: Sequence[_Compared] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -390,11 +394,14 @@ class _Judge:
     primary: str
     range_methods: Sequence[str]
     reference: str | None
+    own: Mapping[str, Instances]
     rules: Judging
 
-    def measure(self, instances: Instances, others: Instances | None) -> ClassJudgement:
-        """Means, matches, and the p-value where there is enough to test; else the verdict."""
+    def measure(self, name: str, instances: Instances, others: Instances | None) -> _Measured:
+        """Means and matches; ratios where there is enough to test, else the verdict."""
         matches = self._matched(instances, self.controls)
+        peers = self._matched(instances, others)
+        own = self.own.get(name)
         everything = np.arange(len(instances))
         has = np.flatnonzero([bool(chosen) for chosen in matches])
         by_method = {
@@ -410,21 +417,26 @@ class _Judge:
             reason="",
             by_method=by_method,
             controls=matches,
-            peers=self._mean_of_matched(others, self._matched(instances, others), self.primary),
+            peers=self._mean_of_matched(others, peers, self.primary),
+            own=_NO_MEAN if own is None else self._mean(own, self.primary, np.arange(len(own))),
         )
         if self.controls is None:
-            return dataclasses.replace(judged, reason="without controls no verdict is possible")
+            return _Measured(
+                dataclasses.replace(judged, reason="without controls no verdict is possible")
+            )
         short = self._too_little(by_method[self.primary])
         if short is not None:
-            return dataclasses.replace(judged, verdict=short[0], reason=short[1])
-        rows, weights = _weighted(matches)
-        p_value = self._p_value(
-            (instances.retention[self.primary][has], instances.images[has]),
-            (self.controls.retention[self.primary][rows], self.controls.images[rows], weights),
-        )
-        if self.reference is not None:
-            p_value = max(p_value, self._reference_p_value(instances, self.reference))
-        return dataclasses.replace(judged, verdict="undecided", p_value=p_value)
+            return _Measured(dataclasses.replace(judged, verdict=short[0], reason=short[1]))
+        judged = dataclasses.replace(judged, verdict="undecided")
+        compared = [
+            *self._beside_controls(instances, self.controls, matches),
+            *(
+                self._beside_reference(instances, self.reference)
+                if self.reference is not None
+                else self._beside_others(judged, instances, others, peers, own)
+            ),
+        ]
+        return _Measured(judged, compared)
 
     def _matched(self, instances: Instances, controls: Instances | None) -> list[list[int]]:
         """Controls for every instance, none for those on which the primary method failed."""
@@ -446,6 +458,7 @@ class _Judge:
             values[whole],
             instances.images[rows][whole],
             None if weights is None else weights[whole],
+            groups=instances.units[rows][whole],
             resamples=self.rules.resamples,
             seed=self.rules.seed,
         )
@@ -455,95 +468,178 @@ class _Judge:
     ) -> MeanRetention:
         """What a method retains of matched controls, every instance's together weighing 1."""
         if controls is None:
-            return mean_retention(np.zeros(0), np.zeros(0, np.int64))
+            return _NO_MEAN
         return self._mean(controls, method, *_weighted(matches))
 
     def _too_little(self, here: MethodRetention) -> tuple[InstanceVerdict, str] | None:
         """The verdict, and why, of a class that cannot be tested; None where it can."""
-        images, instances = here.photographs.images, here.photographs.instances
+        photographs, matched, controls = here.photographs, here.matched, here.controls
         needed = self.rules.least_images
-        if images < needed:
-            holders = f"{count(images, 'photograph')} hold{'s' if images == 1 else ''} it"
-            return "untested", f"{holders}; a test needs {needed}"
-        if 2 * here.matched.instances < instances:
+        if photographs.groups < needed:
+            holders = _images(photographs, "photograph")
+            hold = "hold" if photographs.groups != 1 else "holds"
+            return "untested", f"{holders} {hold} it; a test needs {needed}"
+        if 2 * matched.instances < photographs.instances:
             return "undecided", (
-                f"only {here.matched.instances} of {instances} instances have a control of like "
-                "area, perimeter ratio and contrast"
+                f"only {matched.instances} of {photographs.instances} instances have a control of "
+                "like area, perimeter ratio and contrast"
             )
-        if min(here.matched.images, here.controls.images) < needed:
+        if min(matched.groups, controls.groups) < needed:
             return "undecided", (
-                f"too few matched controls: {count(here.controls.images, 'generated image')} for "
-                f"{count(here.matched.images, 'photograph')}; {needed} of each are needed"
+                f"too few matched controls: {_images(controls, 'generated image')} for "
+                f"{_images(matched, 'photograph')}; {needed} of each are needed"
             )
         return None
 
-    def _p_value(self, photographs: Any, controls: Any) -> float:
-        return permutation_p_value(
-            photographs, controls, permutations=self.rules.permutations, seed=self.rules.seed
+    def _beside_controls(
+        self, instances: Instances, controls: Instances, matches: Sequence[Sequence[int]]
+    ) -> Iterator[_Compared]:
+        """The primary method, and those in range(G), with what the primary keeps of controls."""
+        has = np.array([bool(chosen) for chosen in matches])
+        beside = _retained(controls, self.primary, *_weighted(matches))
+        for method in (self.primary, *self.range_methods):
+            rows = np.flatnonzero(has & ~np.isnan(instances.retention[method]))
+            if len(rows):
+                kept = _retained(instances, method, rows)
+                yield self._compared("controls", kept, beside, method=method)
+
+    def _beside_others(
+        self,
+        judged: ClassJudgement,
+        instances: Instances,
+        others: Instances | None,
+        peers: Sequence[Sequence[int]],
+        own: Instances | None,
+    ) -> Iterator[_Compared]:
+        """Peers, where they lie in enough photographs; the class in the generator's images."""
+        if others is not None and judged.peers.groups >= self.rules.least_images:
+            rows = np.flatnonzero([bool(chosen) for chosen in peers])
+            beside = _retained(others, self.primary, *_weighted(peers))
+            kept = _retained(instances, self.primary, rows)
+            yield self._compared("peers", kept, beside, shared=True)
+        if own is not None and judged.own.instances:
+            rows = np.flatnonzero(~np.isnan(instances.retention[self.primary]))
+            theirs = np.flatnonzero(~np.isnan(own.retention[self.primary]))
+            beside = _retained(own, self.primary, theirs)
+            yield self._compared("own", _retained(instances, self.primary, rows), beside)
+
+    def _beside_reference(self, instances: Instances, reference: str) -> Iterator[_Compared]:
+        """The same instances by the reference, where it rebuilt enough photographs."""
+        if reference in instances.retention:
+            both = ~np.isnan(instances.retention[self.primary])
+            both &= ~np.isnan(instances.retention[reference])
+            rows = np.flatnonzero(both)
+            if len(np.unique(instances.units[rows])) >= self.rules.least_images:
+                kept = _retained(instances, self.primary, rows)
+                beside = _retained(instances, reference, rows)
+                yield self._compared("reference", kept, beside, shared=True)
+
+    def _compared(
+        self,
+        against: Against,
+        kept: Retained,
+        beside: Retained,
+        *,
+        method: str | None = None,
+        shared: bool = False,
+    ) -> _Compared:
+        return _Compared(
+            against,
+            method or self.primary,
+            self.rules.third if against == "reference" else self.rules.half,
+            RetentionRatio(kept, beside, shared=shared),
+            len(kept.values),
+            len(np.unique(kept.groups)),
+            len(np.unique(beside.groups)),
         )
 
-    def _reference_p_value(self, instances: Instances, reference: str) -> float:
-        """One-sided p-value of "the reference retains the same instances no better"."""
-        if reference not in instances.retention:
-            return 1.0
-        ours, theirs = instances.retention[self.primary], instances.retention[reference]
-        both = ~np.isnan(ours) & ~np.isnan(theirs)
-        images = instances.images[both]
-        if len(np.unique(images)) < self.rules.least_images:
-            return 1.0
-        return self._p_value((ours[both], images), (theirs[both], images, np.ones(len(images))))
+    def _ratio(self, compared: _Compared, tested: int) -> ClassRatio:
+        """Its interval, so wide that those of all classes tested hold together."""
+        within_range = compared.method != self.primary
+        level = self.rules.significance / 2 / tested
+        if within_range:
+            level /= len(self.range_methods)
+        ratio = compared.ratio
+        return ClassRatio(
+            against=compared.against,
+            method=compared.method,
+            ratio=None if math.isnan(ratio.value) else ratio.value,
+            interval=(ratio.bound(level, "above"), ratio.bound(level, "below")),
+            margin=compared.margin,
+            p_value=ratio.p_value(compared.margin, "above" if within_range else "below"),
+            instances=compared.instances,
+            groups=compared.groups,
+            against_groups=compared.against_groups,
+        )
 
-    def decide(self, judged: ClassJudgement) -> ClassJudgement:
-        """The verdict of a class that was tested."""
-        here = judged.by_method[self.primary]
-        retained, controls = here.matched.mean, here.controls.mean
-        assert judged.p_holm is not None
-        assert retained is not None
-        assert controls is not None
-        limit = self.rules.half * controls
-        drawn = [m for m in self.range_methods if _retains(judged.by_method[m], limit)]
-        beside, objection = self._beside(judged, retained, limit)
-        text = f"{share(retained)} retained, {share(controls)} of its controls{beside}"
-        if objection:
-            return dataclasses.replace(judged, reason=f"{text}{objection}")
-        if drawn and retained >= limit:
-            by_drawn = share(judged.by_method[drawn[0]].photographs.mean)
-            reason = f"{drawn[0]}, which lies in range(G), retains {by_drawn}"
-            return dataclasses.replace(
-                judged, verdict="can draw", range_method=drawn[0], reason=reason
+    def decide(self, measured: _Measured, tested: int) -> ClassJudgement:
+        """The verdict, where so many classes are tested."""
+        if not measured.ratios:
+            return measured.judged
+        ratios = [self._ratio(compared, tested) for compared in measured.ratios]
+        primary = [ratio for ratio in ratios if ratio.method == self.primary]
+        judged = dataclasses.replace(
+            measured.judged,
+            ratios=ratios,
+            p_value=min(1.0, tested * max(ratio.p_value for ratio in primary)),
+        )
+        retained = judged.by_method[self.primary].matched.mean
+        text = f"{share(retained)} retained, {', '.join(map(_as_much, primary))}"
+        if self.reference is not None and all(r.against != "reference" for r in primary):
+            return dataclasses.replace(judged, reason=f"{text}; there is no reference")
+        drawn = [
+            ratio
+            for ratio in ratios
+            if ratio.method != self.primary and ratio.interval[0] > ratio.margin
+        ]
+        not_below = [ratio for ratio in primary if not ratio.interval[1] < ratio.margin]
+        beside_controls = primary[0].ratio
+        loses = beside_controls is None or beside_controls < self.rules.half
+        if drawn and not loses:
+            reason = (
+                f"{drawn[0].method}, which lies in range(G), retains "
+                f"{_as_much(drawn[0], bound='at least')}"
             )
-        if retained >= limit:
-            text += "; no method in range(G) retains it"
-        elif judged.p_holm >= self.rules.significance:
-            text += "; not shown to be more than chance"
-        elif drawn:
-            text += f", and yet {drawn[0]}, which lies in range(G), retains it"
-        else:
+            return dataclasses.replace(
+                judged, verdict="can draw", range_method=drawn[0].method, reason=reason
+            )
+        if drawn:
+            text += f", and yet {drawn[0].method}, which lies in range(G), retains it"
+        elif not not_below:
             return dataclasses.replace(judged, verdict="cannot draw", reason=text)
+        elif not loses:
+            text += "; no method in range(G) is shown to retain it"
+        else:
+            limits = [f"{share(r.margin)} of that {_IN_WORDS[r.against]}" for r in not_below]
+            text += f": not shown to be under {listed(limits, last='or')}"
         return dataclasses.replace(judged, reason=text)
 
-    def _beside(self, judged: ClassJudgement, retained: float, limit: float) -> tuple[str, str]:
-        """The reference or the peers in words, and why they forbid "cannot draw", or nothing."""
-        if self.reference is not None:
-            by_reference = judged.by_method.get(self.reference)
-            if by_reference is None or by_reference.matched.mean is None:
-                return "", "; there is no reference"
-            mean, least = by_reference.matched.mean, self.rules.fifth
-            words = f", {share(mean)} by as many other photographs"
-            objection = ": not under a fifth of these"
-        elif judged.peers.mean is not None and judged.peers.images >= self.rules.least_images:
-            mean, least = judged.peers.mean, self.rules.half
-            words = f", {share(mean)} of its peers"
-            objection = ": the photographs as a whole are not rebuilt much better"
-        else:
-            return "", ""
-        return words, objection if limit > retained >= least * mean else ""
+
+_NO_MEAN = mean_retention(np.zeros(0), np.zeros(0, np.int64))
 
 
-def _retains(method: MethodRetention, limit: float) -> bool:
-    """Whether its mean is certainly at least the limit."""
-    interval = method.photographs.interval
-    return interval is not None and interval[0] >= limit
+def _retained(
+    instances: Instances, method: str, rows: np.ndarray, weights: np.ndarray | None = None
+) -> Retained:
+    """What a method retains of some instances."""
+    return Retained(instances.retention[method][rows], instances.units[rows], weights)
+
+
+def _as_much(ratio: ClassRatio, *, bound: str = "at most") -> str:
+    """The ratio and the end of its interval that decides: "4 % as much as of its peers …"."""
+    end = ratio.interval[0 if bound == "at least" else 1]
+    limit = f"{bound} {share(end)}" if math.isfinite(end) else "not bounded above"
+    value = "no telling how" if ratio.ratio is None else share(ratio.ratio)
+    if ratio.ratio is not None and math.isinf(ratio.ratio):
+        value = "infinitely"
+    return f"{value} as much as {_IN_WORDS[ratio.against]} ({limit})"
+
+
+def _images(mean: MeanRetention, noun: str) -> str:
+    """How many images, or groups of images where these belong together."""
+    if mean.groups == mean.images:
+        return count(mean.images, noun)
+    return f"{count(mean.groups, 'group')} of {count(mean.images, noun)}"
 
 
 def _weighted(
