@@ -28,6 +28,7 @@ COUNTED = {
     "shards": [f"shard_{k // 20:03d}/{k % 20:04d}.png" for k in range(200)],
     "a counter cut into folders": [f"{k // 20 * 20:05d}/{k:05d}.png" for k in range(200)],
     "dates and times": [f"IMG_202105{k % 28:02d}_{7919 * k % 240000:06d}.jpg" for k in range(200)],
+    "tiles in splits": [f"{('train', 'val')[k % 2]}/tile_{k:04d}.png" for k in range(200)],
     "ranks": [f"rank{k % 8}_{k // 8}.png" for k in range(200)],
 }
 
@@ -46,6 +47,12 @@ def test_names_that_count_twice_are_told_with_an_option_that_declares_the_groups
 @pytest.mark.parametrize("names", COUNTED.values(), ids=COUNTED)
 def test_a_counter_over_all_images_is_no_sign(names):
     assert looks_dependent(names) == ""
+
+
+def test_of_very_many_images_runs_of_neighbours_are_looked_at():
+    names = [f"clip_{k // 10:06d}/frame_{k % 10:04d}.png" for k in range(100_000)]
+    # twenty runs of a thousand neighbours; where they begin and end a clip may have one frame
+    assert " of 20,000 images" in looks_dependent(names)
 
 
 def scenes(n, *, copies=1, jitter=0, seed=0):

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from unseen.core.wording import count
 from unseen.distribution.areas import Areas
 from unseen.distribution.designs import Known, SideDesign
 from unseen.statistics import PRESENCE_THRESHOLD
@@ -25,7 +24,7 @@ _FRAME = re.compile(
     rf"(?P<group>.*?)(?P<tail>{_BETWEEN}(?<![a-z])(?:frame|frm){_BETWEEN}\d+)", re.I
 )
 _PART = re.compile(
-    rf"(?P<group>.+?)(?P<tail>{_BETWEEN}(?<![a-z])(?:crop|aug|augmented|patch|tile|flip|flipped|"
+    rf"(?P<group>(?:.*/)?[^/]+?)(?P<tail>{_BETWEEN}(?<![a-z])(?:crop|aug|augmented|patch|tile|flip|flipped|"
     rf"mirror|rot|rotated|copy|dup|duplicate)(?:{_BETWEEN}\d+)*)",
     re.I,
 )
@@ -41,6 +40,8 @@ _ELSEWHERE = re.compile(
     r"subset|tar|class|label|category)[^a-z]*$|(?:^|/)n\d{8}$",
     re.I,
 )
+_MOST_IMAGES = 20_000  # looked at a side; of more, runs of neighbouring images
+_RUN = 1_000
 _MOST_FORMS = 4  # of tails: more make an expression that nobody reads
 _FEW_GROUPS = 30  # fewer, and the spread between groups is hardly known
 _FEWEST = 10  # images in groups of two or more: fewer are no pattern
@@ -52,8 +53,6 @@ _CLASSES = 4  # in an image that is looked at: images of fewer classes are soon 
 _NEIGHBOURS = 8  # along a projection: near-duplicates are neighbours on nearly every projection
 _PROJECTIONS = 16  # that near-duplicates share: nearly all other pairs are told from them by these
 _SORTED = 3  # of these projections: neighbours along them are compared
-_MOST_IMAGES = 20_000  # looked at a side; of more, runs of neighbouring images
-_RUN = 1_000
 _MORE_THAN_CHANCE = 5.0  # times as many near-duplicates as images of the other side let expect
 
 
@@ -103,6 +102,8 @@ def looks_dependent(names: Sequence[str]) -> str:
     >>> looks_dependent([f"{k:06d}.png" for k in range(45)])
     ''
     """
+    looked_at = _looked_at(len(names))
+    names = [names[row] for row in looked_at]
     stems = [_stem(name) for name in names]
     for pattern in _patterns(stems):
         images = Counter(group for group in pattern.groups if group is not None)
@@ -117,6 +118,14 @@ def looks_dependent(names: Sequence[str]) -> str:
             f"independent, the intervals are too narrow: declare it with --groups {pattern.rule}."
         )
     return ""
+
+
+def _looked_at(images: int) -> Int64[np.ndarray, " n"]:
+    """Rows of all images; of very many, of runs of neighbours spread over them."""
+    if images <= _MOST_IMAGES:
+        return np.arange(images)
+    starts = np.linspace(0, images - _RUN, _MOST_IMAGES // _RUN).astype(np.int64)
+    return np.unique(starts[:, None] + np.arange(_RUN))
 
 
 def _stem(name: str) -> str:
@@ -196,7 +205,7 @@ def near_duplicates(side: Areas, beside: Areas) -> str:
         side: the images looked at.
         beside: the other side, of the same classes.
     """
-    rows = [_looked_at(side), _looked_at(beside)]
+    rows = [_told_apart(side), _told_apart(beside)]
     n, m = (len(part) for part in rows)
     if n < _FEWEST or m < 2:
         return ""
@@ -209,13 +218,14 @@ def near_duplicates(side: Areas, beside: Areas) -> str:
             return ""
         excess.append(found - chance * pairs_of_chance)
     twins = np.unique(inside.rows[inside.distance <= _TWINS_WITHIN])
-    if excess[0] < excess[1] / 2 or len(twins) < max(_FEWEST, _SHARE * len(side)):
+    looked_at = len(_looked_at(len(side)))
+    if excess[0] < excess[1] / 2 or len(twins) < max(_FEWEST, _SHARE * looked_at):
         return ""
     return (
-        f"{len(twins):,} of {count(len(side), 'image')} have nearly the same areas as another of "
-        "the same side, far more than chance gives. If these are copies, frames of a video or one "
-        "image drawn again and again, the intervals are too narrow: declare which belong together "
-        "with --groups FILE.csv (name,group), or leave the copies out."
+        f"{len(twins):,} of {looked_at:,} images have nearly the same areas as another of the same "
+        "side, far more than chance gives. If these are copies, frames of a video or one image "
+        "drawn again and again, the intervals are too narrow: declare which belong together with "
+        "--groups FILE.csv (name,group), or leave the copies out."
     )
 
 
@@ -227,12 +237,9 @@ class _Pairs:
     distance: Float32[np.ndarray, " p"]  # share of the image, all classes together
 
 
-def _looked_at(side: Areas) -> Float32[np.ndarray, "n k"]:
+def _told_apart(side: Areas) -> Float32[np.ndarray, "n k"]:
     """The areas of the images that can be told from others."""
-    pixels = side.pixels
-    if len(pixels) > _MOST_IMAGES:
-        starts = np.linspace(0, len(pixels) - _RUN, _MOST_IMAGES // _RUN).astype(np.int64)
-        pixels = np.concatenate([pixels[start : start + _RUN] for start in starts])
+    pixels = side.pixels[_looked_at(len(side))]
     fraction = pixels.astype(np.float32) / np.float32(side.label_map_pixels)
     classes = (fraction >= PRESENCE_THRESHOLD).sum(axis=1)
     kept: Float32[np.ndarray, "n k"] = fraction[classes >= _CLASSES]
