@@ -17,7 +17,14 @@ from safetensors.torch import save_file
 
 import unseen
 from unseen.cli.main import run as unseen_command
-from unseen.core.errors import GeneratorError, ImageError, RecordError, SampleError, SpecError
+from unseen.core.errors import (
+    GeneratorError,
+    ImageError,
+    RecordError,
+    SampleError,
+    SegmenterError,
+    SpecError,
+)
 from unseen.distribution import areas_run as module
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
 from unseen.distribution.segment import default_segmenter, segment
@@ -118,6 +125,42 @@ def test_the_generator_has_the_areas_of_its_samples_by_batches_too(by_batch, tmp
         kept.pixels, areas_of(DrawnImages(generator, batch_size=7)).pixels
     )
     assert (kept.pixels != areas_of(DrawnImages(generator, batch_size=8)).pixels).any()
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+def test_areas_of_batches_are_finished_with_the_size_that_they_began_with(
+    by_batch, tmp_path, monkeypatch, broken_off
+):
+    generator = load_generator(by_batch)
+    whole = areas_of(DrawnImages(generator, batch_size=7), out=tmp_path / "whole.parquet")
+    out = tmp_path / "areas.parquet"
+    if broken_off:
+        monkeypatch.setattr("unseen.distribution.areas_run._SHARD", 8)
+        monkeypatch.setattr(Brightness, "label_maps", broken_at_the_third(Brightness.label_maps))
+        with pytest.raises(SegmenterError):
+            areas_of(DrawnImages(generator, batch_size=7), out=out, batch_size=8)
+        monkeypatch.undo()
+    else:
+        areas_of(DrawnImages(generator, batch_size=7), out=out)
+    areas = areas_of(DrawnImages(generator, batch_size=8), out=out)
+    np.testing.assert_array_equal(areas.pixels, whole.pixels)
+    assert areas.provenance["images"][0]["drawn"]["batch_size"] == 7
+    kept = DrawnImages(generator, batch_size=8, keep=tmp_path / "kept")
+    areas_of(kept, out=out)
+    drawn = DrawnImages(generator, batch_size=7)
+    np.testing.assert_array_equal(kept.folder.read(39), drawn.read(39))
+
+
+def broken_at_the_third(label_maps):
+    calls = []
+
+    def called(self, images, channel="object"):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise RuntimeError("no more")
+        return label_maps(self, images, channel)
+
+    return called
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])

@@ -203,6 +203,7 @@ def areas_identity(provenance: Mapping[str, Any]) -> Identity:
         name = "images" if len(sources) == 1 else f"images {i + 1}"
         images[name] = source.get("fingerprint")
         drawn = dict(source.get("drawn") or {})
+        drawn.pop("batch_size", None)  # a run is finished with the size that it began with
         parts[f"generator of {name}"] = drawn.pop("generator", None)
         kept = {key: source[key] for key in _DECIDING if key in source}
         options.update({**kept, "drawn": drawn} if len(sources) == 1 else {name: kept | drawn})

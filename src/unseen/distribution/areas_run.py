@@ -32,6 +32,7 @@ from unseen.distribution.areas import (
 )
 from unseen.distribution.areas_file import read_areas, write_areas
 from unseen.distribution.instrument import VIEWS, measure_images
+from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Batch, ImageSource, Preparation, batches
 from unseen.images.preparation import PreparedTogether
 from unseen.images.protocol import conditions_of
@@ -148,6 +149,15 @@ class AreasRun:
         if self.areas is not None:
             return len(self.indices)
         return sum(map(len, self._shards)) + len(self._growing.covered)
+
+    @property
+    def drawn_in(self) -> int | None:
+        """Images a call of the generator in what is there, where images depend on that number."""
+        if self.areas is not None:
+            drawn: dict[str, int] = self.areas.provenance["images"][0].get("drawn", {})
+            return drawn.get("batch_size")
+        sizes = [shard.provenance.get("drawn_batch_size") for shard in self._shards.values()]
+        return next(iter(sizes), None)
 
     def begin(self, until: contextlib.ExitStack) -> None:
         """Read the finished areas; or have the folders for this process, and find the shards.
@@ -288,6 +298,7 @@ class AreasRun:
                 "label_map": [height, width],
                 "broken": [image for batch in self._growing.batches for image in batch.broken],
                 "batch_size": self.batch_size,
+                "drawn_batch_size": self._drawn.get("batch_size"),
             },
         )
         if not len(shard):  # all broken: no label map says a size
@@ -333,6 +344,8 @@ class AreasRun:
             )
         height, width = self._label_map or (0, 0)
         described = {**self.provenance["images"][0], "count": len(names), "broken": broken}
+        if self._drawn:
+            described["drawn"] = self._drawn
         # The last bits of a network may depend on how many images it is given at once.
         sizes = sorted({shard.provenance["batch_size"] for shard in shards})
         self.areas = dataclasses.replace(
@@ -359,6 +372,11 @@ class AreasRun:
             self._store.discard()
         return self.areas
 
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        """How a generator draws the images; nothing where they are images already."""
+        return self.source.header if isinstance(self.source, DrawnImages) else {}
+
     def _check_label_map(self, shape: tuple[int, ...]) -> None:
         self._label_map = self._label_map or shape
         if shape != self._label_map:
@@ -375,10 +393,24 @@ def make_areas(runs: Sequence[AreasRun]) -> list[Areas]:
     with contextlib.ExitStack() as until:
         for run in runs:
             run.begin(until)
+        if isinstance(first.source, DrawnImages):
+            _go_on_drawing(first.source, runs)
         first.progress(min(run.done for run in runs), len(first.indices))
         for positions, needing in _passes(runs):
             _segment(positions, needing, runs)
         return [run.finish() for run in runs]
+
+
+def _go_on_drawing(source: DrawnImages, runs: Sequence[AreasRun]) -> None:
+    """Draw what is missing as what is there was drawn."""
+    sizes = {size for run in runs if (size := run.drawn_in) is not None}
+    if len(sizes) > 1:
+        raise RecordError(
+            f"areas of {source.spec} were drawn in batches of {min(sizes)} and of {max(sizes)}; "
+            "replace them with overwrite"
+        )
+    for size in sizes:
+        source.go_on_with(size)
 
 
 def _passes(runs: Sequence[AreasRun]) -> Iterator[tuple[range, list[AreasRun]]]:

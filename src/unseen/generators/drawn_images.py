@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import GeneratorError, SampleError
+from unseen.core.errors import GeneratorError, RecordError, SampleError
 from unseen.core.files import as_path, canonical_json, sha256_of_parts
 from unseen.core.progress import Progress, silent
 from unseen.generators import Generator
@@ -37,8 +37,8 @@ class DrawnImages:
 
     A generator whose images depend on the others in their batch says so by `"batch_norm": "batch"`
     in its provenance. Image k is then always drawn in the company of the batch that it falls in
-    when counting from 0, and the batch size is part of the record. A folder that keeps such images
-    is filled with the batch size that it was begun with.
+    when counting from 0, and the record says the batch size. A folder that keeps such images is
+    filled, and areas of them are finished, with the batch size that they were begun with.
 
     Raises:
         GeneratorError: the object is no generator.
@@ -56,6 +56,7 @@ class DrawnImages:
     overwrite: bool = False  # samples of another generator in that folder
 
     _seen: list[float] = dataclasses.field(default_factory=list, init=False, repr=False)
+    _begun: list[int] = dataclasses.field(default_factory=list, init=False, repr=False)
 
     endless = True
 
@@ -91,7 +92,25 @@ class DrawnImages:
         """Images a call of the generator."""
         if self.by_batch and self.keep is not None:
             return self.folder.run.identity.batch_size or self.batch_size
-        return self.batch_size
+        return self._begun[0] if self._begun else self.batch_size
+
+    def go_on_with(self, size: int) -> None:
+        """Draw in batches of this size, as those images were drawn that are measured already.
+
+        Raises:
+            RecordError: the folder that keeps the images holds some of other batches.
+        """
+        self._begun[:] = [size]
+        if self.keep is None:
+            return
+        run = self.folder.run
+        if self.folder.begun and run.identity.batch_size != size:
+            raise RecordError(
+                f"{run.folder} holds images that were drawn in batches of "
+                f"{run.identity.batch_size}, and batches of {size} are measured already; choose "
+                "another folder for images"
+            )
+        run.identity = dataclasses.replace(run.identity, batch_size=size)
 
     @property
     def header(self) -> dict[str, Any]:
@@ -116,10 +135,10 @@ class DrawnImages:
 
         Where the provenance does not say which weights they are, of image 0 too.
         """
-        identity = samples_identity(self._drawn, self.size if self.by_batch else None)
-        parts = [canonical_json(identity.to_json())]
+        parts = [canonical_json(samples_identity(self._drawn, None).to_json())]
         if "weights_sha256" not in self.generator.provenance:
-            parts.append(self._draw([0], fill=False).tobytes().hex())
+            plain = dataclasses.replace(self, batch_size=BATCH_SIZE, keep=None)
+            parts.append(plain._draw([0], fill=False).tobytes().hex())
         return sha256_of_parts(parts)
 
     def read(self, index: int) -> UInt8[np.ndarray, "3 h w"]:
