@@ -17,7 +17,7 @@ from unseen.cli.main import run
 from unseen.core.errors import RecordError, SampleError, StorageError
 from unseen.core.lock import LOCK, locked
 from unseen.generators.sample import Sampling, parse_indices, sample, sample_grid
-from unseen.images import open_images
+from unseen.images import left_out, open_images
 
 
 class Counting:
@@ -241,6 +241,17 @@ def test_a_grid_is_not_put_among_images(tmp_path: Path, grid: str) -> None:
             sample_grid(generator(), sheets / name, indices=range(4))
         sample(task(tmp_path / "s"))
         sample_grid(generator(), tmp_path / "s" / grid, indices=range(4))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+def test_a_grid_below_a_folder_of_images_is_none_of_them(tmp_path: Path, ending: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    for name in ("first", "second"):
+        sample_grid(generator(), tmp_path / "sheets" / f"{name}.{ending}", indices=range(4))
+    with pytest.warns(UserWarning, match="written by unseen"):
+        source = open_images(tmp_path)
+    assert list(source.names) == ["a.png"]
+    assert left_out(source)["written by unseen"]["count"] == 2
 
 
 def test_the_command_draws_and_says_what_it_wrote(

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from unseen.core.errors import SampleError, StorageError
-from unseen.core.files import as_path, check_writable, write_aside
+from unseen.core.files import as_path, check_writable, open_regular, write_aside
 from unseen.core.identity import Identity
 from unseen.core.options import SEED_MOST, Option, Overwrite, Place
 from unseen.core.progress import Progress
@@ -26,10 +26,11 @@ from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
 from unseen.generators.sample_folder import HEADER, SampleFolder
 from unseen.images.captions import METADATA, caption_line
 from unseen.images.decode import EXTENSIONS
+from unseen.images.inventory import GRID_MARK, is_grid
 from unseen.images.pixels import Rounding
 
 _GRIDS = (".png", ".jpg", ".jpeg", ".webp")  # endings of the picture of many samples
-_SOFTWARE, _MARK = 0x0131, "unseen grid"  # by which a grid is known: a tag of EXIF, and its value
+_SOFTWARE = 0x0131  # the tag of EXIF that holds the mark of a grid
 
 
 def parse_indices(text: str) -> list[int]:
@@ -169,9 +170,9 @@ def check_grid(path: Path) -> None:
 def _is_grid(path: Path) -> bool:
     """Whether a picture is one that `sample_grid` has written."""
     try:
-        with Image.open(path) as picture:
-            return picture.getexif().get(_SOFTWARE) == _MARK
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with open_regular(path) as file:
+            return is_grid(file.read())
+    except OSError:
         return False
 
 
@@ -203,7 +204,7 @@ def sample_grid(
     grid = tiles.reshape(rows, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
     with write_aside(path) as aside:
         mark = Image.Exif()
-        mark[_SOFTWARE] = _MARK
+        mark[_SOFTWARE] = GRID_MARK
         picture = Image.fromarray(grid.reshape(rows * height, columns * width, 3))
         picture.save(aside, exif=mark)
 

@@ -6,7 +6,7 @@ unseen itself wrote (pages, label maps, sheets of samples) is never an image of 
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -37,8 +37,10 @@ _RAW = re.compile(r"\.(cr2|nef|nrw|arw|sr[2fw]|dng|orf|rw2|pef|raf|3fr|iiq|erf|m
 _RECORDS = ("comparison.json", "evidence.json", "inversions.json")  # of a folder that unseen wrote
 _OWN_SCHEMA = re.compile(rb'"schema"\s*:\s*"(label_maps|pictures)"')  # of an about.json
 _RUN_WITHOUT_RECORD = re.compile(r"(?:(.*)/)?areas/[^/]+\.parquet(?:\.parts/.*)?")
+_WHOLE_GRID = 1 << 24  # bytes; WebP has its notes at the end
 _SAMPLE = re.compile(r"\d{8}\.png")  # an image of a folder with sample.json
 _OWN_LABELS = re.compile(r"(\d{5})-labels\.png")  # beside an example image
+GRID_MARK = "unseen grid"  # in the notes of a picture of many samples
 _SCENE_LABELS = re.compile(r"(?:.*/)?label-maps/churchyard-seed\d+-\d{6}\.png")
 
 
@@ -144,10 +146,11 @@ class _OwnOutput:
     """Which files of a set are the output of unseen's own commands.
 
     These are all files below a folder with one of its records, label maps with their `about.json`,
-    and in a folder with `sample.json` whatever is not one of the samples.
+    in a folder with `sample.json` whatever is not one of the samples, and pictures of many samples,
+    which are not written to folders of other images.
     """
 
-    def __init__(self, files: Iterable[str], place: str, peek: Peek) -> None:
+    def __init__(self, files: Sequence[str], place: str, peek: Peek) -> None:
         self._folders: dict[str, str] = {}  # folder → the record by which it is known
         self._samples: set[str] = set()
         self._files = set(files)
@@ -165,7 +168,11 @@ class _OwnOutput:
                 "images; name the folder of images itself, or move them to a folder of their own"
             )
 
+        self._grids = set(_grids(files, peek))
+
     def __contains__(self, name: str) -> bool:
+        if name in self._grids:
+            return True
         folder, _, file = name.rpartition("/")
         if folder in self._samples and PurePosixPath(file).suffix.lower() in EXTENSIONS:
             return not _SAMPLE.fullmatch(file)
@@ -180,6 +187,30 @@ class _OwnOutput:
     def _is_example(self, folder: str, number: str) -> bool:
         stem = f"{folder}/{number}" if folder else number
         return any(f"{stem}{ending}" in self._files for ending in (".png", ".jpg"))
+
+
+def _grids(files: Iterable[str], peek: Peek) -> Iterator[str]:
+    """The pictures of many samples among files in the order of their names.
+
+    Of a folder the first images are looked into, up to one that is something else.
+    """
+    others = set()
+    for name in files:
+        folder = name.rpartition("/")[0]
+        if folder not in others and PurePosixPath(name).suffix.lower() in EXTENSIONS:
+            try:
+                grid = is_grid(peek(name, _WHOLE_GRID))
+            except OSError:
+                grid = False
+            if grid:
+                yield name
+            else:
+                others.add(folder)
+
+
+def is_grid(content: bytes) -> bool:
+    """Whether the bytes of a picture say that it shows many samples."""
+    return GRID_MARK.encode() in content
 
 
 def _why_no_image(name: str, peek: Peek) -> str | None:
