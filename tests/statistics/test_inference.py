@@ -7,9 +7,11 @@ from unseen.core.errors import SampleError
 from unseen.statistics import (
     INDEPENDENT,
     Design,
+    exchange,
     frechet_distance,
     frechet_inference,
     frechet_shares,
+    grams,
     self_halves,
 )
 from unseen.statistics.exchange import Sides
@@ -234,3 +236,43 @@ def test_the_variance_of_a_mean_is_that_between_groups() -> None:
     alone = Sides(areas(40, 0), areas(40, 1), INDEPENDENT, INDEPENDENT)
     grouped = Sides(copied, areas(40, 1), design, INDEPENDENT)
     assert grouped.mean_bias() == pytest.approx(alone.mean_bias())
+
+
+def pixels(n: int, seed: int) -> np.ndarray:
+    counts = np.floor(655.36 * areas(n, seed)).astype(np.uint32)
+    counts[:, 0] += (65536 - counts.sum(axis=1)).astype(np.uint32)
+    return counts
+
+
+def test_a_large_table_is_read_block_by_block_to_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, generated = pixels(70, 0), pixels(50, 1)
+    design = Design(groups=np.arange(50) // 2, weights=np.linspace(1.0, 2.0, 50))
+    given = {"percent": 100 / 65536, "permutations": 9, "splits": 4}
+    for designs in ({}, {"generated_design": design}):
+        whole = frechet_inference(real, generated, **given, **designs)
+        with monkeypatch.context() as patch:
+            patch.setattr(exchange, "_MOST_IN_MEMORY", 0)
+            patch.setattr(grams, "_BLOCK", 16)
+            patch.setattr(grams, "_SUMS_AT_ONCE", 8 * 10 * 10 * 3)  # three subsets at a time
+            blocks = frechet_inference(real, generated, **given, **designs)
+        assert blocks.corrected == pytest.approx(whole.corrected)
+        assert blocks.interval == pytest.approx(whole.interval)
+        np.testing.assert_allclose(blocks.shares, whole.shares)
+    percent = frechet_inference(
+        real * (100 / 65536), generated * (100 / 65536), permutations=9, splits=4
+    )
+    assert percent.corrected == pytest.approx(frechet_inference(real, generated, **given).corrected)
+
+
+def test_very_many_groups_are_bundled_on_either_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "_MOST_GROUPS", 1000)
+    monkeypatch.setattr(exchange, "_BUNDLES", 200)
+    monkeypatch.setattr(exchange, "_FEWEST_BUNDLES", 20)
+    sides = Sides(areas(900, 0), areas(300, 1), INDEPENDENT, INDEPENDENT)
+    assert sides.counts == (150, 50)  # six images in a bundle
+    assert sides.grams[0].weight == 900.0
+    assert sides.effective == [900.0, 300.0]
+    uneven = Sides(areas(990, 0), areas(40, 1), INDEPENDENT, INDEPENDENT)
+    assert uneven.counts == (495, 20)  # two images in a bundle, so that the smaller side has 20

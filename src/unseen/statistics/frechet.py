@@ -101,6 +101,15 @@ def frechet_shares(
     real, generated = check_samples(real, generated)
     mu_t, sigma_t = _moments(real, real_design)
     mu_g, sigma_g = _moments(generated, generated_design)
+    return shares_between((mu_t, sigma_t), (mu_g, sigma_g))
+
+
+def shares_between(
+    real: tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k k"]],
+    generated: tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k k"]],
+) -> Float64[np.ndarray, " k"]:
+    """What each class adds to the distance of two sides with these means and covariances."""
+    (mu_t, sigma_t), (mu_g, sigma_g) = real, generated
     a, b = _root(sigma_g), _root(sigma_t)  # Σ_g = a aᵀ, Σ_t = b bᵀ
     # With aᵀb = U D Vᵀ, X = a U ε and Y = b V ε is optimal: E XᵀY = Σ D, the largest it can be.
     u, d, vt = np.linalg.svd(a.T @ b)

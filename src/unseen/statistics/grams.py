@@ -2,7 +2,8 @@
 
 Areas are mostly zeros: an image holds a dozen of 336 classes, so that of its 56,616 products of
 two classes about a hundred are not zero. These are listed once; the sums of many subsets are then
-one product of that sparse list with the subsets' indicator columns. NumPy and SciPy alone.
+one product of that sparse list with the subsets' indicator columns. A table that is too large for
+this is read block by block. NumPy and SciPy alone.
 """
 
 import dataclasses
@@ -10,11 +11,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, Shaped
 
 # Listed products take 12 bytes each; beyond this many the dense product is taken instead.
 _MOST_PRODUCTS = 16_000_000  # 192 MB
 _SUBSETS_AT_ONCE = 16
+_SUMS_AT_ONCE = 256 * 2**20  # bytes of products of subsets that are being summed
+_BLOCK = 32_768  # rows of a table that is read block by block
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,8 +110,9 @@ class Rows:
             return
         n, k = self._table.shape
         weights = np.ones(n) if self._weights is None else self._weights
-        for start in range(0, len(subsets), _SUBSETS_AT_ONCE):
-            block = subsets[start : start + _SUBSETS_AT_ONCE]
+        most = min(_SUBSETS_AT_ONCE, max(_SUMS_AT_ONCE // (8 * k * k), 1))
+        for start in range(0, len(subsets), most):
+            block = subsets[start : start + most]
             member = np.zeros((n, len(block)))
             for column, groups in enumerate(block):
                 indices = self._rows_of(groups)
@@ -116,9 +120,77 @@ class Rows:
             totals = member.T @ self._table
             products = (self._products @ member).T.reshape(len(block), k, k)
             for column, (total, upper) in enumerate(zip(totals, products, strict=True)):
-                lower = np.tril(upper.T, -1)
                 held = member[:, column]
-                yield Gram(float(held.sum()), float(held @ held), total, upper + lower)
+                yield Gram(float(held.sum()), float(held @ held), total, _whole(upper))
+
+
+class Blocks:
+    """Two tables whose groups of rows are asked for their sums, read block by block.
+
+    Args:
+        tables: the real and the generated one; a row an image, a column a class, in any unit.
+        unit: what their numbers are multiplied by.
+        kept: the columns that count.
+        units: the group of every row, the real ones first, numbered without gaps.
+        weights: what every row counts; None: all count 1.
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[Shaped[np.ndarray, "_ k"]],
+        unit: float,
+        kept: Int64[np.ndarray, " c"],
+        units: Int64[np.ndarray, " n"],
+        weights: Float64[np.ndarray, " n"] | None = None,
+    ) -> None:
+        self._tables, self._unit, self._kept = tables, unit, kept
+        self._units, self._weights = units, weights
+
+    def gram(self, groups: Int64[np.ndarray, " g"]) -> Gram:
+        """Sums over the rows of the groups named."""
+        return next(self.grams([groups]))
+
+    def grams(self, subsets: Sequence[Int64[np.ndarray, " _"]]) -> Iterator[Gram]:
+        """Sums over each subset of groups, in order; every table is read once a batch of them."""
+        most = max(_SUMS_AT_ONCE // (8 * len(self._kept) ** 2), 1)
+        for start in range(0, len(subsets), most):
+            yield from self._batch(subsets[start : start + most])
+
+    def _batch(self, subsets: Sequence[Int64[np.ndarray, " _"]]) -> Iterator[Gram]:
+        k = len(self._kept)
+        inside = np.zeros((int(self._units.max()) + 1, len(subsets)))
+        for column, groups in enumerate(subsets):
+            inside[groups, column] = 1.0
+        weight, squares = np.zeros(len(subsets)), np.zeros(len(subsets))
+        totals, products = np.zeros((len(subsets), k)), np.zeros((k * k, len(subsets)))
+        for first, rows in self._blocks():
+            member = inside[self._units[first : first + len(rows)]]
+            if self._weights is not None:
+                member *= self._weights[first : first + len(rows), None]
+            held = np.count_nonzero(rows, axis=1).astype(np.int64)
+            products += _listed_products(rows, held) @ member
+            totals += member.T @ rows
+            weight += member.sum(axis=0)
+            squares += (member**2).sum(axis=0)
+        for column in range(len(subsets)):
+            upper = products[:, column].reshape(k, k)
+            yield Gram(float(weight[column]), float(squares[column]), totals[column], _whole(upper))
+
+    def _blocks(self) -> Iterator[tuple[int, Float64[np.ndarray, "b c"]]]:
+        """Some rows of either table at a time, with the number of the first."""
+        first = 0
+        for table in self._tables:
+            for start in range(0, len(table), _BLOCK):
+                part = table[start : start + _BLOCK, self._kept]
+                yield first + start, part * np.float64(self._unit)
+            first += len(table)
+
+
+def _whole(upper: Float64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k k"]:
+    """The symmetric matrix of which this is the upper half."""
+    whole = np.asarray(upper + upper.T)
+    np.fill_diagonal(whole, upper.diagonal())
+    return whole
 
 
 def _listed_products(

@@ -7,7 +7,7 @@ line, not a NaN in the result.
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64, Shaped
 
 from unseen.core.errors import SampleError
 from unseen.core.wording import count as counted
@@ -16,43 +16,52 @@ from unseen.statistics.design import INDEPENDENT, Design
 _ROUNDING = 1e-9  # share by which areas may exceed the whole: they are sums of float64 quotients
 
 
-def check_array(values: Any, name: str, *, axes: int) -> Float64[np.ndarray, "..."]:
+def check_array(
+    values: Any, name: str, *, axes: int, counts: bool = False
+) -> Shaped[np.ndarray, "..."]:
     """The values as an array of float64.
 
     Args:
         values: anything that NumPy can make an array of.
         name: how messages call it.
         axes: how many it must have.
+        counts: leave whole numbers as they are.
 
     Raises:
         SampleError: no numbers, another number of axes, or a value that is not finite.
     """
     try:
-        array = np.asarray(values)
+        array: np.ndarray = np.asarray(values)
         if array.dtype.kind not in "biuf":  # complex numbers would lose a part without a word
             raise TypeError(f"{array.dtype}")
-        array = array.astype(np.float64, copy=False)
+        if not (counts and array.dtype.kind in "iu"):
+            array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError, RuntimeError) as error:  # lists of unlike lengths, gradients, …
         raise SampleError(f"{name} is no array of real numbers ({error}); give one") from error
     if array.ndim != axes:
         wanted = "one row an image and one column a class" if axes == 2 else "one number an image"
         raise SampleError(f"{name} has the shape {array.shape}; {wanted} are needed")
-    if not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise SampleError(f"{name} holds values that are not finite; remove or correct them")
     return array
 
 
 def check_samples(
-    real: Any, generated: Any
-) -> tuple[Float64[np.ndarray, "n k"], Float64[np.ndarray, "m k"]]:
+    real: Any, generated: Any, *, counts: bool = False
+) -> tuple[Shaped[np.ndarray, "n k"], Shaped[np.ndarray, "m k"]]:
     """Both samples as float64; two covariances of the same classes can be had of them.
+
+    Args:
+        real: one row an image, one column a class.
+        generated: the same classes.
+        counts: leave whole numbers as they are.
 
     Raises:
         SampleError: as `check_array`; fewer than two rows on either side, or other columns.
     """
     sides = []
     for name, sample in (("real", real), ("generated", generated)):
-        array = check_array(sample, name, axes=2)
+        array = check_array(sample, name, axes=2, counts=counts)
         if len(array) < 2:
             raise SampleError(
                 f"{name} has {counted(len(array), 'image')}; a covariance needs at least 2: add "
@@ -67,19 +76,19 @@ def check_samples(
     return sides[0], sides[1]
 
 
-def check_areas(whole: int, *sides: Float64[np.ndarray, "_ k"]) -> None:
+def check_areas(whole: int, *sides: Shaped[np.ndarray, "_ k"], unit: float = 1.0) -> None:
     """Refuse areas (SampleError) that are negative or larger than the whole image.
 
     Args:
         whole: the image in the unit of the areas: 1 for shares, 100 for percent.
         sides: the areas.
+        unit: what their numbers are multiplied by before.
     """
-    unit = {1: "shares of the image, 0 to 1", 100: "percent of the image, 0 to 100"}[whole]
+    wanted = {1: "shares of the image, 0 to 1", 100: "percent of the image, 0 to 100"}[whole]
     for side in sides:
-        if side.min() < 0.0 or side.max() > whole * (1.0 + _ROUNDING):
-            raise SampleError(
-                f"areas range from {side.min():.3g} to {side.max():.3g}; they must be {unit}"
-            )
+        least, most = float(side.min()) * unit, float(side.max()) * unit
+        if least < 0.0 or most > whole * (1.0 + _ROUNDING):
+            raise SampleError(f"areas range from {least:.3g} to {most:.3g}; they must be {wanted}")
 
 
 def check_number(
