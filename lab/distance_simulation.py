@@ -25,7 +25,7 @@ from unseen.statistics.inference import corrected_with_interval
 SIZES = ((20, 20), (50, 50), (100, 100), (200, 200), (1000, 1000), (200, 10_000))
 _SIZED = ("kind", "classes", "n", "m")
 # Draws of every cell are told off in rounds, so that a stopped run has all cells, with fewer draws.
-_ROUNDS = 4
+_ROUNDS = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ metadata holds, under the key "unseen", the provenance as JSON. The same areas g
 What is read is checked: a file that was cut, doubled or edited is refused.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,16 +133,14 @@ def read_areas(path: str | Path) -> Areas:
     path = as_path(path)
     if not path.is_file():
         raise RecordError(f"{path} is not there; make it with: unseen segment IMAGES {path}")
-    try:
-        with pq.ParquetFile(path) as file:  # `read_table` imports pandas where there is pandas
-            table = file.read()
-        table.validate(full=True)
-        columns = tuple(table.column_names)
-        metadata = (table.schema.metadata or {}).get(_KEY)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise RecordError(
-            f"{path} cannot be read as Parquet ({_first_line(error)}); make it again"
-        ) from error
+    with _readable(path), pq.ParquetFile(path) as file:  # `read_table` imports pandas if there
+        return _read(file, path)
+
+
+def _read(file: Any, path: Path) -> Areas:
+    schema = file.schema_arrow
+    columns = tuple(schema.names)
+    metadata = (schema.metadata or {}).get(_KEY)
     if metadata is None or columns[:1] != (_NAME,):
         raise RecordError(
             f"{path} is a Parquet file but holds no areas of unseen; make them with: "
@@ -165,6 +164,7 @@ def read_areas(path: str | Path) -> Areas:
         raise RecordError(
             f"{path} has other columns behind its classes than its record says; make it again"
         )
+    table = _Table(file)
     areas = Areas(
         names=_texts(table, _NAME, path),
         columns=classes,
@@ -181,7 +181,33 @@ def read_areas(path: str | Path) -> Areas:
     return areas
 
 
-def _texts(table: Any, name: str, path: Path) -> list[str]:
+class _Table:
+    """The columns of a file, each read as it is asked for: a million rows fit into memory."""
+
+    def __init__(self, file: Any) -> None:
+        self.num_rows: int = file.metadata.num_rows
+        self._file = file
+
+    def __getitem__(self, name: str) -> Any:
+        table = self._file.read(columns=[name])
+        table.validate(full=True)
+        return table[name]
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of an error of the Parquet reader which file it is about."""
+    try:
+        yield
+    except RecordError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise RecordError(
+            f"{path} cannot be read as Parquet ({_first_line(error)}); make it again"
+        ) from error
+
+
+def _texts(table: _Table, name: str, path: Path) -> list[str]:
     """A column of texts: the names of the images, or what they were asked for."""
     column = table[name]
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -191,14 +217,16 @@ def _texts(table: Any, name: str, path: Path) -> list[str]:
     return texts
 
 
-def _pixels(table: Any, names: Sequence[str], path: Path) -> np.ndarray[Any, np.dtype[np.uint32]]:
+def _pixels(
+    table: _Table, names: Sequence[str], path: Path
+) -> np.ndarray[Any, np.dtype[np.uint32]]:
     pixels = np.empty((table.num_rows, len(names)), np.uint32)
     for k, name in enumerate(names):
         pixels[:, k] = _column(table, name, pa.uint32(), path)
     return pixels
 
 
-def _column(table: Any, name: str, kind: pa.DataType, path: Path) -> np.ndarray:
+def _column(table: _Table, name: str, kind: pa.DataType, path: Path) -> np.ndarray:
     """The numbers of a column, uint32 (pixels) or float32 (measured)."""
     column = table[name]
     if column.type != kind or column.null_count:

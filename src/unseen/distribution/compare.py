@@ -165,8 +165,9 @@ def _measure(
     """FSD and one row a class, in label order."""
     real_design, generated_design = designs
     inference = frechet_inference(
-        real.percent,
-        generated.percent,
+        real.pixels,
+        generated.pixels,
+        percent=100.0 / real.label_map_pixels,
         seed=seed,
         real_design=real_design,
         generated_design=generated_design,

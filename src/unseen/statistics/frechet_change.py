@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float64
+from jaxtyping import Shaped
 
 from unseen.core.errors import SampleError
 from unseen.statistics.correction import WIDER, Halves, Null, Terms, too_few, variance_by_halves
@@ -38,14 +38,15 @@ class FrechetDifference:
 
 
 def frechet_difference(
-    real: Float64[np.ndarray, "n k"],
-    previous: Float64[np.ndarray, "m k"],
-    new: Float64[np.ndarray, "l k"],
+    real: Shaped[np.ndarray, "n k"],
+    previous: Shaped[np.ndarray, "m k"],
+    new: Shaped[np.ndarray, "l k"],
     *,
     paired: bool = False,
     real_design: Design = INDEPENDENT,
     previous_design: Design = INDEPENDENT,
     new_design: Design = INDEPENDENT,
+    percent: float = 1.0,
     seed: int = 0,
     splits: int = 20,
     permutations: int = 39,
@@ -64,6 +65,7 @@ def frechet_difference(
         real_design: which real images belong together, and how much each counts.
         previous_design: the same of the previous generator's.
         new_design: the same of the new generator's; where paired, with the same groups.
+        percent: what a unit of the tables is, in percent, as in `frechet_inference`.
         seed: of permutations and splits.
         splits: random halvings of all three, behind bias and error.
         permutations: of groups between the sides, behind the bias alone.
@@ -80,9 +82,9 @@ def frechet_difference(
     >>> frechet_difference(real, previous, new, splits=10).interval[0] > 0  # the new one is worse
     True
     """
-    real, previous = check_samples(real, previous)
-    real, new = check_samples(real, new)
-    check_areas(100, real, previous, new)
+    real, previous = check_samples(real, previous, counts=True)
+    real, new = check_samples(real, new, counts=True)
+    check_areas(100, real, previous, new, unit=percent)
     check_number("permutations", permutations, 2)
     check_number("splits", splits, 1)
     check_number("seed", seed, 0)
@@ -90,8 +92,8 @@ def frechet_difference(
     if paired:
         _check_pairs(previous, new, previous_design, new_design)
     rng = np.random.default_rng(seed)
-    before = Sides(real, previous, real_design, previous_design)
-    after = Sides(real, new, real_design, new_design)
+    before = Sides(real, previous, real_design, previous_design, percent)
+    after = Sides(real, new, real_design, new_design, percent)
     reason = too_few(*before.effective, *after.effective)
     if reason is not None:
         return FrechetDifference(
@@ -134,8 +136,8 @@ def _splits_of_new(
 
 
 def _check_pairs(
-    previous: Float64[np.ndarray, "m k"],
-    new: Float64[np.ndarray, "l k"],
+    previous: Shaped[np.ndarray, "m k"],
+    new: Shaped[np.ndarray, "l k"],
     previous_design: Design,
     new_design: Design,
 ) -> None:
