@@ -14,6 +14,7 @@ from unseen.core.errors import SpecError
 from unseen.core.files import write_text
 from unseen.core.options import Option
 from unseen.core.records import to_json
+from unseen.distribution.comparison_exports import as_junit, as_markdown
 from unseen.distribution.comparison_run import ComparisonRun, Judge, run_comparison
 from unseen.distribution.comparison_summary import summary
 from unseen.distribution.gate import Gate
@@ -55,6 +56,14 @@ def compare(
         bool,
         Option("Judge every generated side. The false alarms of all together keep 5 %."),
     ] = False,
+    markdown: Annotated[
+        Path | None,
+        Option("File for a summary in Markdown, as a pull request shows it.", metavar="FILE"),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        Option("File for the gate's result in JUnit XML, as dashboards read it.", metavar="FILE"),
+    ] = None,
     json_file: Annotated[
         str | None,
         Option(
@@ -76,6 +85,8 @@ def compare(
     if gate.out_of_reach:
         streams.note(f"status 0 is out of reach: {gate.out_of_reach}")
     judge: Judge | None = gate.judge if gate.fail_on or gate.power else None
+    if junit is not None and judge is None:
+        raise SpecError("--junit is of a gate; name what it fails on by --fail-on")
     if history is not None:
         if judge is None:
             raise SpecError("--history is of a gate; name what it fails on by --fail-on")
@@ -83,6 +94,9 @@ def compare(
         judge = functools.partial(judge_with_history, history, gate)
     comparison = run_comparison(task, watch=progress_bar, judge=judge)
     page = report(task.out, comparison, keep_current=True)
+    for file, text_of in ((markdown, as_markdown), (junit, as_junit)):
+        if file is not None:
+            write_text(file, text_of(comparison))
     record = to_json(comparison)
     if json_file == "-":
         streams.write_json(record)

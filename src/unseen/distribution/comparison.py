@@ -229,6 +229,7 @@ class GateResult:
     """What `--fail-on` and `--require-power` say of the comparison."""
 
     status: Literal[0, 3, 4]  # 0: nothing asked for was found; 3: it was; 4: it could not have been
+    sides: tuple[str, ...]  # labels of the generated sides that were judged
     fail_on: tuple[str, ...]  # the conditions
     presence: Share | None  # of the classes whose loss must show; None: no power was asked for
     drop: Share | None  # the loss, relative

@@ -168,6 +168,7 @@ class Gate:
         status: Literal[0, 3, 4] = 3 if "failed" in kinds else 4 if kinds else 0
         return GateResult(
             status=status,
+            sides=tuple(comparison.generated[side].label for side in sides),
             fail_on=self.fail_on,
             presence=None if self.power is None else self.power.presence,
             drop=None if self.power is None else self.power.drop,

@@ -1,0 +1,126 @@
+"""A comparison for other programs: Markdown for a pull request, JUnit XML for a dashboard."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+
+from unseen.core.tables import markdown_table
+from unseen.core.wording import listed, number, percent, printable, ratio_interval, times
+from unseen.core.wording import value_interval as interval
+from unseen.distribution.comparison import ClassRow, Comparison, GateResult, GeneratedSide
+from unseen.distribution.comparison_wording import corrected, is_nothing, occurs, p_equals
+
+_GATE = {0: "passed", 3: "failed", 4: "not shown: the sample was too small"}
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """The gate, the classes that are wrong, the distance and the caveats, in GitHub's Markdown.
+
+    >>> print(as_markdown(comparison))
+    ### fakes against photos: 1 omitted
+    ...
+    """
+    lines = [line for side in comparison.generated for line in _side(comparison, side)]
+    if comparison.gate is not None:
+        lines[1:1] = _gate(comparison.gate)
+    if comparison.warnings or comparison.caveats:
+        lines += ["<details><summary>Before you read on</summary>", ""]
+        lines += [f"- {_text(text)}" for text in (*comparison.warnings, *comparison.caveats)]
+        lines += ["", "</details>", ""]
+    return "\n".join(lines)
+
+
+def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
+    rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
+    wrong = [row for row in rows if row.verdict in ("omitted", "under", "over")]
+    verdicts = [row.verdict for row in wrong]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts)]
+    found = listed(counts) if counts else "no class is shown to be wrong"
+    yield f"### {_text(side.label)} against {_text(comparison.real.label)}: {found}"
+    yield ""
+    if wrong:
+        headings = ["class", "verdict", "generated / real", "real", "generated"]
+        yield markdown_table(headings, map(_cells, wrong), right=(2, 3, 4))
+        yield ""
+    fsd = side.fsd
+    known = f"{corrected(fsd)} [{interval(fsd.interval)}]" if fsd.reason is None else "not known"
+    yield (
+        f"Fréchet Segmentation Distance {known}, p {p_equals(fsd)} of equal distributions. "
+        f"Plug-in {number(fsd.value)}, floor {number(fsd.floor)}; {comparison.real.images:,} real "
+        f"and {side.images:,} generated images."
+    )
+    yield ""
+
+
+def _cells(row: ClassRow) -> tuple[str, ...]:
+    values = (row.real_presence, row.generated_presence)
+    if row.statistic == "area":
+        values = (row.real_area, row.generated_area)
+    unit = "of images" if row.statistic == "presence" else "of pixels"
+    ratio = f"{times(row.ratio)} [{ratio_interval(row.interval)}]"
+    return (_text(row.name), row.verdict, ratio, *(f"{percent(value)} {unit}" for value in values))
+
+
+def _gate(gate: GateResult) -> list[str]:
+    conditions = listed([f"`{condition}`" for condition in gate.fail_on]) or "power"
+    lines = ["", f"**Gate on {conditions}: {_GATE[gate.status]}.**", ""]
+    return lines + [f"- {_text(sentence)}" for sentence in gate.sentences]
+
+
+def _text(text: str) -> str:
+    """Text of others as Markdown shows it: no tags, no emphasis, no line breaks."""
+    escaped = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for mark in "\\`*_[]":
+        escaped = escaped.replace(mark, f"\\{mark}")
+    return escaped
+
+
+def as_junit(comparison: Comparison) -> str:
+    """The gate as JUnit XML: a suite for each side that was judged, a case for each class.
+
+    A class that the gate names is a failure, of the type "failed" or "not shown". A class that was
+    not tested, and is not named, is skipped.
+
+    Raises:
+        ValueError: the comparison has no gate.
+
+    >>> from dataclasses import replace
+    >>> from unseen.distribution.gate import Gate
+    >>> judged = replace(comparison, gate=Gate(("omitted",)).judge(comparison))
+    >>> as_junit(judged).count("<failure")
+    1
+    """
+    gate = comparison.gate
+    if gate is None:
+        raise ValueError("the comparison has no gate, so there is nothing to pass or to fail")
+    suites = ET.Element("testsuites", name="unseen compare")
+    for side in comparison.generated:
+        if side.label in gate.sides:
+            suites.append(_suite(comparison, side, gate))
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(comparison: Comparison, side: GeneratedSide, gate: GateResult) -> ET.Element:
+    label = printable(side.label)
+    suite = ET.Element("testsuite", name=label)
+    findings = [finding for finding in gate.findings if finding.side == side.label]
+    rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
+    names: dict[str | None, str] = {row.column: row.name for row in rows}
+    if any(finding.column not in names for finding in findings):
+        names[None] = "all classes"
+    for column, name in names.items():
+        case = ET.SubElement(suite, "testcase", classname=label, name=printable(name))
+        said = [
+            f for f in findings if f.column == column or (column is None and f.column not in names)
+        ]
+        for finding in said:
+            failure = ET.SubElement(case, "failure", type=finding.kind)
+            failure.set("message", printable(finding.sentence))
+        untested = any(row.column == column and not row.tested for row in rows)
+        if untested and not said:
+            ET.SubElement(case, "skipped", message="seen in too few images to be tested")
+    failed = sum(case.find("failure") is not None for case in suite)
+    suite.set("tests", str(len(suite)))
+    suite.set("failures", str(failed))
+    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
+    return suite
