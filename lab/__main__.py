@@ -13,6 +13,7 @@ COMMANDS = {
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
     "groups": ("lab.commands:groups", "Simulate clips and prompts."),
+    "check-segmenter": ("lab.commands:check_segmenter", "Check a segmenter on spoilt images."),
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),
     "evidence": ("lab.commands:evidence", "Count verdicts over churchyards."),
     "inversion-speed": ("lab.commands:inversion_speed", "Time two schedules of inversion."),

@@ -14,6 +14,8 @@ from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
 from lab.random_networks import RandomThroughput, measure_random
 from lab.retention_simulation import RetentionSimulation, simulate_retention
+from lab.segmenter_check import SegmenterCheck
+from lab.segmenter_check import check_segmenter as run_segmenter_check
 from lab.statistics_simulation import Simulation, simulate
 from lab.training_curve import Checkpoints, measure_checkpoints
 from lab.verdict_counts import EvidenceBench, Subject, measure_evidence
@@ -54,6 +56,11 @@ def retention(task: RetentionSimulation) -> None:
 def groups(task: GroupSimulation) -> None:
     """Measure false alarms and power where images come in groups: clips, prompts, copies."""
     _write_paths(simulate_groups(task, say=streams.note))
+
+
+def check_segmenter(task: SegmenterCheck) -> None:
+    """Measure which false verdicts a check of the segmenter takes back, and which true ones."""
+    _write_paths(run_segmenter_check(task, say=streams.note))
 
 
 def checkpoints(task: Checkpoints) -> None:

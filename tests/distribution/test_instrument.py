@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from unseen.distribution.instrument import VIEWS, measure_images
+from unseen.distribution.instrument import VIEWS, Wear, WornPreparation, measure_images, worn_to
+from unseen.images import Preparation
 
 
 def noise(n=3, side=32, seed=0):
@@ -58,5 +59,30 @@ def test_views_keep_size_and_content():
     assert (VIEWS["mirrored"](VIEWS["mirrored"](images)) == images).all()
     moved = VIEWS["moved"](images)
     assert moved.shape == images.shape
-    assert (moved[:, :, 3:, 5:] == images[:, :, :-3, :-5]).all()
-    assert (moved[:, :, 3, :5] == images[:, :, 0, :1]).all()  # the border is repeated
+    assert (moved[:, :, 2:, 3:] == images[:, :, :-2, :-3]).all()
+    assert (moved[:, :, 2, :3] == images[:, :, 0, :1]).all()  # the border is repeated
+
+
+def test_wear_takes_the_measures_to_the_targets():
+    rng = np.random.default_rng(5)
+    images = ndimage.zoom(rng.integers(0, 256, (20, 3, 8, 8)).astype(float), (1, 1, 4, 4), order=1)
+    images = np.uint8(np.clip(images + rng.normal(0, 8, images.shape), 0, 255))
+    spoilt = Wear(blur=1.4, saturation=0.5, contrast=0.6, brightness=0.05).apply(images)
+    targets = {name: float(values.mean()) for name, values in measure_images(spoilt).items()}
+    wear = worn_to(images, targets)
+    assert wear.blur == pytest.approx(1.4, rel=0.15)
+    for name, values in measure_images(wear.apply(images)).items():
+        assert values.mean() == pytest.approx(targets[name], rel=0.05)  # of 8-bit images
+
+
+def test_no_wear_changes_nothing():
+    images = noise(2)
+    assert (Wear().apply(images) == images).all()
+    assert (worn_to(images, {}).apply(images) == images).all()
+
+
+def test_a_worn_preparation_wears_what_it_prepares():
+    image = noise(1, side=40)[0]
+    wear = Wear(blur=1.0, contrast=0.5)
+    expected = wear.apply(Preparation(16).apply(image)[None])[0]
+    assert (WornPreparation(16, wear=wear).apply(image) == expected).all()

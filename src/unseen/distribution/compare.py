@@ -31,7 +31,7 @@ from unseen.distribution.dependence import sampling_caveats
 from unseen.distribution.designs import Known, Said, sampling, side_designs
 from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.distribution.orderings import orderings
-from unseen.distribution.segmenter_check import differences, warnings
+from unseen.distribution.segmenter_check import Check, Pair, differences, judged, warnings
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
     ClassComparison,
@@ -56,6 +56,8 @@ def compare(
     second: tuple[Areas, Sequence[Areas]] | None = None,
     groups: Said = None,
     weights: Said = None,
+    checks: Sequence[Check] | None = None,
+    second_checks: Sequence[Check] | None = None,
 ) -> Comparison:
     """What the generated sides lack, and have too much of, with the error bars.
 
@@ -71,6 +73,10 @@ def compare(
             expression on names, a file, a mapping or an array; or one of these by side, as in
             `{"real": "folder", "generated": array}`. None: the conditions of a side that repeat.
         weights: how much images count, told likewise. None: all the same.
+        checks: of the segmenter, one a generated side, which take back verdicts that the segmenter
+            may explain: the areas of every side then need views, as
+            `segment(…, check_segmenter=True)` makes them. None: no check.
+        second_checks: of the second segmenter.
 
     Returns:
         The record. Its example images are names alone, since areas have no pictures.
@@ -96,13 +102,19 @@ def compare(
     sides = []
     for i, (label, side) in enumerate(zip(labels[1:], generated, strict=True)):
         design = (real_design.design, designs[i].design)
-        fsd, rows = _measure(real, side, seed, presence_threshold, design)
+        check = None if checks is None else checks[i]
+        fsd, rows = _measure(real, side, seed, presence_threshold, design, check)
         opinion = None
         if second is not None:
             second_real, second_sides = second
             check_comparable(second_real, second_sides[i])
             opinion = _second_opinion(
-                second_real, second_sides[i], seed, presence_threshold, design
+                second_real,
+                second_sides[i],
+                seed,
+                presence_threshold,
+                design,
+                None if second_checks is None else second_checks[i],
             )
             rows = _judge_by_both(rows, opinion.classes)
         sides.append(
@@ -116,6 +128,8 @@ def compare(
                 classes=tuple(sorted(rows, key=_gravest_first)),
                 power=_power(rows),
                 measures=differences(real, side, design),
+                checked=check is not None,
+                worn=None if check is None else check.wear,
                 counterparts=_counterparts(real, side),
                 second_segmenter=opinion,
             )
@@ -161,8 +175,9 @@ def _measure(
     seed: int,
     presence_threshold: float,
     designs: tuple[Design, Design],
+    check: Check | None,
 ) -> tuple[Fsd, list[ClassRow]]:
-    """FSD and one row a class, in label order."""
+    """FSD and one row a class, in label order; what a check of the segmenter leaves of verdicts."""
     real_design, generated_design = designs
     inference = frechet_inference(
         real.pixels,
@@ -172,13 +187,12 @@ def _measure(
         real_design=real_design,
         generated_design=generated_design,
     )
-    classes = compare_classes(
-        real.fraction,
-        generated.fraction,
-        presence_threshold=presence_threshold,
-        real_design=real_design,
-        generated_design=generated_design,
-    )
+    options: dict[str, Any] = {
+        "presence_threshold": presence_threshold,
+        "real_design": real_design,
+        "generated_design": generated_design,
+    }
+    classes = compare_classes(real.fraction, generated.fraction, **options)
     fsd = Fsd(
         value=inference.plug_in.value,
         mean_term=inference.plug_in.mean_term,
@@ -195,7 +209,14 @@ def _measure(
         _row(column, measured, float(share))
         for column, measured, share in zip(real.columns, classes, inference.shares, strict=True)
     ]
-    return fsd, rows
+    if check is None:
+        return fsd, rows
+
+    def verdicts(worn: Pair) -> list[ClassVerdict]:
+        compared = compare_classes(*(side.fraction for side in worn), **options)
+        return [measured.verdict for measured in compared]
+
+    return fsd, judged(rows, (real, generated), check, presence_threshold, verdicts)
 
 
 def _row(column: str, measured: ClassComparison, share: float) -> ClassRow:
@@ -208,6 +229,7 @@ def _row(column: str, measured: ClassComparison, share: float) -> ClassRow:
         column=column,
         own_verdict=measured.verdict,
         second_verdict=None,
+        undecided_by="sample" if measured.verdict == "undecided" else None,
         fsd_share=share,
         **values,
     )
@@ -232,8 +254,9 @@ def _second_opinion(
     seed: int,
     presence_threshold: float,
     designs: tuple[Design, Design],
+    check: Check | None,
 ) -> SecondSegmenter:
-    fsd, rows = _measure(real, generated, seed, presence_threshold, designs)
+    fsd, rows = _measure(real, generated, seed, presence_threshold, designs, check)
     return SecondSegmenter(
         real_provenance=real.provenance,
         provenance=generated.provenance,
@@ -245,16 +268,20 @@ def _second_opinion(
 def _judge_by_both(rows: Sequence[ClassRow], second: Sequence[ClassRow]) -> list[ClassRow]:
     """Rows whose verdicts are those that both segmenters support."""
     others = {row.name.casefold(): row.verdict for row in second}
-    return [
-        dataclasses.replace(
-            row,
-            second_verdict=others[row.name.casefold()],
-            verdict=_agreed(row.own_verdict, others[row.name.casefold()]),
+    judged_by_both = []
+    for row in rows:
+        second_verdict = others.get(row.name.casefold())
+        verdict = row.verdict if second_verdict is None else _agreed(row.verdict, second_verdict)
+        disagree = verdict == "undecided" and row.verdict != "undecided"
+        judged_by_both.append(
+            dataclasses.replace(
+                row,
+                second_verdict=second_verdict,
+                verdict=verdict,
+                undecided_by="second segmenter" if disagree else row.undecided_by,
+            )
         )
-        if row.name.casefold() in others
-        else row
-        for row in rows
-    ]
+    return judged_by_both
 
 
 def _agreed(first: ClassVerdict, second: ClassVerdict) -> ClassVerdict:

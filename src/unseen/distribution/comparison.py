@@ -104,6 +104,13 @@ class ClassRow:
     verdict: ClassVerdict  # of the comparison: both segmenters', where there are two
     own_verdict: ClassVerdict  # of the first segmenter alone
     second_verdict: ClassVerdict | None  # None: no second segmenter, or it does not know the class
+    # why the verdict is undecided: the sample cannot tell, or the segmenter may have missed it
+    undecided_by: Literal["sample", "segmenter", "second segmenter"] | None = None
+    # whether the class is in the same images when these are mirrored or moved: the mean of Dice's
+    # coefficients of presence; None: not checked, or never seen
+    real_agreement: Share | None = None
+    generated_agreement: Share | None = None
+    worn_verdict: ClassVerdict | None = None  # between sides made equally blurred and pale
     tested: bool
     statistic: Literal["presence", "area"]  # what ratio, interval and p-values are about
     real_presence: Share  # share of images that hold the class
@@ -164,6 +171,9 @@ class GeneratedSide(Side):
     classes: tuple[ClassRow, ...]  # gravest verdict first, then the largest real area
     power: tuple[Power, ...]
     measures: tuple[ImageMeasure, ...] = ()  # none of tallies and areas of earlier versions
+    # what was done to the real and the generated images to make them alike; None: nothing
+    worn: tuple[Mapping[str, float] | None, Mapping[str, float] | None] | None = None
+    checked: bool = False  # whether the segmenter was checked
     # where both sides have the same image names: the images named as the real examples of a class
     counterparts: Mapping[str, tuple[ExampleImage, ...]] = dataclasses.field(default_factory=dict)
     second_segmenter: SecondSegmenter | None = None

@@ -7,7 +7,7 @@ it names is there.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack
@@ -34,13 +34,16 @@ from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
 from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
+from unseen.distribution.instrument import WEARABLE, measure_images, worn_to
 from unseen.distribution.segment import (
     BatchSize,
     Channel,
+    CheckSegmenter,
     MatchResolution,
     Segmentation,
     default_segmenter,
 )
+from unseen.distribution.segmenter_check import Check, differences
 from unseen.distribution.tally import read_tally
 from unseen.generators import Generator, Precision
 from unseen.generators.drawn_images import DrawnImages
@@ -51,6 +54,9 @@ from unseen.images.protocol import conditions_of
 from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
+
+_SUFFIXES = ("", "-second")  # of areas by the two segmenters
+_WEAR_SAMPLE = 64  # images by which blur and fading are set
 
 ComparisonSide = str | Path | Areas | ImageSource | Generator | Images
 Judge = Callable[[Comparison], GateResult]  # what a gate says of the finished comparison
@@ -90,6 +96,7 @@ class ComparisonRun(Drawing):
         str | None,
         Option("Spec of a second segmenter. A class on which the two disagree becomes undecided."),
     ] = None
+    check_segmenter: CheckSegmenter = False
     channel: Channel = "object"
     count: Annotated[
         int | None,
@@ -147,6 +154,7 @@ class ComparisonOptions(TypedDict, total=False):
     """The fields of `ComparisonRun` without sides, segmenter and folder, as keywords."""
 
     second_segmenter: str | None
+    check_segmenter: bool
     channel: str
     count: int | None
     seed: int
@@ -212,7 +220,9 @@ def compare(
         sides.append(generated)
     areas = [side for side in sides if isinstance(side, Areas)]
     if out is None and len(areas) == len(sides) > 1:
-        of_areas: Any = options  # those that decide nothing where there are areas are refused there
+        of_areas: Any = dict(options)  # those that decide nothing of areas are refused there
+        if of_areas.pop("check_segmenter", False):
+            of_areas["checks"] = [Check()] * (len(areas) - 1)
         return compare_areas(areas[0], areas[1:], labels=labels, **of_areas)
     texts = [str(side) if isinstance(side, str | Path) else "" for side in sides]
     named = str(segmenter) if isinstance(segmenter, str | Path) else None
@@ -401,6 +411,12 @@ class _Run:
         second = None
         if task.second_segmenter is not None:
             second = _sides([by_segmenter[1] for by_segmenter in seen], halves)
+        checks, second_checks = (
+            [self._check(which, side, seen) for side in range(1, len(generated) + 1)]
+            if task.check_segmenter and (which == 0 or second is not None)
+            else None
+            for which in (0, 1)
+        )
         return compare_areas(
             real,
             generated,
@@ -410,7 +426,68 @@ class _Run:
             second=second,
             groups=groups,
             weights=weights,
+            checks=checks,
+            second_checks=second_checks,
         )
+
+    def _check(self, which: int, side: int, seen: Sequence[Sequence[Areas]]) -> Check:
+        """The check of a segmenter on a generated side: images made alike where they differ much.
+
+        Args:
+            which: the number of the segmenter.
+            side: the number of the generated side among the inputs.
+            seen: the areas of every input by every segmenter.
+        """
+        pair = (0, side)
+        if side >= len(self.inputs) or any(self.inputs[i].source is None for i in pair):
+            return Check()  # halves of one set, or areas
+        areas = [seen[i][which] for i in pair]
+        # For each of the two, what it has more of, and which share of that the other side has.
+        more: tuple[dict[str, float], dict[str, float]] = ({}, {})
+        for measure in differences(areas[0], areas[1]):
+            if measure.large and measure.name in WEARABLE:
+                means = (measure.real, measure.generated)
+                worn = 0 if measure.name == "brightness" else int(means[1] > means[0])
+                more[worn][measure.name] = means[1 - worn] / means[worn]
+        if not any(more):
+            return Check()
+        real, generated = (
+            self._worn(which, self.inputs[i], areas[k], more[k], self.inputs[pair[1 - k]])
+            if more[k]
+            else areas[k]
+            for k, i in enumerate(pair)
+        )
+        return Check((real, generated))
+
+    def _worn(
+        self, which: int, side: _Input, areas: Areas, shares: Mapping[str, float], like: _Input
+    ) -> Areas:
+        """The areas of a side whose images have so much of their brightness, contrast, … left."""
+        assert side.source is not None
+        task, segmenter = self.task, self.segmenters[which]
+        segmentation = self._segmentation(check=False)
+        sample = next(
+            batches(
+                side.source,
+                segmentation.indices(side.source)[:_WEAR_SAMPLE],
+                Preparation(segmenter.resolution, task.match_resolution),
+                batch_size=_WEAR_SAMPLE,
+                workers=0,
+                skip_broken=task.skip_broken,
+            )
+        ).images
+        means = {name: float(values.mean()) for name, values in measure_images(sample).items()}
+        wear = worn_to(sample, {name: share * means[name] for name, share in shares.items()})
+        with self.watch(f"{side.text}, made like {like.text}") as progress:
+            run = segmentation.run(
+                side.source,
+                segmenter,
+                areas.provenance["images"][0]["fingerprint"],
+                out=task.out / "areas" / f"{side.key}-like-{like.key}{_SUFFIXES[which]}.parquet",
+                progress=progress,
+                wear=wear,
+            )
+            return make_areas([run])[0]
 
     def keep_pictures(self, comparison: Comparison) -> Comparison:
         """The record with the pictures of its example images, where the sides are images."""
@@ -425,13 +502,9 @@ class _Run:
             comparison = keep_side(self.task.out, key, comparison, identity, show)
         return comparison
 
-    def _areas(self, side: _Input) -> list[Areas]:
-        """The areas of a side by each segmenter, in one pass over its images."""
-        if side.areas is not None:
-            return [side.areas]
-        assert side.source is not None
-        task, fingerprint = self.task, side.source.fingerprint()
-        segmentation = Segmentation(
+    def _segmentation(self, *, check: bool) -> Segmentation:
+        task = self.task
+        return Segmentation(
             count=task.count,
             seed=task.seed,
             channel=task.channel,
@@ -439,19 +512,29 @@ class _Run:
             batch_size=task.batch_size,
             workers=task.workers,
             skip_broken=task.skip_broken,
+            check_segmenter=check,
             overwrite=task.overwrite,
         )
+
+    def _areas(self, side: _Input) -> list[Areas]:
+        """The areas of a side by each segmenter, in one pass over its images."""
+        if side.areas is not None:
+            return [side.areas]
+        assert side.source is not None
+        task, fingerprint = self.task, side.source.fingerprint()
+        segmentation = self._segmentation(check=task.check_segmenter)
+        checked = "-checked" if task.check_segmenter else ""
         with self.watch(side.text) as progress:
             runs = [
                 segmentation.run(
                     side.source,
                     segmenter,
                     fingerprint,
-                    out=task.out / "areas" / f"{side.key}{suffix}.parquet",
+                    out=task.out / "areas" / f"{side.key}{suffix}{checked}.parquet",
                     progress=progress,
                     see=side.candidates if task.pictures and not suffix else None,
                 )
-                for segmenter, suffix in zip(self.segmenters, ("", "-second"), strict=False)
+                for segmenter, suffix in zip(self.segmenters, _SUFFIXES, strict=False)
             ]
             areas = make_areas(runs)
         if isinstance(side.source, DrawnImages) and side.source.keep is not None:

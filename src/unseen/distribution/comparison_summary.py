@@ -3,17 +3,27 @@
 import textwrap
 from collections.abc import Iterator
 
-from unseen.core.wording import number, percent, printable, ratio_interval, times, value_interval
+from unseen.core.wording import (
+    listed,
+    number,
+    percent,
+    printable,
+    ratio_interval,
+    times,
+    value_interval,
+)
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide, Side
 from unseen.distribution.comparison_wording import (
     corrected,
+    counts_in_words,
     delta,
     is_nothing,
     largest_falls,
     occurs,
     p_equals,
     sampling_in_words,
+    taken_back,
 )
 
 _MOST_ROWS = 12  # classes listed a side; the rest is on the page
@@ -84,17 +94,19 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     )
     yield f"            {number(fsd.floor)} plug-in of samples of this size though nothing differs"
     rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
-    verdicts = dict.fromkeys(row.verdict for row in rows)
-    counts = (f"{sum(row.verdict == verdict for row in rows)} {verdict}" for verdict in verdicts)
-    yield f"  Classes   {', '.join(counts)}"
+    yield f"  Classes   {counts_in_words(rows)}"
     wrong = [row for row in rows if row.verdict in ("omitted", "under", "over")]
     yield from _table(wrong[:_MOST_ROWS])
     if len(wrong) > _MOST_ROWS:
         yield f"            … and {len(wrong) - _MOST_ROWS} more on the page"
+    missed = listed(f"{row.name} (else {row.own_verdict})" for row in rows if taken_back(row))
+    if missed:
+        text = f"undecided, since the segmenter may explain the difference: {missed}"
+        yield textwrap.fill(text, _WIDTH, initial_indent="  Check     ", subsequent_indent=" " * 12)
     falls = largest_falls(comparison, side)
     if falls:
-        listed = ", ".join(f"{row.name} {delta(row)}" for row in falls)
-        text = f"{listed} in mean area; not shown to be more than chance"
+        fell = ", ".join(f"{row.name} {delta(row)}" for row in falls)
+        text = f"{fell} in mean area; not shown to be more than chance"
         yield textwrap.fill(text, _WIDTH, initial_indent="  Falls     ", subsequent_indent=" " * 12)
     half = next((power for power in side.power if power.drop == 0.5), None)
     if half is not None:

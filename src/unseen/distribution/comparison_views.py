@@ -20,6 +20,7 @@ from unseen.distribution.comparison_wording import (
     fsd_sentence,
     is_nothing,
     occurs,
+    verdict_in_words,
 )
 from unseen.images.record_pictures import thumbnail
 
@@ -82,7 +83,7 @@ def _verdicts(comparison: Comparison, side: GeneratedSide) -> str:
     cells = [
         (
             row.name,
-            row.verdict,
+            verdict_in_words(row),
             f"{times(row.ratio)} [{ratio_interval(row.interval)}]",
             f"{percent(row.real_presence)} → {percent(row.generated_presence)}",
             delta(row),

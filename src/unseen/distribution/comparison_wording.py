@@ -1,7 +1,7 @@
 """A comparison in words: what verdicts mean, changes, distances; the same wherever it is shown."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unseen.core.errors import RecordError
@@ -148,8 +148,36 @@ def p_equals(fsd: Fsd) -> str:
     return f"= {text}" if text[0].isdigit() else text
 
 
+def verdict_in_words(row: ClassRow) -> str:
+    """The verdict; of an undecided one that the sample could tell, with who cannot."""
+    by_sample = row.undecided_by in (None, "sample")
+    return row.verdict if by_sample else f"{row.verdict}: {row.undecided_by}"
+
+
+def counts_in_words(rows: Sequence[ClassRow]) -> str:
+    """How many classes got each verdict, in the order of the rows."""
+    said = []
+    for verdict in dict.fromkeys(row.verdict for row in rows):
+        of_verdict = [row for row in rows if row.verdict == verdict]
+        missed = sum(row.undecided_by == "segmenter" for row in of_verdict)
+        said.append(f"{len(of_verdict)} {verdict}{f' ({missed}: segmenter)' if missed else ''}")
+    return ", ".join(said)
+
+
+def taken_back(row: ClassRow) -> str:
+    """Why a check of the segmenter leaves no verdict of this class, or nothing."""
+    if row.undecided_by != "segmenter":
+        return ""
+    was = f"It would be {row.own_verdict}, but the segmenter may explain that"
+    if row.worn_verdict in (None, row.own_verdict):
+        return f"{was}: the same images, mirrored or moved by a few pixels, say something else."
+    return f"{was}: between images made equally blurred and pale it is {row.worn_verdict}."
+
+
 def significant_but_undecided(row: ClassRow) -> str:
     """Why a class with a small p-value after Holm is undecided all the same, or nothing."""
+    if row.undecided_by == "segmenter":
+        return taken_back(row)
     if row.verdict != "undecided" or row.p_holm is None or row.p_holm >= 0.05:
         return ""
     if row.own_verdict != "undecided":
@@ -171,6 +199,7 @@ def largest_falls(comparison: Comparison, side: GeneratedSide, count: int = 5) -
         if row.real_area >= 0.005
         and (row.relative_delta or 0.0) <= -0.25
         and row.verdict not in ("omitted", "under")
+        and row.undecided_by != "segmenter"
         and not is_nothing(comparison, row)
     ]
     return sorted(fell, key=lambda row: row.relative_delta or 0.0)[:count]

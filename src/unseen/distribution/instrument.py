@@ -4,13 +4,21 @@ Brightness, contrast, saturation and sharpness of every image as the segmenter s
 the same image again, as anyone would label it alike.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import scipy.ndimage
 from jaxtyping import Float32, UInt8
 
+from unseen.images import Preparation
+
 _LUMA = (77, 150, 29)  # of red, green, blue in 256ths: Rec. 601, in whole numbers, hence exact
-_MOVED = (3, 5)  # pixels down and right: odd, so that strides of 2, 4, 8 meet other pixels
+_MOVED = (2, 3)  # pixels down and right: at no stride of 2, 4, 8, … do both fall on the old grid
+# What `worn_to` takes away from images. It gives nothing back: the other side is worn instead.
+WEARABLE = ("brightness", "contrast", "saturation", "sharpness")
+_MOST_BLUR = 16.0  # σ in pixels, beyond which nothing is left to be blurred at 64 pixels a side
+_HALVINGS = 12  # of that range: σ to 0.004 pixels
 
 
 def measure_images(images: UInt8[np.ndarray, "n 3 h w"]) -> dict[str, Float32[np.ndarray, " n"]]:
@@ -60,3 +68,76 @@ VIEWS: Mapping[str, Callable[[UInt8[np.ndarray, "n 3 h w"]], UInt8[np.ndarray, "
     "mirrored": _mirrored,
     "moved": _moved,
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wear:
+    """What makes images as blurred, pale and dark as those of another side, and changes no label.
+
+    Applied in this order; the defaults change nothing.
+    """
+
+    blur: float = 0.0  # σ of a Gaussian, in pixels
+    saturation: float = 1.0  # factor of every pixel's distance from its grey
+    contrast: float = 1.0  # factor of the distance from `middle`
+    middle: float = 0.5  # mean brightness, a share of the range
+    brightness: float = 0.0  # added, a share of the range
+
+    def apply(self, images: UInt8[np.ndarray, "n 3 h w"]) -> UInt8[np.ndarray, "n 3 h w"]:
+        """The worn images."""
+        pixels = images.astype(np.float32)
+        if self.blur > 0:
+            sigma = (0, 0, self.blur, self.blur)
+            pixels = scipy.ndimage.gaussian_filter(pixels, sigma, output=np.float32)
+        if self.saturation != 1:
+            weights = np.array(_LUMA, np.float32) / sum(_LUMA)
+            grey = np.tensordot(pixels, weights, (1, 0))[:, None]
+            pixels = (grey + self.saturation * (pixels - grey)).astype(np.float32)
+        middle = 255 * self.middle
+        pixels = middle + self.contrast * (pixels - middle) + 255 * self.brightness
+        worn: np.ndarray = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        return worn
+
+
+def worn_to(images: UInt8[np.ndarray, "n 3 h w"], targets: Mapping[str, float]) -> Wear:
+    """The wear that takes the images' mean measures down to targets.
+
+    Args:
+        images: a sample of a side, as the segmenter sees them.
+        targets: of `WEARABLE`, by name, those that are to change: sharpness, contrast and
+            saturation to less than they are, brightness to anything.
+    """
+
+    def means(wear: Wear) -> dict[str, float]:
+        measured = measure_images(wear.apply(images))
+        return {name: float(values.mean()) for name, values in measured.items()}
+
+    wear = Wear(middle=round(means(Wear())["brightness"], 3))
+    if "sharpness" in targets:
+        low, high = 0.0, _MOST_BLUR
+        for _ in range(_HALVINGS):
+            blur = (low + high) / 2
+            sharp = means(dataclasses.replace(wear, blur=blur))["sharpness"] > targets["sharpness"]
+            low, high = (blur, high) if sharp else (low, blur)
+        wear = dataclasses.replace(wear, blur=round(high, 3))
+    for name in ("contrast", "saturation"):  # each of what the wear before it has left
+        if name in targets:
+            factor = min(1.0, targets[name] / max(means(wear)[name], 1e-6))
+            wear = dataclasses.replace(wear, **{name: round(factor, 3)})
+    if "brightness" in targets:
+        added = targets["brightness"] - means(wear)["brightness"]
+        wear = dataclasses.replace(wear, brightness=round(added, 3))
+    return wear
+
+
+@dataclasses.dataclass(frozen=True)
+class WornPreparation(Preparation):
+    """A preparation whose images are worn."""
+
+    wear: Wear = Wear()
+
+    def apply(self, image: UInt8[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "3 s s"]:
+        """The prepared and worn square."""
+        (worn,) = self.wear.apply(super().apply(image)[None])
+        square: np.ndarray = worn
+        return square

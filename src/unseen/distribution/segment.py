@@ -15,6 +15,7 @@ from unseen.core.progress import Progress, silent
 from unseen.core.registry import plugin_names, spec_name
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_run import AreasRun, See, make_areas
+from unseen.distribution.instrument import VIEWS, Wear, WornPreparation
 from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing
@@ -32,6 +33,13 @@ MatchResolution = Annotated[
     ),
 ]
 BatchSize = Annotated[int, Option("Images in one call of the segmenter.", min=1)]
+CheckSegmenter = Annotated[
+    bool,
+    Option(
+        "Segment every image also mirrored, and moved by a few pixels: three times the work. A "
+        "comparison then calls no class that the segmenter may have missed."
+    ),
+]
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -61,6 +69,7 @@ class Segmentation:
     batch_size: BatchSize = 16
     workers: Workers = None
     skip_broken: SkipBroken = False
+    check_segmenter: CheckSegmenter = False
     keep_maps: Annotated[
         Path | None, Option("Folder for the label maps, one 16-bit PNG file for each image.")
     ] = None
@@ -90,6 +99,7 @@ class Segmentation:
         out: Path | None = None,
         progress: Progress | None = None,
         see: See | None = None,
+        wear: Wear | None = None,
     ) -> AreasRun:
         """The run that this task is of these images and this segmenter.
 
@@ -100,6 +110,7 @@ class Segmentation:
             out: the areas file.
             progress: called with images done and images in all.
             see: told of every batch that is segmented.
+            wear: what makes the images like those of another side, where they are to be.
 
         Raises:
             ImageError: there is no image in this part, or fewer than asked for.
@@ -122,6 +133,13 @@ class Segmentation:
             "match_resolution": self.match_resolution,
             "left_out": left_out(source),
         }
+        views = tuple(VIEWS) if self.check_segmenter else ()
+        preparation = Preparation(segmenter.resolution, self.match_resolution)
+        if views:
+            described["views"] = list(views)
+        if wear is not None:
+            described["worn"] = dataclasses.asdict(wear)
+            preparation = WornPreparation(segmenter.resolution, self.match_resolution, wear)
         if isinstance(source, DrawnImages):
             described["drawn"] = source.header
         provenance: dict[str, Any] = json.loads(  # as it is read back
@@ -138,7 +156,8 @@ class Segmentation:
             segmenter=segmenter,
             channel=self.channel,
             indices=indices,
-            preparation=Preparation(segmenter.resolution, self.match_resolution),
+            preparation=preparation,
+            views=views,
             provenance=provenance,
             batch_size=self.batch_size,
             workers=default_workers() if self.workers is None else self.workers,
@@ -162,6 +181,7 @@ class SegmentationOptions(TypedDict, total=False):
     batch_size: int
     workers: int | None
     skip_broken: bool
+    check_segmenter: bool
     keep_maps: Path | None
     overwrite: bool
 
@@ -196,6 +216,8 @@ def segment(
             workers: decoding processes; None for one a core, 0 to decode here.
             skip_broken: count and list images that cannot be decoded, and subfolders that cannot be
             read, instead of stopping.
+            check_segmenter: segment every image also mirrored and moved, so that `compare` can
+            check the segmenter.
             keep_maps: a folder for the label maps, as 16-bit PNG.
             overwrite: replace areas, shards or maps that another run left there.
 

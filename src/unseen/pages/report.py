@@ -50,6 +50,7 @@ from unseen.distribution.comparison_wording import (
     left_out_of,
     sampling_in_words,
     significant_but_undecided,
+    verdict_in_words,
 )
 from unseen.instance_evidence.evidence_wording import (
     as_much,
@@ -94,6 +95,7 @@ _WORDS = (
     sampling_in_words,
     sentence,
     slug,
+    verdict_in_words,
 )
 
 _EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*INSTANCE_VERDICTS, None))}
