@@ -10,6 +10,7 @@ COMMANDS = {
     "simulation": ("lab.commands:simulation", "Simulate the statistics of areas."),
     "distances": ("lab.commands:distances", "Simulate the distance of few images."),
     "changes": ("lab.commands:changes", "Simulate the comparison of two generators."),
+    "gate": ("lab.commands:gate", "Simulate the gate."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
     "groups": ("lab.commands:groups", "Simulate clips and prompts."),

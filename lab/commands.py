@@ -9,6 +9,7 @@ from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
 from lab.distance_simulation import DistanceSimulation, simulate_distances
+from lab.gate_simulation import GateSimulation, simulate_gate
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
@@ -41,6 +42,11 @@ def distances(task: DistanceSimulation) -> None:
 def changes(task: ChangeSimulation) -> None:
     """Measure false verdicts, coverage and power of a new generator against the previous one."""
     _write_paths(simulate_changes(task, say=streams.note))
+
+
+def gate(task: GateSimulation) -> None:
+    """Measure what the gate lets pass, and how often it alarms for nothing."""
+    _write_paths(simulate_gate(task, say=streams.note))
 
 
 def calibration(task: ChurchyardCalibration) -> None:

@@ -163,7 +163,7 @@ def _sample(
     after: Float64[np.ndarray, " k"],
     larger: float,
     smaller: float,
-) -> list[Float64[np.ndarray, "_ k"]]:
+) -> list[Float64[np.ndarray, "_ j"]]:
     n, m, q = world.design.images
     first, second = world.hidden(m, rng), world.hidden(q, rng)
     shared = world.design.pairs

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from tests.support.worlds import areas
 
+from unseen.cli.main import run
 from unseen.core.errors import RecordError, StorageError
 from unseen.core.records import to_json
+from unseen.distribution.areas_file import write_areas
 from unseen.distribution.compare import compare
-from unseen.distribution.comparison import Comparison
+from unseen.distribution.comparison import Comparison, read_comparison, write_comparison
 from unseen.distribution.gate import Gate
 from unseen.distribution.gate_history import check_history, judge_with_history, level_of_run
 
@@ -33,9 +35,9 @@ def test_all_runs_together_spend_at_most_the_level() -> None:
 def test_every_run_is_written_down_and_judged_at_its_level(tmp_path: Path) -> None:
     history = tmp_path / "runs" / "history.json"
     check_history(history)
-    for run in (1, 2):
-        result = judge_with_history(history, GATE, night(run))
-        assert (result.run, result.level) == (run, level_of_run(run))
+    for number in (1, 2):
+        result = judge_with_history(history, GATE, night(number))
+        assert (result.run, result.level) == (number, level_of_run(number))
     check_history(history)
     assert list(history.parent.iterdir()) == [history]  # no lock and nothing aside is left
 
@@ -71,8 +73,6 @@ def test_a_foreign_or_damaged_file_is_refused_and_stays(
 
 
 def test_a_comparison_is_no_history(tmp_path: Path) -> None:
-    from unseen.distribution.comparison import write_comparison
-
     write_comparison(tmp_path / "comparison.json", night(1))
     with pytest.raises(RecordError, match="no whole history"):
         check_history(tmp_path / "comparison.json")
@@ -103,3 +103,21 @@ def test_the_result_is_part_of_the_record(tmp_path: Path) -> None:
     record = to_json(dataclasses.replace(night(1), gate=result))
     assert record["gate"]["run"] == 1
     assert record["gate"]["findings"][0]["column"] == "object/person"
+
+
+def test_the_command_counts_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, seed in (("real", 0), ("first", 1), ("second", 2)):
+        write_areas(tmp_path / f"{name}.parquet", areas(60, REAL, seed=seed, name=name))
+    history = tmp_path / "history.json"
+    for name in ("first", "second"):
+        sides = [str(tmp_path / f"{side}.parquet") for side in ("real", name)]
+        out = ["--out", str(tmp_path / name), "--fail-on", "under", "--history", str(history)]
+        assert run(["compare", *sides, *out]) == 0
+        assert read_comparison(tmp_path / name).gate is not None
+    gate = read_comparison(tmp_path / "second").gate
+    assert gate is not None
+    assert (gate.run, gate.level) == (2, level_of_run(2))
+    history.write_text("nonsense")
+    assert run(["compare", *sides, *out]) == 1
+    assert str(history) in capsys.readouterr().err
+    assert run(["compare", *sides, "--history", str(history)]) == 1  # of no condition

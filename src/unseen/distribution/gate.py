@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
+import scipy.special
 from jaxtyping import Float64
 
 from unseen.core.errors import SpecError
@@ -36,6 +37,7 @@ from unseen.statistics.planning import (
     can_be_omitted,
     condition_power,
     rounded_up,
+    seen_drop,
     smallest_factor,
 )
 
@@ -257,7 +259,7 @@ class _Judged:
         assert self.gate.power is not None
         condition: Condition = self.gate.verdict or "under"
         drop = self.gate.power.drop
-        required = [row for row in rows if row.real_presence >= self.gate.power.presence]
+        required = [row for row in rows if _may_reach(row, self.gate.power.presence)]
         if not required:
             return
         if self.gate.out_of_reach:
@@ -469,15 +471,25 @@ def _class_power(
         condition=condition,
     )
     limit = math.log(1.0 if condition == "under" else OMITTED_BELOW)
+    left = math.log(max(1.0 - float(seen_drop(drop, condition)), 1e-9))
     tests = _tests(rows)
     for k, row in enumerate(rows):
         low, high = row.interval
         if row.statistic == "area" and low and high:
             # The interval of the ratio of mean areas is symmetric on the log scale.
             error = math.log(high / low) / (2.0 * _NORMAL.inv_cdf(1.0 - LEVEL / tests / 2.0))
-            apart = (limit - math.log(max(1.0 - drop, 1e-9))) * math.sqrt(generated[k])
+            apart = (limit - left) * math.sqrt(generated[k])
             power[k] = _NORMAL.cdf(apart / max(error, 1e-9) - _NORMAL.inv_cdf(1.0 - alpha / 2.0))
     return power
+
+
+def _may_reach(row: ClassRow, presence: float) -> bool:
+    """Whether the class may be so common: the real images are a sample, too (Clopper, Pearson)."""
+    held = row.real_presence * row.real_effective
+    if row.real_presence >= presence:
+        return True
+    most = float(scipy.special.betainccinv(held + 1.0, row.real_effective - held, LEVEL / 2.0))
+    return held > 0.0 and most >= presence
 
 
 def _may_be_ghosts(row: ClassRow) -> bool:

@@ -21,6 +21,9 @@ _Classes = Float64[np.ndarray, "..."]  # a class an entry
 _Numbers = _Classes | float | int  # of every class, or of all
 
 POWER = 0.8  # by convention: four of five such samples would show the loss
+# Of its presence, what a segmenter sees of a class that is not there: half of what an omitted class
+# may have. In the built-in world it saw 6 and 8 % of the fences and cars that were never drawn.
+_GHOSTS = 0.05
 _ROUNDING = 1e-9
 _MOST_IMAGES = 100_000_000  # more than anybody draws
 _LIMITS: dict[str, float] = {"under": 1.0, "omitted": OMITTED_BELOW}  # of the ratio
@@ -33,6 +36,12 @@ def can_be_omitted(drop: _Numbers) -> Bool[np.ndarray, "..."]:
     (False, True)
     """
     return np.asarray(1.0 - np.asarray(drop) < OMITTED_BELOW - _ROUNDING)
+
+
+def seen_drop(drop: _Numbers, condition: Condition) -> _Classes:
+    """What a segmenter sees of a loss, of which it hides the last part by false positives."""
+    drop = np.asarray(drop, dtype=np.float64)
+    return drop if condition == "under" else np.asarray(np.minimum(drop, 1.0 - _GHOSTS))
 
 
 def condition_power(
@@ -52,7 +61,8 @@ def condition_power(
         n: real images, or what they are worth as independent ones.
         m: generated images.
         alpha: level of the two-sided test of one class.
-        condition: the verdict. A loss of less than nine tenths is never called omitted.
+        condition: the verdict. A loss of nine tenths or less is never called omitted, and of any
+            class the segmenter is taken to see a twentieth of its presence where it is not.
 
     Returns:
         0 to 1.
@@ -63,6 +73,7 @@ def condition_power(
     array([0.])
     """
     presence = np.atleast_1d(np.asarray(presence, dtype=np.float64))
+    drop = seen_drop(drop, condition)
     power = CountPower(
         presence, n, m, alpha=alpha, limit=_LIMITS[condition], fewest=FEWEST_IMAGES
     ).of(drop)
