@@ -13,6 +13,7 @@ COMMANDS = {
     "gate": ("lab.commands:gate", "Simulate the gate."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
+    "margins": ("lab.commands:margins", "Simulate tests of a margin of retention."),
     "groups": ("lab.commands:groups", "Simulate clips and prompts."),
     "check-segmenter": ("lab.commands:check_segmenter", "Check a segmenter on spoilt images."),
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),

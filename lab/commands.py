@@ -14,6 +14,7 @@ from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
 from lab.random_networks import RandomThroughput, measure_random
+from lab.retention_margins import MarginSimulation, simulate_margins
 from lab.retention_simulation import RetentionSimulation, simulate_retention
 from lab.segmenter_check import SegmenterCheck
 from lab.segmenter_check import check_segmenter as run_segmenter_check
@@ -67,6 +68,11 @@ def groups(task: GroupSimulation) -> None:
 def check_segmenter(task: SegmenterCheck) -> None:
     """Measure which false verdicts a check of the segmenter takes back, and which true ones."""
     _write_paths(run_segmenter_check(task, say=streams.note))
+
+
+def margins(task: MarginSimulation) -> None:
+    """Measure which tests of a margin keep their level, and what they find."""
+    _write_paths(simulate_margins(task, say=streams.note))
 
 
 def checkpoints(task: Checkpoints) -> None:

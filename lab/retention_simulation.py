@@ -50,6 +50,7 @@ class Design:
     declared: bool = True  # that they belong together
     own: int = 16  # images of the generator that hold the fragile class
     reference: bool = False  # mosaics: judged beside those of other photographs, not beside peers
+    sought: float = 0.5  # of the margin, what a class retains that is to be found
 
     @property
     def margin(self) -> float:
@@ -78,6 +79,8 @@ DESIGNS = (
     Design(photographs=32, controls=64, reference=True),
     Design(photographs=16, controls=48, reference=True, law="all or nothing"),
     Design(photographs=16, controls=48, reference=True, rebuilt=0.4),
+    Design(photographs=8, controls=32, sought=0.2),
+    Design(photographs=16, controls=48, reference=True, sought=0.2),
 )
 COVERED = (5, 8, 15, 30)  # images, of the table of intervals
 HARDER = (0.0, 1.2, 2.5)  # what is retained, from the most of a thing to less than half
@@ -230,14 +233,14 @@ def _verdicts(task: RetentionSimulation) -> Iterator[dict[str, str]]:
 def _counts(task: RetentionSimulation, design: Design) -> dict[str, int]:
     """Draws in which something is called, by what was true."""
     counts = dict.fromkeys(("drawn called", "margin called", "fragile called"), 0)
-    counts |= dict.fromkeys(("half of the margin found", "false can draw", "can draw found"), 0)
+    counts |= dict.fromkeys(("sought found", "false can draw", "can draw found"), 0)
     for draw in range(task.draws):
         line = _judge(task, design, draw, drawn=design.margin)
         counts["margin called"] += line["0"].verdict == "cannot draw"
         others = [judged for name, judged in line.items() if name != "0"]
         counts["drawn called"] += any(judged.verdict == "cannot draw" for judged in others)
-        found = _judge(task, design, draw, drawn=design.margin / 2)
-        counts["half of the margin found"] += found["0"].verdict == "cannot draw"
+        found = _judge(task, design, draw, drawn=design.margin * design.sought)
+        counts["sought found"] += found["0"].verdict == "cannot draw"
         if design.reference:
             continue
         counts["false can draw"] += any(judged.verdict == "can draw" for judged in line.values())

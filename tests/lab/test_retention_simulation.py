@@ -50,7 +50,7 @@ def test_the_tables_are_written_and_the_same_again(tmp_path: Path):
     rows = list(csv.DictReader(tables[0][0].splitlines()))
     assert [row["reference"] for row in rows] == ["False", "True"]
     assert all(row["draws"] == "3" for row in rows)
-    assert all(int(row["half of the margin found"]) <= 3 for row in rows)
+    assert all(int(row["sought found"]) <= 3 for row in rows)
 
 
 @pytest.mark.parametrize("law", ["graded", "all or nothing", "one in ten", "crowded"])
