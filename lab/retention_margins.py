@@ -96,8 +96,8 @@ def _tests(task: MarginSimulation) -> dict[str, Test]:
         return RetentionRatio(first, second, shared=False).p_value(margin, "below")
 
     return {
-        "three quarters of an image against (used)": used,
-        "half an image against": lambda a, b, margin: _welch(a, b, margin, 0.5),
+        "half an image against (used)": used,
+        "a quarter of an image against": lambda a, b, margin: _welch(a, b, margin, 0.25),
         "a whole image against": lambda a, b, margin: _welch(a, b, margin, 1.0),
         "no image": lambda a, b, margin: _welch(a, b, margin, 0.0),
         "half an image of all, half of none": _two_halves,

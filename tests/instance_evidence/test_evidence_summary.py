@@ -14,7 +14,10 @@ def test_the_summary_counts_verdicts_and_names_the_worst():
     assert "Vanished 2 of 2 instances" in text
     assert "Verdicts 1 cannot draw" in text
     assert "Cut layer2: the earliest cut whose controls retain 0.9, on other seeds." in text
-    assert "cannot draw person 25 % [20 – 30 %] retained 25 % as much, at most 40 % of" in text
+    assert (
+        "cannot draw person 25 % [20 – 30 %] retained 25 % as much as controls, at most 40 %"
+        in text
+    )
     assert "1. 0.png vanished: person 12.5 %" in text
     assert lines[-1] == "Note: 2 photographs are few."
 

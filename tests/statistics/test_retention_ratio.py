@@ -17,8 +17,8 @@ SECOND = np.array([0.9, 0.7, 1.0, 0.8, 0.6, 0.9])
 
 
 def with_image(values, kept):
-    """The sample with three quarters of an image more."""
-    return np.append(values, kept), np.append(np.ones(len(values)), 0.75)
+    """The sample with half an image more."""
+    return np.append(values, kept), np.append(np.ones(len(values)), 0.5)
 
 
 def linearised(values, weights):
@@ -130,9 +130,10 @@ def test_five_images_that_keep_nothing_show_less_than_forty():
         for n in (5, 10, 40)
     ]
     assert bounds == sorted(bounds, reverse=True)
-    # if an image keeps all or nothing, five that keep nothing leave 1 - 0.025 ** (1 / 5) = 52 %
-    assert 0.4 < bounds[0] < 0.6
-    assert bounds[2] < 1 - 0.025 ** (1 / 40)
+    # where an image keeps all or nothing, five that keep nothing leave 1 - 0.025 ** (1 / 5) = 52 %,
+    # and forty leave 9 %; of losses that are less extreme they say more
+    assert 0.3 < bounds[0] < 0.52
+    assert 0.02 < bounds[2] < 0.09
 
 
 def test_without_an_instance_there_is_no_mean():

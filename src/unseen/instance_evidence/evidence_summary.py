@@ -72,7 +72,7 @@ def _class_cells(evidence: Evidence, row: ClassEvidence) -> list[str]:
         cells.append(
             f"controls {mean_share(retained.controls)}"
             if ratio is None
-            else f"{as_much(ratio)} of controls"
+            else as_much(ratio, than="controls")
         )
     held = f"in {count(row.images, 'photograph')}"
     return [*cells, f"{row.vanished} of {row.instances} vanished, {held}"]

@@ -63,8 +63,8 @@ def beside(ratio: ClassRatio) -> str:
     return _BESIDE[ratio.against]
 
 
-def as_much(ratio: ClassRatio, *, at_least: bool = False) -> str:
-    """How much as much is kept of a class: "4 % as much, at most 11 %"."""
+def as_much(ratio: ClassRatio, *, than: str = "", at_least: bool = False) -> str:
+    """How much as much is kept of a class: "4 % as much as controls, at most 11 %"."""
     if ratio.ratio is None:
         return "nothing is kept of these"
     low, high = ratio.interval
@@ -72,7 +72,7 @@ def as_much(ratio: ClassRatio, *, at_least: bool = False) -> str:
         bound = f"at least {share(low)}"
     else:
         bound = "no upper bound" if high is None else f"at most {share(high)}"
-    return f"{share(ratio.ratio)} as much, {bound}"
+    return f"{share(ratio.ratio)} as much{than and f' as {than}'}, {bound}"
 
 
 def within(ratio: ClassRatio, *, at_least: bool = False) -> str:
