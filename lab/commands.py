@@ -9,6 +9,7 @@ from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
 from lab.distance_simulation import DistanceSimulation, simulate_distances
+from lab.distance_speed import DistanceSpeed, time_distances
 from lab.gate_simulation import GateSimulation, simulate_gate
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
@@ -48,6 +49,11 @@ def changes(task: ChangeSimulation) -> None:
 def gate(task: GateSimulation) -> None:
     """Measure what the gate lets pass, and how often it alarms for nothing."""
     _write_paths(simulate_gate(task, say=streams.note))
+
+
+def distance_speed(task: DistanceSpeed) -> None:
+    """Time the distance and its interval, beside NumPy's covariances and SciPy's square root."""
+    streams.write(time_distances(task, say=streams.note))
 
 
 def calibration(task: ChurchyardCalibration) -> None:

@@ -290,10 +290,10 @@ def _measure_speed(task: Simulation, real: Population, say: Callable[[str], None
     rng = np.random.default_rng(task.seed)
     first, second = real.sample(n, rng), real.sample(n, rng)
     sigma_t, sigma_g = np.cov(first.T), np.cov(second.T)
-    square_root = _fastest(lambda: fidelity(sigma_t, sigma_g))
+    square_root = fastest(lambda: fidelity(sigma_t, sigma_g))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sqrtm says that singular covariances are not for it
-        product = _fastest(lambda: np.trace(scipy.linalg.sqrtm(sigma_t @ sigma_g)))
+        product = fastest(lambda: np.trace(scipy.linalg.sqrtm(sigma_t @ sigma_g)))
     started, used = time.perf_counter(), time.process_time()
     frechet_inference(first, second)
     compare_classes(first / 100, second / 100)
@@ -307,7 +307,7 @@ def _measure_speed(task: Simulation, real: Population, say: Callable[[str], None
     say(f"speed: square root {square_root * 1e3:.1f} ms, sqrtm {product * 1e3:.1f} ms")
 
 
-def _fastest(run: Callable[[], object], repeats: int = 15) -> float:
+def fastest(run: Callable[[], object], repeats: int = 15) -> float:
     """Shortest processor time in seconds: what a busy machine disturbs least."""
     times = []
     for _ in range(repeats):
