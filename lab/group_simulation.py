@@ -44,14 +44,14 @@ class Cell:
     planted: bool = False  # whether the class loses what this many independent images would show
     copied: bool = False  # whether images of a group are copies but for a few pixels
     draws: int = 400  # at most
-    alone: int = 100  # of them compared as if all images were independent, too
+    alone: int = 50  # of them compared as if all images were independent, too
 
 
 CELLS = (
     *(Cell(groups=200, size=10, correlation=c) for c in (0.0, 0.1, 0.3, 0.9)),
     *(Cell(groups=100, size=10, correlation=c) for c in (0.3, 0.9)),
     *(Cell(groups=g, size=10, correlation=0.0, planted=True, alone=400) for g in (100, 200)),
-    *(Cell(groups=100, size=10, correlation=0.0, copied=c, draws=100) for c in (False, True)),
+    *(Cell(groups=100, size=10, correlation=0.0, copied=c, draws=50) for c in (False, True)),
     Cell(groups=200, size=10, correlation=0.3, real_groups=False, draws=200),
     Cell(groups=20, size=10, correlation=0.3, draws=200),
 )
@@ -182,7 +182,7 @@ def _measure(world: World, cell: Cell, rng: np.random.Generator, draw: int) -> d
             "p": side.fsd.p_value,
             "effective": None if side.sampling is None else side.sampling.effective_images,
         }
-    if cell.draws <= 100:
+    if cell.draws <= 50:
         measured["warned"] = bool(near_duplicates(generated, real))
     return measured
 

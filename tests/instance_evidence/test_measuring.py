@@ -11,7 +11,7 @@ from tests.support.kills import killed_while_writing
 
 import unseen
 from unseen.cli.main import run as unseen_command
-from unseen.core.errors import ImageError, RecordError, SegmenterError
+from unseen.core.errors import ImageError, RecordError, SegmenterError, SpecError
 from unseen.core.records import to_json
 from unseen.distribution.areas import Areas
 from unseen.images import open_images
@@ -439,3 +439,43 @@ def test_scenes_with_visitors_and_vehicles_rank_first_on_the_authors_pictures(
     held = np.array([number in CHURCHES_WITH_PEOPLE_OR_VEHICLES for number in ranked])
     before = sum((~held[i + 1 :]).sum() for i in np.flatnonzero(held))
     assert before / (held.sum() * (~held).sum()) > 0.75  # 0.80; 0.65 by pixels lost alone
+
+
+def test_photographs_in_groups_are_counted_as_groups(world):
+    # p00 to p09 and p10, p11: by their first digit two groups, and a test needs five
+    record = gather(world, out="tens", groups=r"photographs=p(\d)")
+    person = next(row for row in record.classes if row.name == "person")
+    assert person.verdict == "untested"
+    assert sorted(
+        {picture.group for picture in record.pictures if picture.role == "photograph"}
+    ) == [
+        "0",
+        "1",
+    ]
+    assert any("12 images of the photographs are 2 groups" in text for text in record.caveats)
+    again = judged_again(record, TASK.judging)
+    assert again["object/person"].verdict == "untested"
+    # pairs of photographs: six groups, which are enough to test and fewer than twelve to be sure
+    pairs = {f"p{i:02d}.png": i // 2 for i in range(12)}
+    record, alone = gather(world, out="pairs", groups={"photographs": pairs}), gather(world)
+    person, of_alone = (
+        next(row for row in evidence.classes if row.name == "person")
+        for evidence in (record, alone)
+    )
+    assert person.verdict != "untested"
+    assert (person.ratio("controls", "given").groups, person.images) == (6, 12)
+    assert of_alone.ratio("controls", "given").groups == 12
+    assert person.p_value > of_alone.p_value
+
+
+def test_groups_that_fit_some_photographs_are_refused_before_anything_is_segmented(world):
+    with pytest.raises(SpecError, match="10 of 12"):
+        gather(world, groups="photographs=p1")
+    assert not (world / "out").exists()
+
+
+def test_photographs_named_as_crops_are_said_to_look_dependent(world):
+    for folder in ("photos", "rebuilt"):
+        for i in range(12):
+            (world / folder / f"p{i:02d}.png").rename(world / folder / f"p{i // 2}_crop{i % 2}.png")
+    assert any("crop" in text for text in gather(world, out="crops").caveats)

@@ -17,6 +17,7 @@ from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import listed
 from unseen.distribution.areas import class_name, nothing
 from unseen.instance_evidence.caveats import caveats
+from unseen.instance_evidence.grouping import group_numbers
 from unseen.instance_evidence.pairs import Collection
 from unseen.instance_evidence.record import (
     REFERENCE,
@@ -81,6 +82,7 @@ class MeasuredImage:
     id: str
     role: Role
     name: str  # in its source
+    group: str | None  # of images that belong together
     image: str
     label_map: str
     true_label_map: str | None
@@ -107,6 +109,7 @@ class Instrument:
     selection: Selection | None
     cut_rule: str | None
     judged_by: str  # the key of the method that verdicts are about
+    notes: tuple[str, ...]  # on groups: sentences that a reader must know
 
 
 def compose(
@@ -151,17 +154,20 @@ def compose(
         classes=classes,
         pictures=judge.pictures,
         instances=judge.instances(),
-        caveats=caveats(
-            collection,
-            primary,
-            classes,
-            judge.pictures,
-            sizes=instrument.sizes,
-            side=instrument.side,
-            selected=instrument.selection is not None,
-            true_label_maps=instrument.true_label_maps,
-            controls_retain=[share for share in controls if not math.isnan(share)],
-            failed=[image.name for image in images if image.by(primary.key).failed is not None],
+        caveats=(
+            *caveats(
+                collection,
+                primary,
+                classes,
+                judge.pictures,
+                sizes=instrument.sizes,
+                side=instrument.side,
+                selected=instrument.selection is not None,
+                true_label_maps=instrument.true_label_maps,
+                controls_retain=[share for share in controls if not math.isnan(share)],
+                failed=[image.name for image in images if image.by(primary.key).failed is not None],
+            ),
+            *instrument.notes,
         ),
         provenance={**collection.provenance, "segmenter": dict(instrument.segmenter)},
     )
@@ -255,6 +261,7 @@ class _Judge:
             id=image.id,
             role=image.role,
             name=image.name,
+            group=image.group,
             image=image.image,
             label_map=image.label_map,
             true_label_map=image.true_label_map,
@@ -368,12 +375,16 @@ def judged_again(evidence: Evidence, judging: Judging) -> Mapping[str, ClassJudg
     """
     images = [picture.id for picture in evidence.pictures]
     number = {image: i for i, image in enumerate(images)}
+    groups = group_numbers(
+        [picture.role for picture in evidence.pictures],
+        [picture.group for picture in evidence.pictures],
+    )
     instances = [
         MeasuredInstance(
             id=instance.id,
             picture=instance.image,
             number=number[instance.image],
-            group=number[instance.image],
+            group=groups[number[instance.image]],
             role=instance.role,
             column=instance.column,
             box=instance.box,

@@ -21,10 +21,12 @@ from unseen.core.options import Device, Option, Overwrite, check_options
 from unseen.core.progress import Progress, silent
 from unseen.core.records import build
 from unseen.core.run_folder import RunFolder
+from unseen.distribution.designs import GROUPS_HELP, Said
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import BatchSize, Channel, default_segmenter
 from unseen.images import Images, ImageSource, Preparation, open_images
 from unseen.images.record_pictures import read_label_map
+from unseen.instance_evidence.grouping import group_images
 from unseen.instance_evidence.judging import Instrument, MeasuredImage, MeasuredInstance, compose
 from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
 from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
@@ -79,6 +81,14 @@ class EvidenceTask:
         Option("Method that the verdicts are about. Default: f, or else nearest."),
     ] = None
     judging: Judging = dataclasses.field(default_factory=Judging)
+    groups: Annotated[
+        Said,
+        Option(
+            f"{GROUPS_HELP} For one kind of images: photographs=folder.",
+            metavar="GROUPS",
+            parse=str,
+        ),
+    ] = None
     device: Device = "auto"
     precision: SegmenterPrecision = "fp32"
     batch_size: BatchSize = 16
@@ -256,6 +266,7 @@ class _Measuring:
         self.size: tuple[int, int] | None = None  # of label maps
         self.truth = self._true_labels()
         self._check_labels()
+        self.groups = group_images(collection, task.groups)
         self.pictures = self._run_folder()
         for name in task.classes or ():
             if name not in self.names:
@@ -283,6 +294,7 @@ class _Measuring:
             selection=task.selection,
             cut_rule=task.cut_rule,
             judged_by=self._judged_by(),
+            notes=self.groups.notes,
         )
 
     def _judged_by(self) -> str:
@@ -464,6 +476,7 @@ class _Measuring:
             id=own_id,
             role=entry.role,
             name=entry.name,
+            group=self.groups.labels[number],
             image=picture_path,
             label_map=labels_path(shown[""].stem),
             true_label_map=true_path,
@@ -473,7 +486,7 @@ class _Measuring:
                     id=f"{own_id}-{i:02d}",
                     picture=own_id,
                     number=number,
-                    group=number,
+                    group=self.groups.numbers[number],
                     role=entry.role,
                     column=self.columns[region.label],
                     box=region.box,

@@ -113,6 +113,7 @@ class Picture:
     id: str  # e.g. "photograph-00003"
     role: Role
     name: str  # in its source
+    group: str | None = None  # images of one are not independent; None: by itself
     image: FilePath  # PNG or JPEG: the image as it was segmented
     label_map: FilePath  # 16-bit PNG, as in `Rebuilt`
     true_label_map: FilePath | None  # where instances were taken from exact label maps
