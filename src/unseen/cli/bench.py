@@ -1,6 +1,7 @@
 """`unseen bench …`: measurements of the method itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 from unseen.bench import sampling as sampling_speed
@@ -48,11 +49,7 @@ def inversion(task: MethodComparison) -> None:
     Their correlations with the truth, with intervals, as a table and CSV; whether the paper's
     order holds; scatter plots and rows of examples.
     """
-    with progress_bar("invert", unit="reconstructions") as progress:
-        written = list(compare_methods(task, progress=progress or silent))
-    streams.write((task.out / "methods.md").read_text(encoding="utf-8"))
-    for path in written:
-        streams.write(f"{path}")
+    _write_inversions(task, compare_methods, "methods.md")
 
 
 def cross_domain(task: CrossDomain) -> None:
@@ -61,8 +58,13 @@ def cross_domain(task: CrossDomain) -> None:
     Uncurated images of every group over their reconstructions, the losses of each group, and the
     loss of training images minus held-out ones, with its interval.
     """
+    _write_inversions(task, invert_domains, "cross-domain.md")
+
+
+def _write_inversions(task: Any, measure: Callable[..., Iterable[Path]], table: str) -> None:
+    """Measure, and write the table and the paths of all that was written."""
     with progress_bar("invert", unit="reconstructions") as progress:
-        written = list(invert_domains(task, progress=progress or silent))
-    streams.write((task.out / "cross-domain.md").read_text(encoding="utf-8"))
+        written = list(measure(task, progress=progress or silent))
+    streams.write((task.out / table).read_text(encoding="utf-8"))
     for path in written:
         streams.write(f"{path}")

@@ -14,6 +14,7 @@ from typing import Any
 
 from unseen.core.files import canonical_json
 from unseen.core.records import build
+from unseen.core.wording import cut
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HASHED = ("weights", "files")  # keys whose value is a mapping from a file's name to its hash
@@ -152,7 +153,7 @@ def _short(value: Any) -> str:
     text = value if isinstance(value, str) else canonical_json(value)
     if _SHA256.fullmatch(text):
         return text[:_HASH_SHOWN] + "…"
-    return text if len(text) <= 60 else text[:57] + "…"
+    return cut(text, 60)
 
 
 def _flat(identity: Identity) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from unseen.core.errors import MissingExtraError
-from unseen.core.wording import printable
+from unseen.core.wording import cut, printable
 
 if TYPE_CHECKING:
     import pandas
@@ -36,8 +36,7 @@ class Result:
     """A result that shows itself."""
 
     def __repr__(self) -> str:
-        text = printable(self._views().in_a_line(self))
-        return text if len(text) <= _MOST else f"{text[:_MOST]}…"
+        return cut(printable(self._views().in_a_line(self)), _MOST)
 
     def summary(self) -> str:
         """The result in a few lines of text."""
