@@ -27,6 +27,7 @@ from unseen.core.errors import (
 from unseen.distribution import areas_run as module
 from unseen.distribution.areas import MEASURED
 from unseen.distribution.areas_run import count_labels
+from unseen.distribution.instrument import VIEWS
 from unseen.distribution.segment import default_segmenter, segment
 
 CLASSES = ("dark", "middle", "light")
@@ -99,6 +100,28 @@ def test_what_the_segmenter_saw_is_measured_in_the_same_pass(photos, tmp_path):
     unsure = run(photos)
     assert np.isnan(unsure.measured["confidence"]).all()
     np.testing.assert_array_equal(unsure.measured["sharpness"], areas.measured["sharpness"])
+
+
+def test_views_are_kept_through_an_interruption_and_make_other_areas(photos, tmp_path):
+    class Stops(Brightness):
+        def label_maps(self, images, channel="object"):
+            if self.seen > 60:
+                raise KeyboardInterrupt
+            return super().label_maps(images)
+
+    whole, out = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    areas = run(photos, out=whole, check_segmenter=True)
+    assert tuple(areas.views) == tuple(VIEWS)
+    np.testing.assert_array_equal(areas.views["mirrored"], areas.pixels)  # a label a pixel
+    assert (areas.views["moved"] != areas.pixels).any()
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, Stops(), out=out, check_segmenter=True)
+    again = Brightness()
+    run(photos, again, out=out, check_segmenter=True)
+    assert 0 < again.seen < 3 * 37
+    assert out.read_bytes() == whole.read_bytes()
+    with pytest.raises(RecordError, match="views"):
+        run(photos, out=out)
 
 
 def test_areas_are_the_pixels_of_each_class(photos):
