@@ -20,7 +20,7 @@ from unseen.distribution.comparison_wording import MEASURES_IN_WORDS
 from unseen.statistics import INDEPENDENT, Design
 
 # Standard deviations between the sides. Sets of one kind lie below (photographs of faces and a
-# StyleGAN's 0.16, two collections of faces 0.61), images that one sees to be blurred above (1.15);
+# StyleGAN's 0.16, two collections of faces 0.61), images that one sees to be blurred above (1.16);
 # docs/segmenters.md has the table. By convention (Cohen, 1988) 0.8 is a large effect.
 _LARGE = 0.8
 _CONFIDENT = 1.96  # standard errors: the interval of a large difference leaves out zero
