@@ -128,3 +128,18 @@ def test_limits_of_a_proportion_are_those_of_the_beta_distribution() -> None:
 def test_pairs_need_equal_numbers() -> None:
     with pytest.raises(SampleError, match="30 images and the new one 20"):
         compare_generators(*(with_counts(n, 9) for n in (30, 30, 20)), paired=True)
+
+
+def test_the_printed_regression_of_areas_is_found_as_often() -> None:
+    rng = np.random.default_rng(0)
+
+    def draw() -> np.ndarray:  # log-normal, of mean 0.2; so many classes are so many draws
+        return 0.2 * np.exp(0.25 * rng.standard_normal((800, 300)) - 0.03125)
+
+    changes = compare_generators(draw(), draw(), draw())
+    assert {change.statistic for change in changes} == {"area"}
+    printed = np.array([change.smallest_detectable_regression for change in changes], dtype=float)
+    lost = draw() * (1.0 - printed)
+    found = np.mean([c.verdict == "regressed" for c in compare_generators(draw(), draw(), lost)])
+    # 0.023 is the standard error of 300 draws; chance in the first sample costs some 3 %
+    assert found == pytest.approx(0.78, abs=0.08)

@@ -135,7 +135,7 @@ def images_needed(
         SampleError: a number out of range, or a condition that is not known.
 
     >>> images_needed(0.01, 0.5, tests=40)
-    8600
+    9700
     >>> images_needed(0.01, 0.5, tests=40, real=1000) is None
     True
     """
