@@ -221,7 +221,7 @@ def _verdicts(task: RetentionSimulation) -> Iterator[dict[str, str]]:
             counts = _counts(task, design)
             write_text(path, json.dumps(counts))
         described = dataclasses.asdict(design)
-        if design.asked < _CLASSES or design.reference:
+        if design.reference:
             described["own"] = 0  # not looked at
         yield {
             **{name.replace("_", " "): f"{value}" for name, value in described.items()},
