@@ -12,6 +12,7 @@ COMMANDS = {
     "changes": ("lab.commands:changes", "Simulate the comparison of two generators."),
     "gate": ("lab.commands:gate", "Simulate the gate."),
     "distance-speed": ("lab.commands:distance_speed", "Time the distance of many classes."),
+    "classes": ("lab.commands:classes", "Simulate the verdicts about classes."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
     "margins": ("lab.commands:margins", "Simulate tests of a margin of retention."),

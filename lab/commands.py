@@ -8,6 +8,7 @@ from lab.churchyard_generator import GeneratorTraining
 from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
+from lab.class_simulation import ClassSimulation, simulate_classes
 from lab.distance_simulation import DistanceSimulation, simulate_distances
 from lab.distance_speed import DistanceSpeed, time_distances
 from lab.gate_simulation import GateSimulation, simulate_gate
@@ -54,6 +55,11 @@ def gate(task: GateSimulation) -> None:
 def distance_speed(task: DistanceSpeed) -> None:
     """Time the distance and its interval, beside NumPy's covariances and SciPy's square root."""
     streams.write(time_distances(task, say=streams.note))
+
+
+def classes(task: ClassSimulation) -> None:
+    """Measure verdicts about classes: groups, several tests at once, drops, sizes, spreads."""
+    _write_paths(simulate_classes(task, say=streams.note))
 
 
 def calibration(task: ChurchyardCalibration) -> None:

@@ -29,9 +29,9 @@ def test_the_histogram_labels_what_it_clips_and_hides_class_0(comparison, tmp_pa
     assert names == [row.name for row in sorted(rows, key=lambda row: -row.real_area)]
     # present 4.5 times as often: clipped at +1.15 and labelled
     assert [text.get_text() for text in first.texts] == [
-        f"+{row.relative_delta:.1f}"
+        f"+{row.relative_change:.1f}"
         for row in comparison.generated[0].classes
-        if (row.relative_delta or 0) > 1.15
+        if (row.relative_change or 0) > 1.15
     ]
     heights = {
         round(patch.get_x() + patch.get_width() / 2): patch.get_height() for patch in first.patches

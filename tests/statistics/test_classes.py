@@ -8,6 +8,7 @@ from tests.support.class_counts import with_counts
 from unseen.core.errors import SampleError
 from unseen.statistics import (
     compare_classes,
+    own_thresholds,
     ratios,
     smallest_detectable_drop,
 )
@@ -136,6 +137,104 @@ def test_the_order_of_images_and_classes_changes_nothing() -> None:
         [c.interval or (0, 0) for c in shuffled], [expected[k].interval or (0, 0) for k in columns]
     )
     assert [c.verdict for c in shuffled] == [expected[k].verdict for k in columns]
+
+
+def of_sizes(rng: np.random.Generator, n: int, presence: float, typical: float) -> np.ndarray:
+    """Fractions of n images: class 0 is log-normal where present; class 1 is the rest."""
+    areas = typical * np.exp(0.4 * rng.standard_normal(n)) * (rng.random(n) < presence)
+    return np.stack([areas, 1.0 - areas], axis=1)
+
+
+def test_a_class_that_shrank_is_smaller_and_not_matched() -> None:
+    rng = np.random.default_rng(1)
+    real, same = of_sizes(rng, 3000, 0.5, 0.05), of_sizes(rng, 3000, 0.5, 0.05)
+    shrunk = of_sizes(rng, 3000, 0.5, 0.02)
+    assert compare_classes(real, same)[0].verdict == "matched"
+    assert compare_classes(real, same)[0].size == "alike"
+    comparison = compare_classes(real, shrunk)[0]
+    assert (comparison.verdict, comparison.size) == ("undecided", "smaller")
+    assert comparison.size_interval is not None
+    assert comparison.size_interval[0] < 0.4 < comparison.size_interval[1]
+    assert compare_classes(shrunk, real)[0].size == "larger"
+
+
+def test_a_verdict_about_area_has_no_size_beside_it() -> None:
+    rng = np.random.default_rng(0)
+    comparison = compare_classes(of_sizes(rng, 200, 1.0, 0.1), of_sizes(rng, 200, 1.0, 0.1))[0]
+    assert (comparison.statistic, comparison.size) == ("area", None)
+
+
+def test_a_verdict_that_half_the_threshold_would_change_says_so() -> None:
+    # Half of the generated images hold the class at 0.4 %: below the threshold, above half of it.
+    real, generated = with_counts(1000, 500), with_counts(1000, 500)
+    generated[:250, 1] = 0.004
+    changed = compare_classes(real, generated)[1]
+    assert (changed.verdict, changed.verdict_at_half) == ("under", "matched")
+    assert changed.depends_on_threshold
+    assert not compare_classes(real, real)[1].depends_on_threshold
+
+
+def test_presence_of_none_is_bounded_by_the_rule_of_clopper_and_pearson() -> None:
+    none = compare_classes(with_counts(300, 30), with_counts(300, 0))[1]
+    expected = scipy.stats.binomtest(0, 300).proportion_ci(0.95).high
+    assert none.generated_presence_interval == pytest.approx((0.0, expected))
+    some = scipy.stats.binomtest(30, 300).proportion_ci(0.95)
+    assert none.real_presence_interval == pytest.approx((some.low, some.high))
+
+
+def test_the_spread_of_a_side_that_always_draws_the_same_is_small() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.uniform(0.2, 0.6, (500, 1))
+    generated = 0.4 + 0.25 * (rng.uniform(0.2, 0.6, (500, 1)) - 0.4)
+    row = compare_classes(np.hstack([real, 1 - real]), np.hstack([generated, 1 - generated]))[0]
+    assert row.real_spread == pytest.approx(0.4 / np.sqrt(12), rel=0.05)  # of a uniform
+    assert row.spread_ratio == pytest.approx(0.25, rel=0.1)
+    assert row.spread_interval is not None
+    assert row.spread_interval[0] < 0.25 < row.spread_interval[1] < 0.5
+
+
+def test_a_drop_that_leaves_too_few_images_to_test_is_not_promised() -> None:
+    # 2 of 200 images: with the class gone from the other side, fewer than ten hold it.
+    assert smallest_detectable_drop(0.01, 200, 10_000) is None
+    power = ratios.CountPower(np.array([0.05]), 200, 10_000, alpha=5e-4, fewest=10)
+    rng = np.random.default_rng(0)
+    real, generated = rng.binomial(200, 0.05, 20_000), rng.binomial(10_000, 0.05 * 0.3, 20_000)
+    test = ratios.ConditionalTest(real, generated, 200, 10_000)
+    called = (test.lower_tail(1.0) < 2.5e-4) & (real + generated >= 10)
+    # three standard errors of 20,000 draws, and the saddlepoint
+    assert power.of(0.7)[0] == pytest.approx(called.mean(), abs=0.02)
+
+
+def test_the_power_of_omitted_is_that_of_the_interval_below_a_tenth() -> None:
+    rng = np.random.default_rng(0)
+    n, m, p, alpha = 800, 1200, 0.2, 1e-3
+    power = ratios.CountPower(np.array([p]), n, m, alpha=alpha, limit=0.1)
+    real, generated = rng.binomial(n, p, 4000), rng.binomial(m, p * 0.04, 4000)
+    called = ratios.ConditionalTest(real, generated, n, m).lower_tail(0.1) < alpha / 2
+    assert power.of(0.96)[0] == pytest.approx(called.mean(), abs=0.04)  # the saddlepoint's error
+
+
+def test_pixels_give_what_their_shares_give() -> None:
+    rng = np.random.default_rng(0)
+    pixels = [rng.multinomial(400, [0.7, 0.2, 0.1], n).astype(np.uint32) for n in (60, 80)]
+    shares = [side / 400.0 for side in pixels]
+    assert compare_classes(*pixels, whole=400) == compare_classes(*shares)
+    with pytest.raises(SampleError, match="100"):
+        compare_classes(*pixels, whole=100)
+
+
+def test_a_small_class_has_a_threshold_of_its_own() -> None:
+    specks = np.where(np.arange(100) < 50, 2e-5, 0.0)
+    real = np.stack([np.full(100, 0.003) + specks, np.full(100, 0.5), specks], axis=1)
+    own = own_thresholds(real)
+    assert own[0] == pytest.approx(3e-4, rel=0.01)
+    assert own[1] == 0.005
+    assert own[2] == 1e-4
+    assert [row.real_presence for row in compare_classes(real, real, presence_threshold=own)] == [
+        1.0,
+        1.0,
+        0.0,
+    ]
 
 
 def test_percent_is_refused_where_fractions_are_meant() -> None:

@@ -97,8 +97,8 @@ def flat(record: Any, **more: Any) -> dict[str, Any]:
     row = dict(more)
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
-        if field.name == "interval":
-            row["interval_low"], row["interval_high"] = value
+        if field.name.endswith("interval"):
+            row[f"{field.name}_low"], row[f"{field.name}_high"] = value
         else:
             row[field.name] = value
     return row

@@ -4,6 +4,8 @@ import typing
 from typing import Literal
 
 ClassVerdict = Literal["omitted", "under", "over", "undecided", "matched", "untested"]
+# How large a class is drawn where it is drawn.
+SizeVerdict = Literal["smaller", "larger", "alike", "undecided"]
 Change = Literal["regressed", "improved", "undecided", "untested"]  # of a class, by a new generator
 InstanceVerdict = Literal["cannot draw", "undecided", "can draw", "untested"]
 # What a class of photographs is compared with: matched controls, itself in the generator's own

@@ -7,9 +7,10 @@ segmenters where there are two, and given the caveats that a reader must know.
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float64
 
 from unseen.core.errors import SampleError
 from unseen.core.files import package_version
@@ -38,7 +39,10 @@ from unseen.statistics import (
     Design,
     compare_classes,
     frechet_inference,
+    own_thresholds,
 )
+
+Threshold = float | Literal["auto"]  # of presence, a share of the image
 
 _POWER_DROPS = (0.2, 0.5, 0.8)  # relative losses for which the record says who would show them
 _SMALL_SAMPLE = 1000  # images; the paper compares 10,000, and below 1,000 the floor dominates
@@ -51,7 +55,7 @@ def compare(
     generated: Sequence[Areas],
     *,
     seed: int = 0,
-    presence_threshold: float = PRESENCE_THRESHOLD,
+    presence_threshold: Threshold = PRESENCE_THRESHOLD,
     labels: Sequence[str] | None = None,
     second: tuple[Areas, Sequence[Areas]] | None = None,
     groups: Said = None,
@@ -65,7 +69,8 @@ def compare(
         real: areas of the real images.
         generated: areas of one or more generated sets, of the same segmenter and resolution.
         seed: of permutations and resampling.
-        presence_threshold: fraction of the image from which on a class counts as present.
+        presence_threshold: fraction of the image from which on a class counts as present; "auto"
+            takes a class's own from the real areas, as `own_thresholds` does.
         labels: what to call the sides, the real one first; taken from their sources otherwise.
         second: the same sides, seen by a second segmenter: where the two disagree about a class
             that both know, its verdict is "undecided".
@@ -137,7 +142,7 @@ def compare(
     return Comparison(
         package_version=package_version(),
         seed=seed,
-        presence_threshold=presence_threshold,
+        presence_threshold=None if presence_threshold == "auto" else presence_threshold,
         columns=real.columns,
         label_map_pixels=real.label_map_pixels,
         real=Side(
@@ -149,7 +154,13 @@ def compare(
         ),
         generated=tuple(sides),
         orderings=tuple(
-            orderings(real, generated, [real_design, *designs], presence_threshold, seed)
+            orderings(
+                real,
+                generated,
+                [real_design, *designs],
+                thresholds(real, presence_threshold),
+                seed,
+            )
         ),
         warnings=tuple(warnings(sides)),
         caveats=(
@@ -157,6 +168,13 @@ def compare(
             *sampling_caveats([real, *generated], known, [real_design, *designs]),
         ),
     )
+
+
+def thresholds(real: Areas, threshold: Threshold) -> float | Float64[np.ndarray, " k"]:
+    """The presence threshold of every class, as the statistics take it."""
+    if threshold == "auto":
+        return own_thresholds(real.pixels, whole=real.label_map_pixels)
+    return threshold
 
 
 def _labels(sides: Sequence[Areas]) -> list[str]:
@@ -173,7 +191,7 @@ def _measure(
     real: Areas,
     generated: Areas,
     seed: int,
-    presence_threshold: float,
+    presence_threshold: Threshold,
     designs: tuple[Design, Design],
     check: Check | None,
 ) -> tuple[Fsd, list[ClassRow]]:
@@ -188,11 +206,12 @@ def _measure(
         generated_design=generated_design,
     )
     options: dict[str, Any] = {
-        "presence_threshold": presence_threshold,
+        "whole": real.label_map_pixels,
+        "presence_threshold": thresholds(real, presence_threshold),
         "real_design": real_design,
         "generated_design": generated_design,
     }
-    classes = compare_classes(real.fraction, generated.fraction, **options)
+    classes = compare_classes(real.pixels, generated.pixels, **options)
     fsd = Fsd(
         value=inference.plug_in.value,
         mean_term=inference.plug_in.mean_term,
@@ -213,10 +232,10 @@ def _measure(
         return fsd, rows
 
     def verdicts(worn: Pair) -> list[ClassVerdict]:
-        compared = compare_classes(*(side.fraction for side in worn), **options)
+        compared = compare_classes(*(side.pixels for side in worn), **options)
         return [measured.verdict for measured in compared]
 
-    return fsd, judged(rows, (real, generated), check, presence_threshold, verdicts)
+    return fsd, judged(rows, (real, generated), check, options["presence_threshold"], verdicts)
 
 
 def _row(column: str, measured: ClassComparison, share: float) -> ClassRow:
@@ -224,9 +243,12 @@ def _row(column: str, measured: ClassComparison, share: float) -> ClassRow:
         name: _finite(value) if isinstance(value, float) else value
         for name, value in dataclasses.asdict(measured).items()
     }
-    values["interval"] = _interval(measured.interval)
+    for name in values:
+        if name.endswith("interval"):
+            values[name] = _interval(getattr(measured, name))
     return ClassRow(
         column=column,
+        depends_on_threshold=measured.depends_on_threshold,
         own_verdict=measured.verdict,
         second_verdict=None,
         undecided_by="sample" if measured.verdict == "undecided" else None,
@@ -252,7 +274,7 @@ def _second_opinion(
     real: Areas,
     generated: Areas,
     seed: int,
-    presence_threshold: float,
+    presence_threshold: Threshold,
     designs: tuple[Design, Design],
     check: Check | None,
 ) -> SecondSegmenter:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from unseen.core.records import Amount, Count, FilePath, RecordFile, Share, complaint_about_columns
 from unseen.core.results import LocatedResult
-from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict
+from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict, SizeVerdict
 from unseen.core.wording import Interval
 from unseen.distribution.areas import Measured, class_name
 from unseen.images.record_pictures import save_record
@@ -104,6 +104,10 @@ class ClassRow:
     verdict: ClassVerdict  # of the comparison: both segmenters', where there are two
     own_verdict: ClassVerdict  # of the first segmenter alone
     second_verdict: ClassVerdict | None  # None: no second segmenter, or it does not know the class
+    # by the first segmenter, with half and with twice the presence threshold
+    verdict_at_half: ClassVerdict
+    verdict_at_twice: ClassVerdict
+    depends_on_threshold: bool  # whether these two and own_verdict say different things
     # why the verdict is undecided: the sample cannot tell, or the segmenter may have missed it
     undecided_by: Literal["sample", "segmenter", "second segmenter"] | None = None
     # whether the class is in the same images when these are mirrored or moved: the mean of Dice's
@@ -112,9 +116,13 @@ class ClassRow:
     generated_agreement: Share | None = None
     worn_verdict: ClassVerdict | None = None  # between sides made equally blurred and pale
     tested: bool
-    statistic: Literal["presence", "area"]  # what ratio, interval and p-values are about
+    # what verdict, ratio, interval and p-values are about; area where both presences exceed 95 %
+    statistic: Literal["presence", "area"]
+    presence_threshold: Share  # of the image, from which on the class counts as present
     real_presence: Share  # share of images that hold the class
     generated_presence: Share
+    real_presence_interval: Interval  # exact, of this class and side alone
+    generated_presence_interval: Interval
     # independent images that would know the presence as well; all of them without groups, weights
     real_effective: Amount
     generated_effective: Amount
@@ -130,6 +138,13 @@ class ClassRow:
     p_bh: Share | None
     smallest_detectable_drop: Share | None  # relative, 0 to 1, at 80 % power; None: none at all
     area_ratio: Amount | None  # generated over real mean area, as in the paper's histogram (+ 1)
+    size: SizeVerdict | None  # where it is present; None: untested, or the verdict is of area
+    size_ratio: Amount | None  # generated over real geometric mean area, over images that hold it
+    size_interval: Interval  # of size_ratio; simultaneous over the classes that have one
+    real_spread: Amount  # standard deviation of the area over all images, σ_t
+    generated_spread: Amount  # σ_g
+    spread_ratio: Amount | None  # σ_g / σ_t
+    spread_interval: Interval  # of spread_ratio, of this class alone
     fsd_share: float  # the part of the plug-in FSD that is this class's, in percent²
 
     @property
@@ -143,6 +158,15 @@ class ClassRow:
         if self.real_area == 0:
             return None
         return (self.generated_area - self.real_area) / self.real_area
+
+    @property
+    def relative_change(self) -> float | None:
+        """(generated − real) / real of what the verdict is about; None where real is 0."""
+        if self.statistic == "area":
+            return self.relative_delta
+        if self.real_presence == 0:
+            return None
+        return (self.generated_presence - self.real_presence) / self.real_presence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -267,7 +291,8 @@ class Comparison(LocatedResult):
     schema_version: int = SCHEMA_VERSION
     package_version: str
     seed: int  # of subsets, permutations and resampling
-    presence_threshold: Share  # fraction of the image from which on a class counts as present
+    # fraction of the image from which on a class counts as present; None: each class has its own
+    presence_threshold: Share | None
     columns: tuple[str, ...]  # channel/class in label order
     label_map_pixels: int
     real: Side

@@ -1,8 +1,9 @@
 """The two figures: the paper's histogram, and the intervals with their verdicts.
 
 The histogram follows Figure 1a of Bau et al., ICCV 2019: classes by real mean area, mean areas on
-a log scale above, relative change below, bars clipped at +1.15 and labelled. Both functions write
-the figure to every path, as PNG or SVG by its suffix (StorageError), and return it.
+a log scale above, relative change below, bars clipped at +1.15 and labelled. Unlike the paper's,
+the lower panel shows the change of what the verdict is about, so that bar and colour agree. Both
+functions write the figure to every path, as PNG or SVG by its suffix (StorageError), and return it.
 """
 
 from collections.abc import Sequence
@@ -170,14 +171,19 @@ def _draw_changes(
 ) -> None:
     rows = {row.column: row for row in side.classes}
     shown: set[str] = set()
+    of_area = False
     for x, column in enumerate(columns):
         row = rows[column]
-        change = row.relative_delta
-        if change is None and row.generated_area == 0:
+        change = row.relative_change
+        drawn = row.generated_area if row.statistic == "area" else row.generated_presence
+        if change is None and drawn == 0:
             continue
         height = _CLIP if change is None or change > _CLIP else change
         shown.add(row.verdict)
-        axis.bar(x, height, 0.8, color=theme.verdicts[row.verdict], linewidth=0)
+        bar = axis.bar(x, height, 0.8, color=theme.verdicts[row.verdict], linewidth=0)
+        if row.statistic == "area":
+            bar[0].set(hatch="////", edgecolor=theme.paper)
+            of_area = True
         if change is None or change > _CLIP:
             text = (
                 "new" if change is None else f"+{change:.1f}" if change < 99 else f"+{change:.0f}"
@@ -196,7 +202,7 @@ def _draw_changes(
     axis.set_xlim(-0.7, len(columns) - 0.3)
     axis.set_yticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "+0.5", "+1"], fontsize=8.5)
     axis.grid(axis="y", linewidth=0.7)
-    axis.set_ylabel("relative change\n(gen − real) / real", fontsize=9)
+    axis.set_ylabel("change of presence\n(gen − real) / real", fontsize=9)
     if not alone:
         axis.set_title(  # above the values of clipped bars
             plain(short(side.label)), loc="right", fontsize=9, pad=12
@@ -208,6 +214,12 @@ def _draw_changes(
         for verdict in CLASS_VERDICTS
         if verdict in shown
     ]
+    if of_area:
+        handles.append(
+            matplotlib.patches.Patch(
+                facecolor=theme.paper, edgecolor=theme.ink, hatch="////", label="change of area"
+            )
+        )
     legend_above(axis, handles, at=1.06)  # above the values of clipped bars
     axis.spines["bottom"].set_visible(False)
 

@@ -30,6 +30,7 @@ from unseen.core.results import in_temporary_folder
 from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.areas_file import read_areas
 from unseen.distribution.areas_run import make_areas
+from unseen.distribution.compare import Threshold
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
 from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs
@@ -61,6 +62,18 @@ _WEAR_SAMPLE = 64  # images by which blur and fading are set
 ComparisonSide = str | Path | Areas | ImageSource | Generator | Images
 Judge = Callable[[Comparison], GateResult]  # what a gate says of the finished comparison
 Watch = Callable[[str], AbstractContextManager[Progress | None]]  # title → progress of one side
+
+
+def _threshold(text: str) -> Threshold:
+    """A presence threshold as the command line has it."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise SpecError(
+            f"--presence-threshold {text!r} is no fraction of the image; give one, or auto"
+        ) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,9 +124,14 @@ class ComparisonRun(Drawing):
         int, Option("Seed of subsets, halves, permutations and resampling.", max=SEED_MOST)
     ] = 0
     presence_threshold: Annotated[
-        float,
+        Threshold,
         Option(
-            "Fraction of the image from which on a class counts as present.", min=1e-6, max=0.99
+            "Fraction of the image from which on a class counts as present, or auto: a tenth of "
+            "the area that the class typically has in the real images.",
+            min=1e-6,
+            max=0.99,
+            metavar="FRACTION",
+            parse=_threshold,
         ),
     ] = PRESENCE_THRESHOLD
     groups: Annotated[
@@ -158,7 +176,7 @@ class ComparisonOptions(TypedDict, total=False):
     channel: str
     count: int | None
     seed: int
-    presence_threshold: float
+    presence_threshold: Threshold
     groups: Said
     weights: Said
     match_resolution: int | None

@@ -15,6 +15,8 @@ from unseen.core.wording import (
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide, Side
 from unseen.distribution.comparison_wording import (
+    DEPENDS,
+    collapse,
     corrected,
     counts_in_words,
     delta,
@@ -22,7 +24,9 @@ from unseen.distribution.comparison_wording import (
     largest_falls,
     occurs,
     p_equals,
+    presences,
     sampling_in_words,
+    size_in_words,
     taken_back,
 )
 
@@ -73,10 +77,12 @@ def _sampled(*sides: Side) -> Iterator[str]:
     for side in sides:
         said = sampling_in_words(side)
         if said:
-            text = f"{side.label}: {said}"
-            yield textwrap.fill(
-                text, _WIDTH, initial_indent="  Groups    ", subsequent_indent=" " * 12
-            )
+            yield _wrapped("Groups", f"{side.label}: {said}")
+
+
+def _wrapped(name: str, text: str) -> str:
+    """Text beside the name of what it is about."""
+    return textwrap.fill(text, _WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12)
 
 
 def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
@@ -96,18 +102,24 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
     yield f"  Classes   {counts_in_words(rows)}"
     wrong = [row for row in rows if row.verdict in ("omitted", "under", "over")]
-    yield from _table(wrong[:_MOST_ROWS])
+    yield from _table(comparison, side, wrong[:_MOST_ROWS])
     if len(wrong) > _MOST_ROWS:
         yield f"            … and {len(wrong) - _MOST_ROWS} more on the page"
     missed = listed(f"{row.name} (else {row.own_verdict})" for row in rows if taken_back(row))
     if missed:
         text = f"undecided, since the segmenter may explain the difference: {missed}"
-        yield textwrap.fill(text, _WIDTH, initial_indent="  Check     ", subsequent_indent=" " * 12)
+        yield _wrapped("Check", text)
+    sizes = [row for row in rows if row not in wrong and size_in_words(row)]
+    if sizes:
+        text = "; ".join(f"{row.name} {size_in_words(row)}" for row in sizes[:_MOST_ROWS])
+        yield _wrapped("Sizes", text)
+    if collapse(side.classes):
+        yield _wrapped("Spread", collapse(side.classes))
     falls = largest_falls(comparison, side)
     if falls:
         fell = ", ".join(f"{row.name} {delta(row)}" for row in falls)
         text = f"{fell} in mean area; not shown to be more than chance"
-        yield textwrap.fill(text, _WIDTH, initial_indent="  Falls     ", subsequent_indent=" " * 12)
+        yield _wrapped("Falls", text)
     half = next((power for power in side.power if power.drop == 0.5), None)
     if half is not None:
         seen = (
@@ -118,8 +130,8 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
         yield f"  Power     half of a class gone would show (80 % power) for {seen}"
 
 
-def _table(rows: list[ClassRow]) -> Iterator[str]:
-    """Verdict, name, ratio with interval, presences; aligned."""
+def _table(comparison: Comparison, side: GeneratedSide, rows: list[ClassRow]) -> Iterator[str]:
+    """Verdict, name, ratio with interval, what the verdict is about; aligned."""
     if not rows:
         return
     cells = [
@@ -127,9 +139,12 @@ def _table(rows: list[ClassRow]) -> Iterator[str]:
             row.verdict,
             row.name,
             f"{times(row.ratio)} [{ratio_interval(row.interval)}]",
-            f"presence {percent(row.real_presence)} → {percent(row.generated_presence)}"
-            if row.statistic == "presence"
-            else f"area {percent(row.real_area)} → {percent(row.generated_area)}",
+            (
+                f"presence {presences(row, comparison.real.images, side.images)}"
+                if row.statistic == "presence"
+                else f"area {percent(row.real_area)} → {percent(row.generated_area)}"
+            )
+            + (f" ({DEPENDS})" if row.depends_on_threshold else ""),
         )
         for row in rows
     ]

@@ -15,6 +15,7 @@ from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, ExampleImage, GeneratedSide
 from unseen.distribution.comparison_figures import draw_histogram
 from unseen.distribution.comparison_wording import (
+    DEPENDS,
     corrected_with_interval,
     delta,
     fsd_sentence,
@@ -86,11 +87,12 @@ def _verdicts(comparison: Comparison, side: GeneratedSide) -> str:
             verdict_in_words(row),
             f"{times(row.ratio)} [{ratio_interval(row.interval)}]",
             f"{percent(row.real_presence)} → {percent(row.generated_presence)}",
+            DEPENDS if row.depends_on_threshold else "",
             delta(row),
         )
         for row in rows[:_MOST_CLASSES]
     ]
-    headings = ("Class", "Verdict", "Generated / real", "Presence", "Change of area")
+    headings = ("Class", "Verdict", "Generated / real", "Presence", "", "Change of area")
     more = len(rows) - len(cells)
     return html_table(headings, cells) + (
         html_text(f"… and {count(more, 'more class')}") if more else ""

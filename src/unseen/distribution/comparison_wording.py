@@ -7,7 +7,18 @@ from typing import Any
 from unseen.core.errors import RecordError
 from unseen.core.records import build
 from unseen.core.verdicts import ClassVerdict
-from unseen.core.wording import count, digits, listed, number, p_value, value_interval
+from unseen.core.wording import (
+    Interval,
+    count,
+    digits,
+    listed,
+    number,
+    p_value,
+    percent,
+    ratio_interval,
+    times,
+    value_interval,
+)
 from unseen.distribution.areas import nothing
 from unseen.distribution.comparison import ClassRow, Comparison, Fsd, GeneratedSide, Side
 from unseen.images.inventory import QUIET, left_out_in_words
@@ -16,8 +27,11 @@ VERDICT_MEANINGS: dict[ClassVerdict, str] = {
     "omitted": "with 95 % confidence, drawn less than a tenth as often as in the real images",
     "under": "with 95 % confidence, drawn less than in the real images",
     "over": "with 95 % confidence, drawn more than in the real images",
-    "undecided": "this sample cannot tell",
-    "matched": "with 95 % confidence, drawn 0.8 to 1.25 times as often as in the real images",
+    "undecided": "this sample shows neither a difference nor, of presence and area, a match",
+    "matched": (
+        "with 95 % confidence, drawn 0.8 to 1.25 times as often as in the real images, and 0.8 to "
+        "1.25 times as large where it is drawn"
+    ),
     "untested": "seen in fewer than 10 images of both sides together",
 }
 
@@ -29,6 +43,84 @@ MEASURES_IN_WORDS = {
     "saturation": "saturation",
     "sharpness": "sharpness",
 }
+
+
+_AREA_MEANINGS: dict[ClassVerdict, str] = {  # of a class that nearly every image holds
+    "omitted": "with 95 % confidence, it covers less than a tenth of its area in the real images",
+    "under": "with 95 % confidence, it covers less than in the real images",
+    "over": "with 95 % confidence, it covers more than in the real images",
+    "undecided": "this sample shows neither a difference of area nor a match",
+    "matched": "with 95 % confidence, it covers 0.8 to 1.25 times its area in the real images",
+}
+DEPENDS = "depends on the threshold"
+
+
+def meaning(row: ClassRow) -> str:
+    """What the verdict of a class means: of its presence, or of its area, as the row says."""
+    meanings = _AREA_MEANINGS if row.statistic == "area" else {}
+    return meanings.get(row.verdict, VERDICT_MEANINGS[row.verdict])
+
+
+def threshold_in_words(row: ClassRow) -> str:
+    """What half and twice the presence threshold would say, where it is something else."""
+    if not row.depends_on_threshold:
+        return ""
+    return (
+        f"The verdict {DEPENDS} of presence, {percent(row.presence_threshold)}: half of it gives "
+        f"{row.verdict_at_half}, twice of it {row.verdict_at_twice}."
+    )
+
+
+def size_in_words(row: ClassRow) -> str:
+    """How much smaller or larger a class is where it is drawn, or nothing."""
+    if row.size not in ("smaller", "larger"):
+        return ""
+    return f"{row.size} where drawn, {times(row.size_ratio)} [{ratio_interval(row.size_interval)}]"
+
+
+def never(presence: float, images: int, interval: Interval) -> str:
+    """What no image at all says of the presence: "0 of 300: at most 1.2 % (95 %)"; or nothing."""
+    if presence > 0.0 or interval[1] is None:
+        return ""
+    return f"0 of {images:,}: at most {percent(interval[1])} (95 %)"
+
+
+def presences(row: ClassRow, real_images: int, generated_images: int) -> str:
+    """Presence on both sides; of none, what it is at most."""
+    real = never(row.real_presence, real_images, row.real_presence_interval)
+    generated = never(row.generated_presence, generated_images, row.generated_presence_interval)
+    return f"{real or percent(row.real_presence)} → {generated or percent(row.generated_presence)}"
+
+
+def collapse(classes: Sequence[ClassRow]) -> str:
+    """That the areas of most classes vary less than half as much as in the real images; or nothing.
+
+    Classes count by their real variance, and only where they are not simply drawn less or smaller.
+    """
+    rows = [
+        row
+        for row in classes
+        if row.spread_interval[1] is not None
+        and row.verdict not in ("omitted", "under")
+        and row.size != "smaller"
+    ]
+    narrow = [row for row in rows if (row.spread_interval[1] or 0.0) < 0.5]
+    total = sum(row.real_spread**2 for row in classes)
+    if not narrow or sum(row.real_spread**2 for row in narrow) < 0.5 * total:
+        return ""
+    narrow.sort(key=lambda row: -row.real_spread)
+    told = listed(
+        (
+            f"{row.name} {number(100 * row.generated_spread)} against "
+            f"{number(100 * row.real_spread)}"
+            for row in narrow
+        ),
+        most=4,
+    )
+    return (
+        "The side is collapsed: its images vary less than half as much as the real ones (standard "
+        f"deviation of the area in % of the image: {told})."
+    )
 
 
 def is_nothing(comparison: Comparison, row: ClassRow) -> bool:
@@ -200,6 +292,7 @@ def largest_falls(comparison: Comparison, side: GeneratedSide, count: int = 5) -
         and (row.relative_delta or 0.0) <= -0.25
         and row.verdict not in ("omitted", "under")
         and row.undecided_by != "segmenter"
+        and row.size != "smaller"  # which is shown to be more than chance
         and not is_nothing(comparison, row)
     ]
     return sorted(fell, key=lambda row: row.relative_delta or 0.0)[:count]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from unseen.core.verdicts import CHANGES
 from unseen.distribution.areas import Areas
@@ -19,7 +20,7 @@ def orderings(
     real: Areas,
     generated: Sequence[Areas],
     designs: Sequence[SideDesign],
-    presence_threshold: float,
+    presence_threshold: float | Float64[np.ndarray, " k"],
     seed: int,
 ) -> Iterator[Ordering]:
     """Every pair of generated sides, the one that was named first being the previous one.
@@ -28,7 +29,8 @@ def orderings(
         real: areas of the real images.
         generated: of the generated ones.
         designs: how the sides were sampled, the real one first.
-        presence_threshold: fraction of the image from which on a class counts as present.
+        presence_threshold: fraction of the image from which on a class counts as present; one, or
+            one a class.
         seed: of halvings and permutations.
     """
     for i, j in itertools.combinations(range(len(generated)), 2):

@@ -132,7 +132,7 @@ def judged(
     rows: Sequence[ClassRow],
     sides: Pair,
     check: Check,
-    presence_threshold: float,
+    presence_threshold: float | np.ndarray,
     verdicts: Callable[[Pair], Sequence[ClassVerdict]],
 ) -> list[ClassRow]:
     """The rows; undecided where the segmenter may explain the verdict.
@@ -166,7 +166,7 @@ def judged(
         supported = _DIRECTIONS.get(row.verdict)
         seen = worn_verdicts[k]
         stands = supported is None or (
-            _stands_in_views(row, k, sides, presence_threshold)
+            _stands_in_views(row, k, sides, row.presence_threshold)
             and (seen is None or seen in supported)
         )
         real, generated = (None if np.isnan(side[k]) else float(side[k]) for side in agreements)
@@ -183,7 +183,7 @@ def judged(
     return answer
 
 
-def _agreement(side: Areas, threshold: float) -> np.ndarray:
+def _agreement(side: Areas, threshold: float | np.ndarray) -> np.ndarray:
     """Mean of Dice's coefficients of a class's presence with that in each view; NaN: never seen."""
     present = side.fraction >= threshold
     coefficients = []

@@ -38,9 +38,11 @@ from unseen.distribution.comparison import RECORD_FILE as COMPARISON_RECORD
 from unseen.distribution.comparison import Comparison, read_comparison
 from unseen.distribution.comparison_figures import draw_histogram, draw_intervals
 from unseen.distribution.comparison_wording import (
+    DEPENDS,
     MEASURES_IN_WORDS,
     VERDICT_MEANINGS,
     below_zero,
+    collapse,
     corrected,
     corrected_with_interval,
     delta,
@@ -48,8 +50,12 @@ from unseen.distribution.comparison_wording import (
     fsd_sentence,
     largest_falls,
     left_out_of,
+    meaning,
+    presences,
     sampling_in_words,
     significant_but_undecided,
+    size_in_words,
+    threshold_in_words,
     verdict_in_words,
 )
 from unseen.instance_evidence.evidence_wording import (
@@ -70,11 +76,13 @@ PAGE = "report.html"
 # functions that the templates call by their names, as filters
 _NUMBERS = (
     below_zero,
+    collapse,
     corrected,
     corrected_with_interval,
     delta,
     fsd_p_value,
     mean_share,
+    meaning,
     number,
     p_value,
     percent,
@@ -83,6 +91,8 @@ _NUMBERS = (
     share,
     share_interval,
     significant_but_undecided,
+    size_in_words,
+    threshold_in_words,
     times,
     value_interval,
 )
@@ -231,6 +241,8 @@ def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) ->
         "has_links": any(row.evidence for row in rows),
         "hidden": len(comparison.columns) - len(rows),
         "meanings": VERDICT_MEANINGS,
+        "depends": DEPENDS,
+        "presences": presences,
         "measure_words": MEASURES_IN_WORDS,
         "falls": [largest_falls(comparison, side) for side in comparison.generated],
         "fsd_sentence": fsd_sentence,

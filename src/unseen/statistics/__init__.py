@@ -4,6 +4,7 @@ from unseen.statistics.classes import (
     PRESENCE_THRESHOLD,
     ClassComparison,
     compare_classes,
+    own_thresholds,
     smallest_detectable_drop,
 )
 from unseen.statistics.design import INDEPENDENT, Design, effective_images
@@ -31,6 +32,7 @@ __all__ = [
     "frechet_inference",
     "frechet_shares",
     "images_needed",
+    "own_thresholds",
     "self_halves",
     "smallest_detectable_drop",
 ]

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt32
 
-from unseen.core.verdicts import ClassVerdict
+from unseen.core.errors import SampleError
+from unseen.core.verdicts import ClassVerdict, SizeVerdict
 from unseen.statistics import ratios
+from unseen.statistics.area_ratios import LogRatio
 from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.effective import (
     Grouping,
@@ -31,10 +33,18 @@ PRESENCE_THRESHOLD = 0.005  # share of the image; specks of fewer pixels are mis
 FEWEST_IMAGES = 10
 NEARLY_ALWAYS = 0.95  # presence beyond which area, not presence, can still change
 OMITTED_BELOW = 0.1  # ratio; a segmenter's false positives forbid asking for zero
-_MATCHED_WITHIN = (0.8, 1.25)  # ratio; the limits of bioequivalence, a fifth less or as much more
+MATCHED_WITHIN = (0.8, 1.25)  # ratio; the limits of bioequivalence, a fifth less or as much more
+_FACTORS = (1.0, 0.5, 2.0)  # of the presence threshold, with which a verdict is told again
+_FEWEST_SIZES = 5  # images with the class on a side; below, t intervals of log areas fall short
+_OF_TYPICAL = 0.1  # a class counts as present from a tenth of its typical area on
+_LEAST_THRESHOLD = 1e-4  # six pixels of a label map of 256 × 256: below, specks count
 _ROUNDING = 1e-9  # of effective counts
 _BLOCK = 2**22  # areas of one side worked on at once: some 32 MB a copy
 _POWER = 0.8  # by convention: four of five such samples would show the drop
+
+
+_Classes = Float64[np.ndarray, " k"]
+_Table = Float64[np.ndarray, "_ k"] | UInt32[np.ndarray, "_ k"]  # shares of the image, or pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,11 +55,17 @@ class ClassComparison:
         tested: present in at least 10 images of the pooled sample, or in as many as are worth 10
             independent ones.
         verdict: the first that holds of omitted (upper end of the interval < 0.1), under (upper
-            < 1), over (lower > 1), matched (interval inside [0.8, 1.25]), undecided; or untested.
+            < 1), over (lower > 1), matched (interval inside [0.8, 1.25], and that of `size_ratio`
+            likewise), undecided; or untested.
+        verdict_at_half: the verdict with half the presence threshold.
+        verdict_at_twice: the verdict with twice the presence threshold.
         statistic: what `ratio` compares: presence, or mean area where both presences exceed 95 %.
+        presence_threshold: share of the image from which on the class counts as present.
         real_presence: share of images in which the class covers at least the threshold; weighted,
             as all means are.
         generated_presence: the same.
+        real_presence_interval: exact, for this class and side by itself.
+        generated_presence_interval: the same.
         real_effective: independent images that would know the presence as well; all of them where
             there are no groups and weights.
         generated_effective: the same.
@@ -70,13 +86,27 @@ class ClassComparison:
         smallest_detectable_drop: the relative fall of `statistic` that samples like this would
             have called under (or omitted) with 80 % power; None where untested or where not even
             a total absence would be called so often.
+        size: smaller, larger or alike (inside [0.8, 1.25]) where the class is present, or
+            undecided; None where untested, and where `statistic` is area already.
+        size_ratio: generated over real geometric mean area, over the images with the class; None
+            where fewer than 5 on a side hold it.
+        size_interval: of `size_ratio`, simultaneous over the classes that have one.
+        real_spread: standard deviation of the area over all images, σ_t.
+        generated_spread: the same, σ_g.
+        spread_ratio: σ_g / σ_t; None where fewer than 10 images of a side hold the class.
+        spread_interval: of `spread_ratio`, for this class by itself.
     """
 
     tested: bool
     verdict: ClassVerdict
+    verdict_at_half: ClassVerdict
+    verdict_at_twice: ClassVerdict
     statistic: Literal["presence", "area"]
+    presence_threshold: float
     real_presence: float
     generated_presence: float
+    real_presence_interval: tuple[float, float]
+    generated_presence_interval: tuple[float, float]
     real_effective: float
     generated_effective: float
     real_area: float
@@ -91,26 +121,48 @@ class ClassComparison:
     p_holm: float | None
     p_bh: float | None
     smallest_detectable_drop: float | None
+    size: SizeVerdict | None
+    size_ratio: float | None
+    size_interval: tuple[float, float] | None
+    real_spread: float
+    generated_spread: float
+    spread_ratio: float | None
+    spread_interval: tuple[float, float] | None
+
+    @property
+    def depends_on_threshold(self) -> bool:
+        """Whether half or twice the presence threshold gives another verdict."""
+        return depends_on_threshold(self.verdict, self.verdict_at_half, self.verdict_at_twice)
+
+
+def depends_on_threshold(*verdicts: ClassVerdict) -> bool:
+    """Whether the verdicts at several thresholds say different things of a class."""
+    silent = {"undecided", "untested"}
+    return len({"none" if verdict in silent else verdict for verdict in verdicts}) > 1
 
 
 def compare_classes(
-    real: Float64[np.ndarray, "n k"],
-    generated: Float64[np.ndarray, "m k"],
+    real: _Table,
+    generated: _Table,
     *,
-    presence_threshold: float = PRESENCE_THRESHOLD,
+    presence_threshold: float | Float64[np.ndarray, " k"] = PRESENCE_THRESHOLD,
     level: float = 0.95,
     real_design: Design = INDEPENDENT,
     generated_design: Design = INDEPENDENT,
+    whole: int = 1,
 ) -> list[ClassComparison]:
     """Compare every class of two samples, with intervals that hold for all classes at once.
 
     Args:
         real: one row an image, one column a class, share of the image (0 to 1).
         generated: the same classes in the same order and unit.
-        presence_threshold: a class is present where it covers at least this share of the image.
+        presence_threshold: a class is present where it covers at least this share of the image;
+            one for all classes, or one each, as `own_thresholds` gives them.
         level: of the simultaneous intervals; each test is made at (1 − level) / tests.
         real_design: groups and weights of the real images.
         generated_design: groups and weights of the generated images.
+        whole: the image in the unit of the areas, where they are pixels and not shares. Pixels are
+            never copied as a whole, only some columns at a time.
 
     Returns:
         One comparison a column, in column order.
@@ -120,24 +172,44 @@ def compare_classes(
             of the image, a threshold or level out of range, a design that does not fit, or a side
             that is a single group.
     """
-    real, generated = check_sides(presence_threshold, level, real, generated)
+    real, generated = check_sides(presence_threshold, level, real, generated, whole=whole)
+    thresholds = np.broadcast_to(np.asarray(presence_threshold, np.float64), real.shape[1:])
     sides = (
-        _Side.of(real, real_design, presence_threshold),
-        _Side.of(generated, generated_design, presence_threshold),
+        _Side.of(real, real_design, thresholds, whole),
+        _Side.of(generated, generated_design, thresholds, whole),
     )
-    tests = _Tests(*sides, level)
+    sizes = _Sizes(*sides, level)
+    tests = _Tests(*sides, 1.0, level, sizes)
+    others = [_Tests(*sides, factor, level, sizes, alpha=tests.alpha) for factor in _FACTORS[1:]]
+    spread = LogRatio.of_spreads(
+        sides[0].squares, sides[1].squares, (sides[0].images, sides[1].images)
+    )
+    spread_interval = spread.interval(1.0 - level)
+    least = np.minimum(tests.counts[0].count, tests.counts[1].count)
+    spread_known = spread.known & (least >= FEWEST_IMAGES - _ROUNDING)
     area = [side.area.mean for side in sides]
     given = [side.area_given_presence.mean for side in sides]
+    bounds = [count.interval(1.0 - level) for count in tests.counts]
+    spreads = [np.sqrt(side.squares.mean) for side in sides]
     with np.errstate(divide="ignore", invalid="ignore"):
         area_ratio = area[1] / area[0]
         ratio = np.where(tests.by_area, area_ratio, tests.counts[1].share / tests.counts[0].share)
+
+    def ends(interval: tuple[_Classes, _Classes], k: int) -> tuple[float, float]:
+        return float(interval[0][k]), float(interval[1][k])
+
     return [
         ClassComparison(
             tested=tested,
-            verdict=_verdict(tests.lower[k], tests.upper[k]) if tested else "untested",
+            verdict=tests.verdict(k),
+            verdict_at_half=others[0].verdict(k),
+            verdict_at_twice=others[1].verdict(k),
             statistic="area" if tests.by_area[k] else "presence",
+            presence_threshold=float(thresholds[k]),
             real_presence=float(tests.counts[0].share[k]),
             generated_presence=float(tests.counts[1].share[k]),
+            real_presence_interval=ends(bounds[0], k),
+            generated_presence_interval=ends(bounds[1], k),
             real_effective=float(tests.counts[0].images[k]),
             generated_effective=float(tests.counts[1].images[k]),
             real_area=float(area[0][k]),
@@ -146,85 +218,204 @@ def compare_classes(
             generated_area_given_presence=_known(given[1][k]),
             area_ratio=_known(area_ratio[k]) if area[0][k] > 0 else None,
             ratio=_known(ratio[k]),
-            interval=(float(tests.lower[k]), float(tests.upper[k])) if tested else None,
+            interval=ends(tests.interval, k) if tested else None,
             p_value=_known(tests.p_value[k]) if tested else None,
             p_omitted=_known(tests.p_omitted[k]) if tested else None,
             p_holm=_known(tests.p_holm[k]),
             p_bh=_known(tests.p_bh[k]),
             smallest_detectable_drop=_known(tests.drop[k]),
+            size=sizes.verdict(k) if tested and not tests.by_area[k] else None,
+            size_ratio=float(np.exp(sizes.ratio.value[k])) if sizes.tested[k] else None,
+            size_interval=ends(sizes.interval, k) if sizes.tested[k] else None,
+            real_spread=float(spreads[0][k]),
+            generated_spread=float(spreads[1][k]),
+            spread_ratio=float(np.exp(spread.value[k])) if spread_known[k] else None,
+            spread_interval=ends(spread_interval, k) if spread_known[k] else None,
         )
         for k, tested in enumerate(map(bool, tests.tested))
     ]
+
+
+def own_thresholds(real: _Table, *, whole: int = 1) -> _Classes:
+    """A presence threshold for each class, from real areas alone.
+
+    A tenth of the area that a pixel of the class typically belongs to: the median of the areas in
+    real images, each weighted by itself, so that specks do not count. At least one pixel in ten
+    thousand, and at most the 0.5 % that serves all classes otherwise.
+
+    Args:
+        real: one row an image, one column a class, share of the image (0 to 1).
+        whole: the image in the unit of the areas, where they are pixels.
+
+    Returns:
+        Shares of the image; 0.5 % for a class that no real image holds.
+
+    >>> own_thresholds(np.array([[0.003, 0.3], [0.003, 0.2], [0.0, 0.5]])).tolist()
+    [0.0003, 0.005]
+    """
+    thresholds = np.full(real.shape[1], PRESENCE_THRESHOLD)
+    for k in range(real.shape[1]):
+        held = np.sort(real[real[:, k] > 0.0, k] / np.float64(whole))
+        if len(held):
+            total = np.cumsum(held)
+            typical = held[np.searchsorted(total, 0.5 * total[-1])]
+            thresholds[k] = np.clip(_OF_TYPICAL * typical, _LEAST_THRESHOLD, PRESENCE_THRESHOLD)
+    return thresholds
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Side:
     """What the tests need of one side; arrays have an entry a class."""
 
-    presence: PresenceMoments
+    presence: dict[float, PresenceMoments]  # by factor of the presence threshold
     area: MeanArea
     area_given_presence: MeanArea
+    log_area: MeanArea  # given presence
+    squares: MeanArea  # squared distance of the area from its mean
+    images: float  # of equal weight, that would know a mean as well, did groups not count
 
     @classmethod
-    def of(cls, areas: Float64[np.ndarray, "n k"], design: Design, threshold: float) -> "_Side":
+    def of(cls, areas: _Table, design: Design, thresholds: _Classes, whole: int) -> "_Side":
         """Summed up in blocks of columns, so that memory does not grow with classes."""
         grouping = Grouping(design, len(areas))
-        presence, area, given = [], [], []
+        blocks = []
         columns = max(_BLOCK // len(areas), 1)
         for start in range(0, areas.shape[1], columns):
-            block = areas[:, start : start + columns]
-            present = block >= threshold
-            presence.append(PresenceMoments.of(present, grouping))
-            area.append(mean_area(block, grouping))
-            given.append(mean_area(block, grouping, present))
-        return cls(PresenceMoments.joined(presence), MeanArea.joined(area), MeanArea.joined(given))
+            block = np.asarray(areas[:, start : start + columns], dtype=np.float64)
+            block = block if whole == 1 else block / whole
+            blocks.append(cls._of_block(block, grouping, thresholds[start : start + columns]))
+        return cls(
+            presence={
+                factor: PresenceMoments.joined([block.presence[factor] for block in blocks])
+                for factor in _FACTORS
+            },
+            images=blocks[0].images,
+            **{
+                name: MeanArea.joined([getattr(block, name) for block in blocks])
+                for name in ("area", "area_given_presence", "log_area", "squares")
+            },
+        )
+
+    @classmethod
+    def _of_block(
+        cls, block: Float64[np.ndarray, "n k"], grouping: Grouping, thresholds: _Classes
+    ) -> "_Side":
+        present = block >= thresholds
+        area = mean_area(block, grouping)
+        squares = (block - area.mean) ** 2
+        return cls(
+            presence={
+                factor: PresenceMoments.of(block >= factor * thresholds, grouping)
+                for factor in _FACTORS
+            },
+            area=area,
+            area_given_presence=mean_area(block, grouping, present),
+            log_area=mean_area(
+                np.log(block, where=block > 0.0, out=np.zeros_like(block)),
+                grouping,
+                present & (block > 0.0),
+            ),
+            squares=dataclasses.replace(
+                mean_area(squares, grouping), freedom=_participants(squares, grouping) - 1.0
+            ),
+            images=1.0 / grouping.square,
+        )
+
+
+def _participants(values: Float64[np.ndarray, "n k"], grouping: Grouping) -> _Classes:
+    """The effective number of groups that share a sum: few where a few groups make most of it."""
+    parts = grouping.sums(grouping.shares[:, None] * values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(parts.sum(axis=0) ** 2 / (parts**2).sum(axis=0))
+
+
+class _Sizes:
+    """How large a class is where it is present; arrays have an entry a class."""
+
+    def __init__(self, real: _Side, generated: _Side, level: float) -> None:
+        self.ratio = LogRatio.of_logs(real.log_area, generated.log_area)
+        least = np.minimum(real.log_area.freedom, generated.log_area.freedom)
+        self.tested = self.ratio.known & (least >= _FEWEST_SIZES - 1.0 - _ROUNDING)
+        alpha = (1.0 - level) / max(int(self.tested.sum()), 1)
+        self.interval = self.ratio.interval(alpha)
+        inside = (self.interval[0] >= MATCHED_WITHIN[0]) & (self.interval[1] <= MATCHED_WITHIN[1])
+        self.alike = self.tested & inside
+
+    def verdict(self, k: int) -> SizeVerdict:
+        """Smaller or larger where the interval does not hold 1, alike where it is inside."""
+        if not self.tested[k]:
+            return "undecided"
+        if self.interval[1][k] < 1.0:
+            return "smaller"
+        if self.interval[0][k] > 1.0:
+            return "larger"
+        return "alike" if self.alike[k] else "undecided"
 
 
 class _Tests:
     """What the tests of all classes say: arrays with an entry a class, NaN where not tested."""
 
-    def __init__(self, real: _Side, generated: _Side, level: float) -> None:
-        self.counts = effective_counts([real.presence, generated.presence])
+    def __init__(
+        self,
+        real: _Side,
+        generated: _Side,
+        factor: float,
+        level: float,
+        sizes: _Sizes,
+        alpha: float | None = None,
+    ) -> None:
+        self._sizes = sizes
+        self.counts = effective_counts([real.presence[factor], generated.presence[factor]])
         a, b = (side.count for side in self.counts)
         n, m = (side.images for side in self.counts)
         shares = np.stack([side.share for side in self.counts])
-        self.by_area = np.asarray((shares > NEARLY_ALWAYS).all(axis=0))
+        self.by_area = by_area = np.asarray((shares > NEARLY_ALWAYS).all(axis=0))
         self.tested = tested = np.asarray(a + b >= FEWEST_IMAGES - _ROUNDING)
-        alpha = (1.0 - level) / max(int(tested.sum()), 1)  # Bonferroni
-        self.p_value, self.p_omitted, self.lower, self.upper = np.full((4, len(tested)), np.nan)
+        main = alpha is None  # the other thresholds give verdicts alone
+        self.alpha = (1.0 - level) / max(int(tested.sum()), 1) if alpha is None else alpha
+        self.p_value, self.p_omitted, *interval = np.full((4, len(tested)), np.nan)
         for block, test in ratios.conditional_tests(a, b, n, m):
-            self.p_value[block] = test.p_value()
-            self.p_omitted[block] = test.lower_tail(OMITTED_BELOW)
-            self.lower[block], self.upper[block] = test.interval(alpha)
+            interval[0][block], interval[1][block] = test.interval(self.alpha)
+            if main:
+                self.p_value[block] = test.p_value()
+                self.p_omitted[block] = test.lower_tail(OMITTED_BELOW)
+        area = LogRatio.of_means(real.area, generated.area)
+        area_interval = area.interval(self.alpha)
+        self.interval = (
+            np.where(by_area, area_interval[0], interval[0]),
+            np.where(by_area, area_interval[1], interval[1]),
+        )
+        if not main:
+            return
+        self.p_value = np.where(by_area, area.p_value(), self.p_value)
+        self.p_omitted = np.where(by_area, area.tail(OMITTED_BELOW), self.p_omitted)
         self.drop, self.p_holm, self.p_bh = np.full((3, len(tested)), np.nan)
         self.drop[tested] = ratios.CountPower(
-            shares[0, tested], n[tested], m[tested], alpha=alpha, fewest=FEWEST_IMAGES
+            shares[0, tested], n[tested], m[tested], alpha=self.alpha, fewest=FEWEST_IMAGES
         ).smallest_drop(_POWER)
-        for k in np.flatnonzero(self.by_area).tolist():
-            area = _AreaRatio.of(real.area, generated.area, k)
-            self.p_value[k] = area.p_value
-            self.p_omitted[k] = area.lower_tail(OMITTED_BELOW)
-            self.lower[k], self.upper[k] = area.interval(alpha)
-            self.drop[k] = area.detectable_drop(alpha)
+        self.drop = np.where(by_area, area.detectable_drop(self.alpha, _POWER), self.drop)
         self.p_holm[tested] = holm(self.p_value[tested])
         self.p_bh[tested] = scipy.stats.false_discovery_control(self.p_value[tested])
+
+    def verdict(self, k: int) -> ClassVerdict:
+        """The first that holds, in the order of docs/statistics.md."""
+        lower, upper = self.interval[0][k], self.interval[1][k]
+        if not self.tested[k]:
+            return "untested"
+        if upper < OMITTED_BELOW:
+            return "omitted"
+        if upper < 1.0:
+            return "under"
+        if lower > 1.0:
+            return "over"
+        inside = lower >= MATCHED_WITHIN[0] and upper <= MATCHED_WITHIN[1]
+        if inside and (self.by_area[k] or self._sizes.alike[k]):
+            return "matched"
+        return "undecided"
 
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def _verdict(lower: float, upper: float) -> ClassVerdict:
-    """The first that holds, in the order of docs/statistics.md."""
-    if upper < OMITTED_BELOW:
-        return "omitted"
-    if upper < 1.0:
-        return "under"
-    if lower > 1.0:
-        return "over"
-    if lower >= _MATCHED_WITHIN[0] and upper <= _MATCHED_WITHIN[1]:
-        return "matched"
-    return "undecided"
 
 
 def smallest_detectable_drop(
@@ -259,57 +450,30 @@ def smallest_detectable_drop(
     return _known(counts.smallest_drop(power)[0])
 
 
-@dataclasses.dataclass(frozen=True)
-class _AreaRatio:
-    """Log ratio of two mean areas, its delta-method error, Welch's degrees of freedom."""
-
-    log_ratio: float
-    error: float
-    freedom: float
-
-    @classmethod
-    def of(cls, real: MeanArea, generated: MeanArea, k: int) -> "_AreaRatio":
-        sides = (real, generated)
-        parts = [float(side.variance[k] / side.mean[k] ** 2) for side in sides]
-        variance = sum(parts)
-        weights = sum(
-            part**2 / float(side.freedom[k]) for part, side in zip(parts, sides, strict=True)
-        )
-        freedom = variance**2 / weights if weights > 0 else math.inf
-        return cls(math.log(generated.mean[k] / real.mean[k]), math.sqrt(variance), freedom)
-
-    def _critical(self, alpha: float) -> float:
-        return float(scipy.stats.t.isf(alpha / 2.0, self.freedom))
-
-    @property
-    def p_value(self) -> float:
-        if self.error == 0.0:
-            return 1.0 if self.log_ratio == 0.0 else 0.0
-        return float(2.0 * scipy.stats.t.sf(abs(self.log_ratio) / self.error, self.freedom))
-
-    def lower_tail(self, ratio: float) -> float:
-        """One-sided p-value of "at least this ratio"."""
-        apart = self.log_ratio - math.log(ratio)
-        if self.error == 0.0:
-            return float(apart >= 0.0)
-        return float(scipy.stats.t.cdf(apart / self.error, self.freedom))
-
-    def interval(self, alpha: float) -> tuple[float, float]:
-        reach = self._critical(alpha) * self.error
-        return math.exp(self.log_ratio - reach), math.exp(self.log_ratio + reach)
-
-    def detectable_drop(self, alpha: float) -> float:
-        reach = (self._critical(alpha) + scipy.stats.norm.ppf(_POWER)) * self.error
-        return 1.0 - math.exp(-reach)
-
-
 def check_sides(
-    presence_threshold: float, level: float, real: Any, *generated: Any
-) -> list[Float64[np.ndarray, "_ k"]]:
-    """All sides as float64, real first; SampleError where they or the numbers cannot be used."""
-    check_number("presence_threshold", presence_threshold, 0.0, 1.0)
+    presence_threshold: float | _Classes,
+    level: float,
+    real: Any,
+    *generated: Any,
+    whole: int = 1,
+) -> list[Any]:
+    """All sides, real first; SampleError where they or the numbers cannot be used.
+
+    Pixels stay as they are; anything else becomes float64.
+    """
     check_level("level", level)
-    pairs = [check_samples(real, side) for side in generated]
+    pairs = [check_samples(real, side, counts=whole != 1) for side in generated]
     sides = [pairs[0][0], *(pair[1] for pair in pairs)]
-    check_areas(1, *sides)
+    if whole == 1:
+        check_areas(1, *sides)
+    elif max(float(side.max()) for side in sides) > whole:
+        raise SampleError(f"areas exceed the {whole} pixels of an image; give its size")
+    thresholds = np.atleast_1d(np.asarray(presence_threshold, np.float64))
+    if len(thresholds) not in (1, sides[0].shape[1]):
+        raise SampleError(
+            f"there are {len(thresholds)} presence thresholds for {sides[0].shape[1]} classes; "
+            "give one for all, or one each"
+        )
+    for threshold in (thresholds.min(), thresholds.max()):
+        check_number("presence_threshold", float(threshold), 0.0, 1.0)
     return sides

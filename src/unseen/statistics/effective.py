@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse
+import scipy.special
 from jaxtyping import Bool, Float64, Int64
 
 from unseen.core.errors import SampleError
@@ -158,6 +159,14 @@ class EffectiveCounts:
     share: _Classes
     count: _Classes
     images: _Classes
+
+    def interval(self, alpha: float) -> tuple[_Classes, _Classes]:
+        """Exact interval of every share by itself (Clopper and Pearson)."""
+        rest = self.images - self.count
+        with np.errstate(invalid="ignore"):
+            lower = scipy.special.betaincinv(self.count, rest + 1.0, alpha / 2.0)
+            upper = scipy.special.betaincinv(self.count + 1.0, rest, 1.0 - alpha / 2.0)
+        return np.where(self.count > 0.0, lower, 0.0), np.where(rest > 0.0, upper, 1.0)
 
 
 def effective_counts(sides: Sequence[PresenceMoments]) -> list[EffectiveCounts]:

@@ -86,7 +86,7 @@ def compare_generators(
     new: Float64[np.ndarray, "q k"],
     *,
     paired: bool = False,
-    presence_threshold: float = PRESENCE_THRESHOLD,
+    presence_threshold: float | Float64[np.ndarray, " k"] = PRESENCE_THRESHOLD,
     level: float = 0.95,
     real_design: Design = INDEPENDENT,
     previous_design: Design = INDEPENDENT,
