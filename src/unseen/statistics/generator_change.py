@@ -394,8 +394,7 @@ class _Means:
             middle = [(1.0, mean_area(sides[2] + sides[1], groupings[2]))]
         value = np.stack([side.mean for side in means])
         start, error, _ = _sum([(2.0, previous), (-2.0, real)])
-        # Less what chance gives (James and Stein): else the printed regression would carry it, and
-        # be found in 70 of 100 fresh samples, not in 80.
+        # Less what chance gives (James and Stein), which the printed regression would carry.
         with np.errstate(divide="ignore", invalid="ignore"):
             kept = np.where(start == 0.0, 0.0, np.clip(1.0 - (error / start) ** 2, 0.0, None))
         return cls(value, *_sum(change), *_sum([*middle, (-2.0, real)]), kept * start)
