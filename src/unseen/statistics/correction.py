@@ -106,7 +106,7 @@ class Null:
 
     Sides of equal images and other groups (photographs against clips, say) vary by chance to unlike
     degrees where nothing differs. The exchange mixes them, which is right only between sides of
-    equal numbers. So there both terms are multiplied by (W_t + W_g) / (W_1 + W_2).
+    equal numbers. So between others both terms are multiplied by (W_t + W_g) / (W_1 + W_2).
     """
 
     def __init__(self, sides: Sides, exchanges: Sequence[Exchange], halves: Halves | None) -> None:
@@ -120,7 +120,7 @@ class Null:
             own = halves.within.mean(axis=0)  # W of either side (row), of either term (column)
             exchanged = _within(sides, exchanges[: len(halves.within)], total).mean(axis=0)
             geometric = float(_ratio(own.prod(axis=0), exchanged.prod(axis=0))[1]) ** 0.5
-            if sides.designed:
+            if sides.uneven:
                 scale = _ratio(own.sum(axis=0), exchanged.sum(axis=0))
         self.values = terms @ scale
         self.variance = float(self.values.var(ddof=1))

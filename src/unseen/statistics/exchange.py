@@ -102,6 +102,17 @@ class Sides:
         self.groups = (np.arange(n), np.arange(n, n + m))
         self.grams = (self.rows.gram(self.groups[0]), self.rows.gram(self.groups[1]))
 
+    @property
+    def uneven(self) -> bool:
+        """Whether an exchange gives what chance does only up to a factor.
+
+        Without groups and weights it is exact. Between as many groups that say about as much it
+        is right, even where one side's vary more: either new side has half of both.
+        """
+        n, m = self.counts
+        ratio = (self.grams[1].weight / m) / (self.grams[0].weight / n)
+        return self.designed and (n != m or max(ratio, 1.0 / ratio) >= _BUNDLE_FROM)
+
     def mean_bias(self) -> float:
         """E|μ̂_t − μ̂_g|² − |μ_t − μ_g|²: what chance adds to the squared difference of means.
 
