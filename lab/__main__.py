@@ -24,6 +24,14 @@ COMMANDS = {
     "throughput": ("lab.commands:throughput", "Time segmentation with random weights."),
     "train": ("", "Train the networks of the built-in world."),
     "train generator": ("lab.commands:train_generator", "Train a generator on the churchyard."),
+    "train autoencoder": (
+        "lab.commands:train_autoencoder",
+        "Train the autoencoder of the churchyard's diffusion model.",
+    ),
+    "train denoiser": (
+        "lab.commands:train_denoiser",
+        "Train the churchyard's diffusion model in latents.",
+    ),
     "train segmenter": ("lab.commands:train_segmenter", "Train the churchyard's segmenter."),
 }
 

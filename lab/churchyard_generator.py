@@ -5,6 +5,7 @@ Source: ProGAN's architecture (Karras et al., 2018), narrower; the stage of the 
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -259,9 +260,14 @@ class _Snapshots:
         device = next(network.parameters()).device
         latents = torch.from_numpy(LatentStream(size).rows(range(GRID**2), seed=1)).to(device)
         samples = to_uint8(network(latents).float().cpu().numpy())
-        height, width = samples.shape[2:]
-        grid = samples.reshape(GRID, GRID, 3, height, width).transpose(0, 3, 1, 4, 2)
-        picture = Image.fromarray(grid.reshape(GRID * height, GRID * width, 3))
-        with write_aside(self.folder / "samples" / f"{images:08}.png") as aside:
-            picture.save(aside)
+        write_square(samples, self.folder / "samples" / f"{images:08}.png")
         return {}
+
+
+def write_square(images: UInt8[np.ndarray, "n 3 h w"], path: Path) -> None:
+    """Pictures in rows and columns of one number, as PNG; what is over is left out."""
+    side = math.isqrt(len(images))
+    height, width = images.shape[2:]
+    grid = images[: side * side].reshape(side, side, 3, height, width).transpose(0, 3, 1, 4, 2)
+    with write_aside(path) as aside:
+        Image.fromarray(grid.reshape(side * height, side * width, 3)).save(aside)

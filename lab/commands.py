@@ -1,9 +1,13 @@
 """The commands of the laboratory, made of their tasks as those of `unseen` are."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from lab.churchyard_calibration import ChurchyardCalibration, calibrate_churchyard
+from lab.churchyard_diffusion import AutoencoderTraining, DenoiserTraining
+from lab.churchyard_diffusion import train_autoencoder as run_autoencoder_training
+from lab.churchyard_diffusion import train_denoiser as run_denoiser_training
 from lab.churchyard_generator import GeneratorTraining
 from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
@@ -149,6 +153,28 @@ def train_generator(task: GeneratorTraining) -> None:
 
         path = run_generator_training(task, progress=show)
     streams.write(f"{path}: load it with progan:{path}")
+
+
+def train_autoencoder(task: AutoencoderTraining) -> None:
+    """Train the autoencoder of the churchyard's diffusion model. Run it again to go on."""
+    path = _train("autoencoder", task, run_autoencoder_training)
+    streams.write(f"{path}: give its folder to `python -m lab train denoiser --autoencoder`")
+
+
+def train_denoiser(task: DenoiserTraining) -> None:
+    """Train the churchyard's diffusion model in latents. Run it again to go on."""
+    path = _train("denoiser", task, run_denoiser_training)
+    streams.write(f"{path}: load it with diffusers, or as diffusers:{path}")
+
+
+def _train(name: str, task: Any, run: Callable[..., Path]) -> Path:
+    with progress_bar(f"train {name}") as bar:
+
+        def show(progress: TrainingProgress) -> None:
+            if bar is not None:
+                bar(progress.step, progress.steps)
+
+        return run(task, progress=show)
 
 
 def train_segmenter(
