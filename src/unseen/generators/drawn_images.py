@@ -88,9 +88,17 @@ class DrawnImages:
         return self.generator.provenance.get("batch_norm") == "batch"
 
     @property
+    def fixes_size(self) -> bool:
+        """Whether the last bits of an image depend on how many are drawn at once.
+
+        A generator of many steps says so by `"arithmetic": "batch size"` in its provenance.
+        """
+        return self.by_batch or self.generator.provenance.get("arithmetic") == "batch size"
+
+    @property
     def size(self) -> int:
         """Images a call of the generator."""
-        if self.by_batch and self.keep is not None:
+        if self.fixes_size and self.keep is not None:
             return self.folder.run.identity.batch_size or self.batch_size
         return self._begun[0] if self._begun else self.batch_size
 
@@ -115,7 +123,7 @@ class DrawnImages:
     @property
     def header(self) -> dict[str, Any]:
         """All that decides the images, as JSON."""
-        return {**self._drawn, "batch_size": self.size} if self.by_batch else self._drawn
+        return {**self._drawn, "batch_size": self.size} if self.fixes_size else self._drawn
 
     @property
     def _drawn(self) -> dict[str, Any]:
@@ -184,7 +192,7 @@ class DrawnImages:
     def folder(self) -> SampleFolder:
         """The folder that keeps the images (RecordError, StorageError: it is another's)."""
         assert self.keep is not None
-        size = self.batch_size if self.by_batch else None
+        size = self.batch_size if self.fixes_size else None
         return SampleFolder(as_path(self.keep), self._drawn, size, overwrite=self.overwrite)
 
     def _calls(self, indices: Sequence[int]) -> Iterator[list[int]]:

@@ -128,7 +128,7 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
         keep=task.out.with_name(task.out.name + ".parts") if zipped else task.out,
         overwrite=task.overwrite,
     )
-    if not images.by_batch and len(task.indices) < task.batch_size:
+    if not images.fixes_size and len(task.indices) < task.batch_size:
         images = dataclasses.replace(images, batch_size=len(task.indices))
     if not zipped:
         images.keep_all(task.indices, progress=progress)

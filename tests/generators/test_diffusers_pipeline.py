@@ -1,0 +1,362 @@
+"""Pipelines of diffusers, tiny and with random weights: one of each kind, offline."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    ConsistencyModelPipeline,
+    DDIMPipeline,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    LDMPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UNet2DModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from unseen.core.errors import CheckpointError, GeneratorError, SpecError
+from unseen.generators import load_generator
+from unseen.generators.diffusers_pipeline import PipelineGenerator
+from unseen.generators.drawn_images import DrawnImages
+from unseen.generators.sample import Sampling, sample
+from unseen.images import open_images
+
+diffusers.utils.logging.set_verbosity_error()
+diffusers.utils.logging.disable_progress_bar()
+
+
+def unet(size: int, channels: int = 3) -> UNet2DModel:
+    return UNet2DModel(
+        sample_size=size,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        add_attention=False,
+    )
+
+
+def autoencoder() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        norm_num_groups=4,
+        sample_size=16,
+    )
+
+
+def transformer() -> DiTTransformer2DModel:
+    return DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=4,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        sample_size=8,
+        patch_size=2,
+        num_embeds_ada_norm=1000,
+        norm_num_groups=4,
+    )
+
+
+def stable_diffusion(folder: Path) -> StableDiffusionPipeline:
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    tokens = [
+        *letters,
+        *[f"{letter}</w>" for letter in letters],
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
+    (folder / "vocab.json").write_text(json.dumps({token: k for k, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=16)
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokens),
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=16,
+            bos_token_id=len(tokens) - 2,
+            eos_token_id=len(tokens) - 1,
+        )
+    )
+    network = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=8,
+        attention_head_dim=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )
+    return StableDiffusionPipeline(
+        vae=autoencoder(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=network,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "ddpm": (lambda _: DDPMPipeline(unet(8), DDPMScheduler()), "steps=3"),
+    "ddim": (lambda _: DDIMPipeline(unet(8), DDIMScheduler()), "steps=3"),
+    "consistency": (
+        lambda _: ConsistencyModelPipeline(unet(8), diffusers.CMStochasticIterativeScheduler()),
+        "steps=1",
+    ),
+    "ldm": (
+        lambda _: LDMPipeline(
+            vqvae=autoencoder(), unet=unet(8, 4), scheduler=DDIMScheduler(clip_sample=False)
+        ),
+        "steps=3",
+    ),
+    "dit": (
+        lambda _: DiTPipeline(transformer(), autoencoder(), DDIMScheduler(clip_sample=False)),
+        "steps=2&classes=cycle&guidance=2",
+    ),
+    "stable-diffusion": (stable_diffusion, "steps=2&guidance=2&negative=fog"),
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    places = {}
+    for name, (make, _) in KINDS.items():
+        places[name] = tmp_path_factory.mktemp(name)
+        torch.manual_seed(0)
+        make(places[name]).save_pretrained(places[name] / "model")
+        (places[name] / "prompts.txt").write_text("a church\n\na car\na person\n")
+    return places
+
+
+def spec_of(places: dict[str, Path], name: str) -> str:
+    prompts = f"&prompts={places[name] / 'prompts.txt'}" if name == "stable-diffusion" else ""
+    return f"diffusers:{places[name] / 'model'}?{KINDS[name][1]}{prompts}"
+
+
+def loaded(spec: str) -> PipelineGenerator:
+    generator = load_generator(spec, device="cpu")
+    assert isinstance(generator, PipelineGenerator)
+    return generator
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_image_k_is_the_same_alone_and_in_any_company(places: dict[str, Path], name: str) -> None:
+    drawn = DrawnImages(loaded(spec_of(places, name)), seed=3, batch_size=3)
+    together = list(drawn.images([0, 1, 2, 3, 4]))
+    assert all(image.shape == together[0].shape for image in together)
+    for index, again in zip((4, 0), drawn.images([4, 0]), strict=True):
+        assert np.array_equal(again, together[index])
+    assert np.array_equal(drawn.read(2), together[2])
+    assert not np.array_equal(together[0], together[1])
+    other = DrawnImages(loaded(spec_of(places, name)), seed=4, batch_size=3)
+    assert not np.array_equal(other.read(0), together[0])
+
+
+def test_images_are_those_of_the_pipeline_called_by_hand(places: dict[str, Path]) -> None:
+    spec = spec_of(places, "stable-diffusion")
+    images = DrawnImages(loaded(spec), seed=3, batch_size=2)
+    pipeline = StableDiffusionPipeline.from_pretrained(places["stable-diffusion"] / "model")
+    pipeline.set_progress_bar_config(disable=True)
+    streams = [
+        torch.Generator().manual_seed(
+            int(np.random.SeedSequence([3, k]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        )
+        for k in (3, 4)
+    ]
+    by_hand = pipeline(
+        ["a church", "a car"],  # prompts 3 mod 3 and 4 mod 3
+        negative_prompt=["fog", "fog"],
+        generator=streams,
+        num_inference_steps=2,
+        guidance_scale=2.0,
+    ).images
+    for drawn, picture in zip(images.images([3, 4]), by_hand, strict=True):
+        difference = drawn.transpose(1, 2, 0).astype(int) - np.asarray(picture)
+        assert np.abs(difference).max() <= 1  # halves are rounded to even in one way only
+    assert images.conditions([0, 4, 5]) == ["a church", "a car", "a person"]
+
+
+_KILLED = """
+import os, signal, sys
+from unseen.cli.main import run
+from unseen.generators.sample_folder import SampleFolder
+whole = SampleFolder.write
+def write(*arguments):
+    whole(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+SampleFolder.write = write
+run(sys.argv[1:])
+"""
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = spec_of(places, "stable-diffusion")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    options = ["--indices", "0-4", "--batch-size", "2", "--device", "cpu"]
+    process = subprocess.run(
+        [sys.executable, "-c", _KILLED, "sample", spec, str(killed), *options],
+        check=False,
+        capture_output=True,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert len(list(killed.glob("*.png"))) == 2
+    for folder in (killed, whole):
+        sample(Sampling(generator=loaded(spec), out=folder, indices=range(5), batch_size=2))
+    for index in range(5):
+        name = f"{index:08}.png"
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    assert open_images(killed).conditions(range(5)) == open_images(whole).conditions(range(5))
+
+
+def test_classes_are_drawn_in_turn_and_are_conditions(places: dict[str, Path]) -> None:
+    spec = spec_of(places, "dit")
+    assert loaded(spec).conditions([0, 7, 1001]) == ["class 0", "class 7", "class 1"]
+    one = loaded(spec.replace("classes=cycle", "classes=7"))
+    assert one.conditions([0]) is None
+    torch.testing.assert_close(one.draw([7]), loaded(spec).draw([7]))
+
+
+def test_the_record_says_what_decides_the_images(places: dict[str, Path]) -> None:
+    spec = spec_of(places, "stable-diffusion")
+    record = loaded(spec).provenance
+    assert record["pipeline"] == "StableDiffusionPipeline"
+    assert "unet/diffusion_pytorch_model.safetensors" in record["weights"]
+    assert record["scheduler"]["class"] == "DDIMScheduler"
+    assert record["options"]["num_inference_steps"] == 2
+    other = loaded(f"{spec}&scheduler=EulerDiscreteScheduler").provenance
+    assert other["scheduler"]["class"] == "EulerDiscreteScheduler"
+    (places["stable-diffusion"] / "other.txt").write_text("a car\n")
+    changed = loaded(spec.replace("prompts.txt", "other.txt")).provenance
+    assert changed["prompts_sha256"] != record["prompts_sha256"]
+    assert DrawnImages(loaded(spec), batch_size=3).header["batch_size"] == 3
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        ("csv", 'name,prompt\na,a church\nb,"a car, red"\n'),
+        ("jsonl", '{"prompt": "a church"}\n{"prompt": "a car, red"}\n'),
+        ("txt", "a church\na car, red"),
+    ],
+)
+def test_prompts_come_from_lines_or_columns(
+    places: dict[str, Path], suffix: str, content: str
+) -> None:
+    path = places["stable-diffusion"] / f"some.{suffix}"
+    path.write_text(content)
+    spec = spec_of(places, "stable-diffusion").replace("prompts.txt", path.name)
+    assert loaded(spec).prompts == ("a church", "a car, red")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "value"),
+    [
+        ("ddpm", "&guidance=3", "guidance_scale"),
+        ("ddpm", "&prompts=x.txt", "prompts"),
+        ("ddpm", "&classes=3", "classes"),
+        ("ddim", "&size=64", "width"),
+        ("ddim", "&scheduler=UNet2DModel", "UNet2DModel"),
+        ("ddim", "&dtype=int8", "int8"),
+        ("ddim", "&offload=model", "offload"),
+        ("ddim", "&lora=nothing.bin", "nothing.bin"),
+        ("stable-diffusion", "&size=0", "size"),
+        ("stable-diffusion", "&guidance=much", "much"),
+        ("stable-diffusion", "&column=text", "text"),
+        ("dit", "&classes=1000", "classes"),
+    ],
+)
+def test_options_that_a_pipeline_does_not_take_are_refused(
+    places: dict[str, Path], name: str, change: str, value: str
+) -> None:
+    spec = spec_of(places, name)
+    key = change[1:].partition("=")[0]
+    kept = [part for part in spec.partition("?")[2].split("&") if not part.startswith(f"{key}=")]
+    if "column" in change:
+        (places[name] / "prompts.csv").write_text("prompt\na\n")
+        kept = [part.replace("prompts.txt", "prompts.csv") for part in kept]
+    with pytest.raises(SpecError, match=value):
+        load_generator(f"{spec.partition('?')[0]}?{'&'.join(kept)}{change}")
+
+
+@pytest.mark.parametrize("name", ["stable-diffusion", "dit"])
+def test_prompts_and_classes_are_asked_for(places: dict[str, Path], name: str) -> None:
+    with pytest.raises(SpecError, match="add"):
+        load_generator(f"diffusers:{places[name] / 'model'}")
+
+
+def test_code_pickles_and_what_is_no_pipeline_are_refused(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="cache"):
+        load_generator("diffusers:nobody/no-such-model")
+    with pytest.raises(CheckpointError, match="model_index"):
+        load_generator(f"diffusers:{tmp_path}")
+    folder = tmp_path / "pickled"
+    pipeline = DDIMPipeline(unet(8), DDIMScheduler())
+    pipeline.save_pretrained(folder, safe_serialization=False)
+    with pytest.raises(CheckpointError, match="safetensors"):
+        load_generator(f"diffusers:{folder}")
+    coded = tmp_path / "coded"
+    pipeline.save_pretrained(coded)
+    (coded / "pipeline.py").write_text("raise SystemExit\n")
+    with pytest.raises(CheckpointError, match=r"pipeline\.py"):
+        load_generator(f"diffusers:{coded}")
+
+
+def test_black_images_are_named_and_refused_above_one_in_a_hundred() -> None:
+    class Result:
+        def __init__(self, images: np.ndarray) -> None:
+            self.images = images
+
+    class Dark:
+        """Draws black where the stream of the image says so."""
+
+        def __init__(self, black: set[int]) -> None:
+            self.black, self.count = black, 0
+
+        def __call__(
+            self, batch_size: int, generator: list[torch.Generator], output_type: str
+        ) -> Result:
+            images = np.full((batch_size, 4, 4, 3), 0.5)
+            for row in range(batch_size):
+                if self.count + row in self.black:
+                    images[row] = 0
+            self.count += batch_size
+            return Result(images)
+
+    few = PipelineGenerator(Dark({150}), "few", {}, {})
+    few.draw(range(100))
+    with pytest.warns(UserWarning, match="image 150"):
+        few.draw(range(100, 200))
+    many = PipelineGenerator(Dark({3, 5, 8}), "many", {}, {})
+    with pytest.raises(GeneratorError, match="3 black images of 100, first image 3"):
+        many.draw(range(100))
