@@ -379,7 +379,6 @@ class _Means:
     middle_value: _Floats  # new + previous − 2 real
     middle_error: _Floats
     middle_freedom: _Floats
-    start: _Floats  # 2 previous − 2 real, shrunk
 
     @classmethod
     def of(
@@ -393,11 +392,7 @@ class _Means:
             change = [(1.0, mean_area(sides[2] - sides[1], groupings[2]))]
             middle = [(1.0, mean_area(sides[2] + sides[1], groupings[2]))]
         value = np.stack([side.mean for side in means])
-        start, error, _ = _sum([(2.0, previous), (-2.0, real)])
-        # Less what chance gives (James and Stein), which the printed regression would carry.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            kept = np.where(start == 0.0, 0.0, np.clip(1.0 - (error / start) ** 2, 0.0, None))
-        return cls(value, *_sum(change), *_sum([*middle, (-2.0, real)]), kept * start)
+        return cls(value, *_sum(change), *_sum([*middle, (-2.0, real)]))
 
     def change(self, alpha: float | _Floats) -> tuple[_Floats, _Floats]:
         """Limits of new − previous, by Student's t with Welch's degrees of freedom."""
@@ -419,7 +414,8 @@ class _Means:
                 (self.middle_freedom, self.middle_error),
             )
         )
-        fall = np.maximum(change, middle + self.start)
+        # Without a fall the mid-point stands at middle_value less the change.
+        fall = np.maximum(change, middle + self.middle_value - self.change_value)
         with np.errstate(divide="ignore", invalid="ignore"):
             drop = fall / self.value[1]
         return np.where(drop <= 1.0, drop, np.nan)
