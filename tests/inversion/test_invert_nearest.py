@@ -62,6 +62,9 @@ class Painter:
         pictures = [scene(row, car=self.cars) for row in latents.numpy()]
         return torch.from_numpy(np.stack(pictures).astype(np.float32) / 127.5 - 1)
 
+    def draw(self, indices, *, seed=1):
+        return self(self.latents(indices, seed=seed))
+
     def split(self, layer):
         raise SpecError(f"no layer {layer}")
 

@@ -285,7 +285,7 @@ class Comparison(LocatedResult):
     where they were kept.
 
     >>> comparison
-    fakes (200 images) against photos (200): FSD 15.6 [10.0 – 21.1], 1 omitted (person), ...
+    fakes (200 images) against photos (200): FSD 15.5 [... – ...], 1 omitted (person), ...
     """
 
     schema_version: int = SCHEMA_VERSION

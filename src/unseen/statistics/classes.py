@@ -250,7 +250,7 @@ def own_thresholds(real: _Table, *, whole: int = 1) -> _Classes:
     Returns:
         Shares of the image; 0.5 % for a class that no real image holds.
 
-    >>> own_thresholds(np.array([[0.003, 0.3], [0.003, 0.2], [0.0, 0.5]])).tolist()
+    >>> own_thresholds(np.array([[0.003, 0.3], [0.003, 0.2], [0.0, 0.5]])).round(4).tolist()
     [0.0003, 0.005]
     """
     thresholds = np.full(real.shape[1], PRESENCE_THRESHOLD)
