@@ -15,7 +15,7 @@ from unseen.inversion.inverter_training import InverterTraining, TrainingOptions
 @pytest.mark.parametrize(
     ("options", "task", "own"),
     [
-        (SegmentationOptions, Segmentation, ()),
+        (SegmentationOptions, Segmentation, ("keep_maps",)),
         (ComparisonOptions, ComparisonRun, ("real", "generated", "out", "segmenter")),
         (EvidenceOptions, EvidenceTask, ()),
         (InversionOptions, InversionRun, ()),

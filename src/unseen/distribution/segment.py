@@ -163,7 +163,7 @@ class Segmentation:
             workers=default_workers() if self.workers is None else self.workers,
             skip_broken=self.skip_broken,
             out=out,
-            maps=None if self.keep_maps is None else as_path(self.keep_maps),
+            maps=self.keep_maps,
             overwrite=self.overwrite,
             progress=progress or silent,
             see=see,
@@ -171,7 +171,7 @@ class Segmentation:
 
 
 class SegmentationOptions(TypedDict, total=False):
-    """The fields of `Segmentation`, as keywords."""
+    """The fields of `Segmentation`, as keywords, but for the place of the label maps."""
 
     count: int | None
     seed: int
@@ -182,7 +182,6 @@ class SegmentationOptions(TypedDict, total=False):
     workers: int | None
     skip_broken: bool
     check_segmenter: bool
-    keep_maps: Path | None
     overwrite: bool
 
 
@@ -191,6 +190,7 @@ def segment(
     segmenter: str | Path | Segmenter,
     *,
     out: str | Path | None = None,
+    keep_maps: str | Path | None = None,
     progress: Progress | None = None,
     **options: Unpack[SegmentationOptions],
 ) -> Areas:
@@ -204,6 +204,7 @@ def segment(
         segmenter: a segmenter, or its spec.
         out: the Parquet file to write, in resumable shards. An `out` of the same header is
             complete and is only read.
+        keep_maps: a folder for the label maps, as 16-bit PNG.
         progress: called with (images done, images in all).
         options: fields of `Segmentation`.
             count: how many images: the index shuffled by `seed`, the first n; of a set without end
@@ -218,7 +219,6 @@ def segment(
             read, instead of stopping.
             check_segmenter: segment every image also mirrored and moved, so that `compare` can
             check the segmenter.
-            keep_maps: a folder for the label maps, as 16-bit PNG.
             overwrite: replace areas, shards or maps that another run left there.
 
     Returns:
@@ -235,7 +235,8 @@ def segment(
     >>> segment(photos, "churchyard", workers=0)
     Areas of 8 images and ... classes: ...
     """
-    task = dataclasses.replace(Segmentation(), **options)
+    maps = None if keep_maps is None else as_path(keep_maps)
+    task = dataclasses.replace(Segmentation(), keep_maps=maps, **options)
     source = Drawing().open(images, skip_broken=task.skip_broken)
     network = load_segmenter(segmenter)
     place = None if out is None else as_path(out)
