@@ -226,7 +226,7 @@ def test_the_command_prints_what_is_wrong_and_where_the_page_is(world, capsys):
     assert unseen_command(command(world)) == 0
     printed = capsys.readouterr().out
     assert "person" in printed
-    assert "presence 50.0 % → 0 %" in printed
+    assert "presence 50.0 % → 0 of 40" in printed
     assert f"Page: {world.out / 'report.html'}" in printed
     assert (world.out / "histogram.svg").is_file()
     assert (world.out / "report.html").is_file()

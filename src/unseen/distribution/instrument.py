@@ -34,7 +34,7 @@ def measure_images(images: UInt8[np.ndarray, "n 3 h w"]) -> dict[str, Float32[np
 
     >>> stripes = np.tile(np.uint8([0, 255]), (1, 3, 8, 4))
     >>> {name: round(float(value[0]), 2) for name, value in measure_images(stripes).items()}
-    {'brightness': 0.5, 'contrast': 0.5, 'saturation': 0.0, 'sharpness': 1.07}
+    {'brightness': 0.5, 'contrast': 0.5, 'saturation': 0.0, 'sharpness': 1.0}
     """
     values = np.array([_measure(image) for image in images], np.float32).reshape(-1, 4)
     names = ("brightness", "contrast", "saturation", "sharpness")

@@ -117,6 +117,7 @@ class EvidenceOptions(TypedDict, total=False):
     overwrite: bool
     selection: Selection | None
     cut_rule: str | None
+    groups: Said
 
 
 def evidence(
