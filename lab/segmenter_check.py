@@ -57,7 +57,7 @@ class SegmenterCheck:
 
     out: Annotated[Path, Argument("Folder for the tables and the comparisons.")]
     seeds: Annotated[tuple[int, ...], Option("Of the worlds: real, then generated.")] = (301, 302)
-    count: Annotated[int, Option("Images a side.", min=2)] = 400
+    count: Annotated[int, Option("Images a side.", short="-n", min=2)] = 400
     spoilt: Annotated[tuple[str, ...], Option("Which spoilt sides to compare.")] = tuple(SPOILT)
     generators: Annotated[tuple[str, ...], Option("Generators to compare.")] = GENERATORS
 

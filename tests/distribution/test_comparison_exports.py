@@ -22,8 +22,10 @@ def comparison() -> Comparison:
     )
 
 
-def judged(comparison: Comparison, power: str | None = None, **options: bool) -> Comparison:
-    gate = Gate.parse(["omitted"], power, **options)
+def judged(
+    comparison: Comparison, power: str | None = None, on: str = "omitted", **options: bool
+) -> Comparison:
+    gate = Gate.parse([on], power, **options)
     return dataclasses.replace(comparison, gate=gate.judge(comparison))
 
 
@@ -48,10 +50,10 @@ def test_a_class_that_the_gate_names_is_a_failure_and_the_others_pass(
 def test_what_was_not_shown_fails_too_and_every_judged_side_is_a_suite(
     comparison: Comparison,
 ) -> None:
-    text = as_junit(judged(comparison, "presence>=35%,drop<=100%", every_side=True))
+    text = as_junit(judged(comparison, "presence>=35%,drop<=100%", "under", every_side=True))
     found = cases(text)
     assert found["old/tree"] == found["old/sky"] == []
-    text = as_junit(judged(comparison, "presence>=1%,drop<=20%", every_side=True))
+    text = as_junit(judged(comparison, "presence>=1%,drop<=20%", "under", every_side=True))
     assert ["failure not shown"] in cases(text).values()
     for suite in ET.fromstring(text):
         inside = list(suite)

@@ -5,7 +5,7 @@ from lab.segmenter_check import SegmenterCheck, check_segmenter
 
 def test_a_row_for_every_class_that_is_called_or_matched(tmp_path):
     said = []
-    task = SegmenterCheck(out=tmp_path, count=40, spoilt=("blur σ=2",), generators=())
+    task = SegmenterCheck(out=tmp_path, count=24, spoilt=("blur σ=2",), generators=())
     (path,) = check_segmenter(task, say=said.append)
     with path.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -87,7 +87,7 @@ def test_a_class_opens_with_its_verdict_its_bounds_and_its_curve(open_page, fold
         ["31 % as much, at most 49 %", "under 50 %"],
         ["0 % as much, at least 0 %", "not shown to be over 50 %"],
     ]
-    assert beside[3][0].endswith("method d")
+    assert beside[3][0].strip().endswith("method d")
     rows = [
         row.inner_text().split("\t")
         for row in detail.locator(".bounds:not(.ratios) tbody tr").all()
