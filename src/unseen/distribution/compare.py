@@ -41,13 +41,13 @@ from unseen.statistics import (
     frechet_inference,
     own_thresholds,
 )
+from unseen.statistics.classes import FEWEST_IMAGES
 
 Threshold = float | Literal["auto"]  # of presence, a share of the image
 
 _POWER_DROPS = (0.2, 0.5, 0.8)  # relative losses for which the record says who would show them
 _SMALL_SAMPLE = 1000  # images; the paper compares 10,000, and below 1,000 the floor dominates
 _IMAGES_A_CLASS = 5  # fewer, and a covariance matrix is hardly determined
-_LEAST_TESTED = 10  # images of the pooled sample that must hold a class for it to be tested
 
 
 def compare(
@@ -104,22 +104,27 @@ def compare(
         for label, side in zip(labels, [real, *generated], strict=True)
     ]
     real_design, *designs = side_designs(known, groups, weights)
+    limits = _thresholds(real, presence_threshold)
+    if second is not None:
+        second_real, second_sides = second
+        second_limits = _thresholds(second_real, presence_threshold)
     sides = []
     for i, (label, side) in enumerate(zip(labels[1:], generated, strict=True)):
         design = (real_design.design, designs[i].design)
         check = None if checks is None else checks[i]
-        fsd, rows = _measure(real, side, seed, presence_threshold, design, check)
+        fsd, rows = _measure(real, side, seed, limits, design, check)
         opinion = None
         if second is not None:
-            second_real, second_sides = second
             check_comparable(second_real, second_sides[i])
-            opinion = _second_opinion(
-                second_real,
-                second_sides[i],
-                seed,
-                presence_threshold,
-                design,
-                None if second_checks is None else second_checks[i],
+            second_check = None if second_checks is None else second_checks[i]
+            second_fsd, second_rows = _measure(
+                second_real, second_sides[i], seed, second_limits, design, second_check
+            )
+            opinion = SecondSegmenter(
+                real_provenance=second_real.provenance,
+                provenance=second_sides[i].provenance,
+                fsd=second_fsd,
+                classes=tuple(sorted(second_rows, key=_gravest_first)),
             )
             rows = _judge_by_both(rows, opinion.classes)
         sides.append(
@@ -158,7 +163,7 @@ def compare(
                 real,
                 generated,
                 [real_design, *designs],
-                thresholds(real, presence_threshold),
+                limits,
                 seed,
             )
         ),
@@ -170,7 +175,7 @@ def compare(
     )
 
 
-def thresholds(real: Areas, threshold: Threshold) -> float | Float64[np.ndarray, " k"]:
+def _thresholds(real: Areas, threshold: Threshold) -> float | Float64[np.ndarray, " k"]:
     """The presence threshold of every class, as the statistics take it."""
     if threshold == "auto":
         return own_thresholds(real.pixels, whole=real.label_map_pixels)
@@ -191,7 +196,7 @@ def _measure(
     real: Areas,
     generated: Areas,
     seed: int,
-    presence_threshold: Threshold,
+    presence_threshold: float | Float64[np.ndarray, " k"],
     designs: tuple[Design, Design],
     check: Check | None,
 ) -> tuple[Fsd, list[ClassRow]]:
@@ -207,7 +212,7 @@ def _measure(
     )
     options: dict[str, Any] = {
         "whole": real.label_map_pixels,
-        "presence_threshold": thresholds(real, presence_threshold),
+        "presence_threshold": presence_threshold,
         "real_design": real_design,
         "generated_design": generated_design,
     }
@@ -235,7 +240,7 @@ def _measure(
         compared = compare_classes(*(side.pixels for side in worn), **options)
         return [measured.verdict for measured in compared]
 
-    return fsd, judged(rows, (real, generated), check, options["presence_threshold"], verdicts)
+    return fsd, judged(rows, (real, generated), check, presence_threshold, verdicts)
 
 
 def _row(column: str, measured: ClassComparison, share: float) -> ClassRow:
@@ -268,23 +273,6 @@ def _finite(value: float | None) -> float | None:
 
 def _gravest_first(row: ClassRow) -> tuple[int, float, float]:
     return CLASS_VERDICTS.index(row.verdict), -row.real_area, -row.generated_area
-
-
-def _second_opinion(
-    real: Areas,
-    generated: Areas,
-    seed: int,
-    presence_threshold: Threshold,
-    designs: tuple[Design, Design],
-    check: Check | None,
-) -> SecondSegmenter:
-    fsd, rows = _measure(real, generated, seed, presence_threshold, designs, check)
-    return SecondSegmenter(
-        real_provenance=real.provenance,
-        provenance=generated.provenance,
-        fsd=fsd,
-        classes=tuple(sorted(rows, key=_gravest_first)),
-    )
 
 
 def _judge_by_both(rows: Sequence[ClassRow], second: Sequence[ClassRow]) -> list[ClassRow]:
@@ -439,7 +427,7 @@ def _side_caveats(real: Areas, areas: Areas, side: GeneratedSide) -> Iterator[st
         )
         yield (
             f"{len(untested)} real {'classes occur' if many else 'class occurs'} in fewer than "
-            f"{_LEAST_TESTED} {'images' if alike else 'independent images'} of both sides "
+            f"{FEWEST_IMAGES} {'images' if alike else 'independent images'} of both sides "
             "together, too few to test "
             f"({listed}). Without a verdict {'they are' if many else 'it is'} not "
             f"cleared: see {'their' if many else 'its'} numbers and images."

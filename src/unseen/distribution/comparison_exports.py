@@ -7,7 +7,11 @@ from unseen.core.tables import markdown_table
 from unseen.core.wording import listed, number, percent, printable, ratio_interval, times
 from unseen.core.wording import value_interval as interval
 from unseen.distribution.comparison import ClassRow, Comparison, GateResult, GeneratedSide
-from unseen.distribution.comparison_wording import corrected, is_nothing, occurs, p_equals
+from unseen.distribution.comparison_wording import (
+    corrected,
+    p_equals,
+    told_rows,
+)
 
 _GATE = {0: "passed", 3: "failed", 4: "not shown: the sample was too small"}
 
@@ -30,7 +34,7 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
-    rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
+    rows = told_rows(comparison, side)
     wrong = [row for row in rows if row.verdict in ("omitted", "under", "over")]
     verdicts = [row.verdict for row in wrong]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts)]
@@ -104,7 +108,7 @@ def _suite(comparison: Comparison, side: GeneratedSide, gate: GateResult) -> ET.
     label = printable(side.label)
     suite = ET.Element("testsuite", name=label)
     findings = [finding for finding in gate.findings if finding.side == side.label]
-    rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
+    rows = told_rows(comparison, side)
     names: dict[str | None, str] = {row.column: row.name for row in rows}
     if any(finding.column not in names for finding in findings):
         names[None] = "all classes"

@@ -33,7 +33,7 @@ from unseen.distribution.areas_run import make_areas
 from unseen.distribution.compare import Threshold
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
-from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs
+from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs, side_keys
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
 from unseen.distribution.instrument import WEARABLE, measure_images, worn_to
 from unseen.distribution.segment import (
@@ -329,7 +329,7 @@ class _Run:
         self.task, self.watch = task, watch
         if sides is None:
             sides = [task.real, *task.generated]
-        keys = ["real", *(f"generated-{i + 1}" for i in range(len(sides) - 1))]
+        keys = [names[0] for names in side_keys(len(sides))]
         self.inputs = [self._open(side, key) for side, key in zip(sides, keys, strict=True)]
         if task.keep_images is not None:
             self._keep_images(as_path(task.keep_images))

@@ -20,14 +20,13 @@ from unseen.distribution.comparison_wording import (
     corrected,
     counts_in_words,
     delta,
-    is_nothing,
     largest_falls,
-    occurs,
     p_equals,
     presences,
     sampling_in_words,
     size_in_words,
     taken_back,
+    told_rows,
 )
 
 _MOST_ROWS = 12  # classes listed a side; the rest is on the page
@@ -99,7 +98,7 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
         f"covariances {number(fsd.covariance_term)}"
     )
     yield f"            {number(fsd.floor)} plug-in of samples of this size though nothing differs"
-    rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
+    rows = told_rows(comparison, side)
     yield f"  Classes   {counts_in_words(rows)}"
     wrong = [row for row in rows if row.verdict in ("omitted", "under", "over")]
     yield from _table(comparison, side, wrong[:_MOST_ROWS])

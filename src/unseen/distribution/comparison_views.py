@@ -19,8 +19,7 @@ from unseen.distribution.comparison_wording import (
     corrected_with_interval,
     delta,
     fsd_sentence,
-    is_nothing,
-    occurs,
+    told_rows,
     verdict_in_words,
 )
 from unseen.images.record_pictures import thumbnail
@@ -80,7 +79,7 @@ def as_html(comparison: Comparison) -> str:
 
 
 def _verdicts(comparison: Comparison, side: GeneratedSide) -> str:
-    rows = [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
+    rows = told_rows(comparison, side)
     cells = [
         (
             row.name,

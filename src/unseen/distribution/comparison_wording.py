@@ -133,6 +133,11 @@ def occurs(row: ClassRow) -> bool:
     return row.real_area > 0 or row.generated_area > 0
 
 
+def told_rows(comparison: Comparison, side: GeneratedSide) -> list[ClassRow]:
+    """The rows that a summary tells of: classes that occur, without the word for "no class"."""
+    return [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
+
+
 @dataclasses.dataclass(frozen=True)
 class _LeftOut:
     """What a set of images says of the files that were not counted."""

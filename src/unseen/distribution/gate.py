@@ -14,7 +14,6 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
-import scipy.special
 from jaxtyping import Float64
 
 from unseen.core.errors import SpecError
@@ -485,11 +484,10 @@ def _class_power(
 
 def _may_reach(row: ClassRow, presence: float) -> bool:
     """Whether the class may be so common: the real images are a sample, too (Clopper, Pearson)."""
-    held = row.real_presence * row.real_effective
-    if row.real_presence >= presence:
-        return True
-    most = float(scipy.special.betainccinv(held + 1.0, row.real_effective - held, LEVEL / 2.0))
-    return held > 0.0 and most >= presence
+    _, most = row.real_presence_interval
+    return row.real_presence >= presence or (
+        row.real_presence > 0.0 and most is not None and most >= presence
+    )
 
 
 def _may_be_ghosts(row: ClassRow) -> bool:

@@ -59,9 +59,10 @@ def orderings(
             **sampled,
         )
         distance = frechet_difference(
-            real.percent,
-            previous.percent,
-            new.percent[rows],
+            real.pixels,
+            previous.pixels,
+            new.pixels[rows],
+            percent=100.0 / real.label_map_pixels,
             paired=order is not None,
             seed=seed,
             splits=_SPLITS,

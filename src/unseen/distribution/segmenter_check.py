@@ -18,6 +18,7 @@ from unseen.distribution.areas import MEASURED, Areas, Measured, nothing
 from unseen.distribution.comparison import ClassRow, GeneratedSide, ImageMeasure
 from unseen.distribution.comparison_wording import MEASURES_IN_WORDS
 from unseen.statistics import INDEPENDENT, Design
+from unseen.statistics.classes import MATCHED_WITHIN
 
 # Standard deviations between the sides. Sets of one kind lie below (photographs of faces and a
 # StyleGAN's 0.16, two collections of faces 0.61), images that one sees to be blurred above (1.16);
@@ -94,7 +95,6 @@ def _in_words(measure: ImageMeasure) -> str:
 # A look that takes more than half of a difference away (of log ratio) leaves no verdict. The least
 # that a verdict of the shipped generators kept was 0.64; docs/segmenters.md has the table.
 _KEPT = 0.5
-_MATCHED_WITHIN = (0.8, 1.25)  # as a verdict has it
 _DIRECTIONS: dict[ClassVerdict, tuple[ClassVerdict, ...]] = {
     "omitted": ("omitted", "under"),
     "under": ("omitted", "under"),
@@ -216,6 +216,6 @@ def _stands_in_views(row: ClassRow, k: int, sides: Pair, threshold: float) -> bo
     plain = log_ratio([side.pixels for side in sides])
     looks = [log_ratio([side.views[view] for side in sides]) for view in sides[0].views]
     if row.verdict == "matched":
-        low, high = (math.log(limit) for limit in _MATCHED_WITHIN)
+        low, high = (math.log(limit) for limit in MATCHED_WITHIN)
         return all(low <= look <= high for look in looks)
     return all(look * plain >= _KEPT * plain * plain for look in looks)
