@@ -15,9 +15,8 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float64
 
-from unseen.core.files import write_text
+from lab.statistics_simulation import write_table
 from unseen.core.options import SEED_MOST, Option, Place
-from unseen.core.tables import csv_text, markdown_table
 from unseen.statistics import Design, compare_classes
 from unseen.statistics.area_ratios import LogRatio
 from unseen.statistics.classes import FEWEST_IMAGES
@@ -81,9 +80,7 @@ def simulate_classes(task: ClassSimulation, say: Callable[[str], None] = print) 
             for row in measured[name](task):
                 rows.append(row)
                 say(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-            write_text(path, csv_text(rows))
-            page = markdown_table(list(rows[0]), (row.values() for row in rows))
-            write_text(path.with_suffix(".md"), page)
+            write_table(path, rows)
         written.append(path)
     return written
 

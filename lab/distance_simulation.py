@@ -13,10 +13,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from lab.distance_populations import KINDS, SHIFTS, population
-from lab.statistics_simulation import Gradient, Log, Table, known_error, true_distance
-from unseen.core.files import write_text
+from lab.statistics_simulation import Gradient, Log, Table, known_error, true_distance, write_table
 from unseen.core.options import SEED_MOST, Option, Place
-from unseen.core.tables import csv_text, markdown_table
 from unseen.statistics import INDEPENDENT
 from unseen.statistics.correction import Halves, Null, Terms
 from unseen.statistics.exchange import Sides
@@ -69,10 +67,7 @@ def simulate_distances(task: DistanceSimulation, say: Callable[[str], None] = pr
                 }
                 _measure(task, log, kind, classes, wanted)
                 say(f"{kind}, {classes} classes: round {stage} of {_ROUNDS}")
-    table = _table(log.rows)
-    write_text(task.out / "few.csv", csv_text(table))
-    write_text(task.out / "few.md", markdown_table(table[0], (row.values() for row in table)))
-    return [task.out / "few.csv", task.out / "few.md"]
+    return write_table(task.out / "few.csv", _table(log.rows))
 
 
 def _measure(

@@ -14,10 +14,10 @@ import numpy as np
 import scipy.special
 from jaxtyping import Bool, Float64
 
-from lab.statistics_simulation import Log
+from lab.statistics_simulation import Log, markdown_of
 from unseen.core.files import write_text
 from unseen.core.options import SEED_MOST, Option, Place
-from unseen.core.tables import csv_text, markdown_table
+from unseen.core.tables import csv_text
 from unseen.distribution import compare as comparing
 from unseen.distribution.areas import Areas
 from unseen.distribution.comparison import Comparison
@@ -161,7 +161,7 @@ def simulate_gate(task: GateSimulation, say: Callable[[str], None] = print) -> l
     }
     for name, table in tables.items():
         write_text(task.out / f"{name}.csv", csv_text(table))
-    pages = [markdown_table(table[0], (row.values() for row in table)) for table in tables.values()]
+    pages = [markdown_of(table) for table in tables.values()]
     write_text(task.out / "gate.md", "\n\n".join(pages) + "\n")
     return [*(task.out / f"{name}.csv" for name in tables), task.out / "gate.md"]
 

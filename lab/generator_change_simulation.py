@@ -14,10 +14,8 @@ import scipy.special
 import scipy.stats
 from jaxtyping import Float64
 
-from lab.statistics_simulation import Log
-from unseen.core.files import write_text
+from lab.statistics_simulation import Log, write_table
 from unseen.core.options import SEED_MOST, Option, Place
-from unseen.core.tables import csv_text, markdown_table
 from unseen.statistics import GeneratorChange, compare_generators
 
 
@@ -113,12 +111,7 @@ def simulate_changes(task: ChangeSimulation, say: Callable[[str], None] = print)
         if draw % 20 == 19:
             say(f"{draw + 1} draws of every design")
     table = [_row(design, log.rows) for design in _DESIGNS]
-    write_text(task.out / "generator-changes.csv", csv_text(table))
-    write_text(
-        task.out / "generator-changes.md",
-        markdown_table(table[0], (row.values() for row in table)) + "\n",
-    )
-    return [task.out / "generator-changes.csv", task.out / "generator-changes.md"]
+    return write_table(task.out / "generator-changes.csv", table)
 
 
 def _draw(world: _World, rng: np.random.Generator) -> dict[str, Any]:

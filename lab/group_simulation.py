@@ -8,7 +8,6 @@ groups are names alone. The table is that of docs/statistics.md.
 import contextlib
 import dataclasses
 import functools
-import json
 import unittest.mock
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,9 +17,8 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float64
 
-from unseen.core.files import write_text
+from lab.statistics_simulation import Log, write_table
 from unseen.core.options import SEED_MOST, Option, Place
-from unseen.core.tables import csv_text, markdown_table
 from unseen.distribution import compare as comparing
 from unseen.distribution.areas import Areas
 from unseen.distribution.dependence import near_duplicates
@@ -133,19 +131,14 @@ def simulate_groups(task: GroupSimulation, say: Callable[[str], None] = print) -
     rows = []
     for number, cell in enumerate(task.cells):
         draws = min(task.draws, cell.draws)
-        log = task.out / f"groups-{number:02d}.jsonl"
-        done = log.read_text().splitlines() if log.exists() else []
-        for draw in range(len(done), draws):
+        log = Log(task.out / f"groups-{number:02d}.jsonl")
+        for draw in range(len(log.rows), draws):
             rng = np.random.default_rng([task.seed, number, draw])
             with _fewer_exchanges():
-                done.append(json.dumps(_measure(world, cell, rng, draw)))
-            write_text(log, "\n".join(done) + "\n")
-        rows.append(_row(cell, [json.loads(line) for line in done[:draws]]))
+                log.append(**_measure(world, cell, rng, draw))
+        rows.append(_row(cell, log.rows[:draws]))
         say(f"{cell}: {rows[-1]}")
-    table, page = task.out / "groups.csv", task.out / "groups.md"
-    write_text(table, csv_text(rows))
-    write_text(page, markdown_table(rows[0], (row.values() for row in rows)) + "\n")
-    return [table, page]
+    return write_table(task.out / "groups.csv", rows)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ and the check is to take it back. The shipped generators really leave classes ou
 take nothing back.
 """
 
-import csv
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
@@ -19,8 +18,10 @@ from PIL import Image
 
 import unseen
 from unseen.churchyard.source import ChurchyardSource, open_churchyard
+from unseen.core.files import write_text
 from unseen.core.options import Argument, Option
 from unseen.core.registry import parse_spec
+from unseen.core.tables import csv_text
 from unseen.distribution.comparison import ClassRow
 from unseen.distribution.instrument import Wear
 
@@ -113,10 +114,7 @@ def check_segmenter(task: SegmenterCheck, *, say: Callable[[str], None]) -> list
         say(f"  made alike by {json.dumps(side.worn)}")
         rows += [_row(name, row) for row in found]
     path = task.out / "verdicts.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(path, csv_text(rows))
     return [path]
 
 

@@ -345,6 +345,22 @@ class Log:
             file.write(json.dumps(row) + "\n")
 
 
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> list[Path]:
+    """Write rows as CSV, and as a Markdown table beside it.
+
+    Returns:
+        Both files.
+    """
+    write_text(path, csv_text(rows))
+    write_text(path.with_suffix(".md"), markdown_of(rows) + "\n")
+    return [path, path.with_suffix(".md")]
+
+
+def markdown_of(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as a Markdown table under the names of the first one."""
+    return markdown_table(rows[0], (row.values() for row in rows))
+
+
 def write_tables(out: Path) -> list[Path]:
     """Tables of the draws in a folder: `distance.csv`, `classes.csv`, … and `tables.md`."""
     tables = {
@@ -359,11 +375,7 @@ def write_tables(out: Path) -> list[Path]:
             continue
         written.append(out / f"{name}.csv")
         write_text(written[-1], csv_text(table))
-    pages = [
-        markdown_table(table[0], (row.values() for row in table))
-        for table in tables.values()
-        if table
-    ]
+    pages = [markdown_of(table) for table in tables.values() if table]
     write_text(out / "tables.md", "\n\n".join(pages) + "\n")
     return [*written, out / "tables.md"]
 

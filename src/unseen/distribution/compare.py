@@ -29,7 +29,7 @@ from unseen.distribution.comparison import (
     Side,
 )
 from unseen.distribution.dependence import sampling_caveats
-from unseen.distribution.designs import Known, Said, sampling, side_designs
+from unseen.distribution.designs import Known, Said, SideDesign, sampling, side_designs
 from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.distribution.orderings import orderings
 from unseen.distribution.segmenter_check import Check, Pair, differences, judged, warnings
@@ -97,53 +97,17 @@ def compare(
     for label, side in zip(labels, [real, *generated], strict=True):
         if len(side) < 2:
             raise SampleError(f"{label} has {len(side)} image; a covariance needs at least 2")
-    for side in generated:
-        check_comparable(real, side)
+    seen = _Seen.of(real, generated, presence_threshold, checks)
+    seen_again = None if second is None else _Seen.of(*second, presence_threshold, second_checks)
     known = [
         Known(label, side.names, side.conditions)
         for label, side in zip(labels, [real, *generated], strict=True)
     ]
     real_design, *designs = side_designs(known, groups, weights)
-    limits = _thresholds(real, presence_threshold)
-    if second is not None:
-        second_real, second_sides = second
-        second_limits = _thresholds(second_real, presence_threshold)
-    sides = []
-    for i, (label, side) in enumerate(zip(labels[1:], generated, strict=True)):
-        design = (real_design.design, designs[i].design)
-        check = None if checks is None else checks[i]
-        fsd, rows = _measure(real, side, seed, limits, design, check)
-        opinion = None
-        if second is not None:
-            check_comparable(second_real, second_sides[i])
-            second_check = None if second_checks is None else second_checks[i]
-            second_fsd, second_rows = _measure(
-                second_real, second_sides[i], seed, second_limits, design, second_check
-            )
-            opinion = SecondSegmenter(
-                real_provenance=second_real.provenance,
-                provenance=second_sides[i].provenance,
-                fsd=second_fsd,
-                classes=tuple(sorted(second_rows, key=_gravest_first)),
-            )
-            rows = _judge_by_both(rows, opinion.classes)
-        sides.append(
-            GeneratedSide(
-                label=label,
-                images=len(side),
-                provenance=side.provenance,
-                example_images=_example_images(side),
-                sampling=sampling(side, designs[i]),
-                fsd=fsd,
-                classes=tuple(sorted(rows, key=_gravest_first)),
-                power=_power(rows),
-                measures=differences(real, side, design),
-                checked=check is not None,
-                worn=None if check is None else check.wear,
-                counterparts=_counterparts(real, side),
-                second_segmenter=opinion,
-            )
-        )
+    sides = [
+        _generated_side(label, i, seen, seen_again, seed, (real_design, designs[i]))
+        for i, label in enumerate(labels[1:])
+    ]
     return Comparison(
         package_version=package_version(),
         seed=seed,
@@ -163,7 +127,7 @@ def compare(
                 real,
                 generated,
                 [real_design, *designs],
-                limits,
+                seen.thresholds,
                 seed,
             )
         ),
@@ -173,13 +137,6 @@ def compare(
             *sampling_caveats([real, *generated], known, [real_design, *designs]),
         ),
     )
-
-
-def _thresholds(real: Areas, threshold: Threshold) -> float | Float64[np.ndarray, " k"]:
-    """The presence threshold of every class, as the statistics take it."""
-    if threshold == "auto":
-        return own_thresholds(real.pixels, whole=real.label_map_pixels)
-    return threshold
 
 
 def _labels(sides: Sequence[Areas]) -> list[str]:
@@ -192,55 +149,113 @@ def _labels(sides: Sequence[Areas]) -> list[str]:
     return labels
 
 
-def _measure(
-    real: Areas,
-    generated: Areas,
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Seen:
+    """The sides as one segmenter sees them."""
+
+    real: Areas
+    generated: Sequence[Areas]
+    thresholds: float | Float64[np.ndarray, " k"]  # of presence
+    checks: Sequence[Check] | None  # one a generated side
+
+    @classmethod
+    def of(
+        cls,
+        real: Areas,
+        generated: Sequence[Areas],
+        threshold: Threshold,
+        checks: Sequence[Check] | None,
+    ) -> "_Seen":
+        """With the threshold of every class, as the statistics take it."""
+        for side in generated:
+            check_comparable(real, side)
+        if threshold == "auto":
+            own = own_thresholds(real.pixels, whole=real.label_map_pixels)
+            return cls(real, generated, own, checks)
+        return cls(real, generated, threshold, checks)
+
+    def check(self, i: int) -> Check | None:
+        """The check of the segmenter on a generated side."""
+        return None if self.checks is None else self.checks[i]
+
+    def measure(
+        self, i: int, seed: int, designs: tuple[Design, Design]
+    ) -> tuple[Fsd, list[ClassRow]]:
+        """FSD and one row a class, in label order; what a check leaves of the verdicts."""
+        real, generated, check = self.real, self.generated[i], self.check(i)
+        options: dict[str, Any] = {"real_design": designs[0], "generated_design": designs[1]}
+        inference = frechet_inference(
+            real.pixels,
+            generated.pixels,
+            percent=100.0 / real.label_map_pixels,
+            seed=seed,
+            **options,
+        )
+        options |= {"whole": real.label_map_pixels, "presence_threshold": self.thresholds}
+        classes = compare_classes(real.pixels, generated.pixels, **options)
+        fsd = Fsd(
+            value=inference.plug_in.value,
+            mean_term=inference.plug_in.mean_term,
+            covariance_term=inference.plug_in.covariance_term,
+            floor=inference.floor,
+            p_value=inference.p_value,
+            permutations=inference.permutations,
+            corrected=inference.corrected,
+            interval=_interval(inference.interval),
+            estimator=inference.estimator,
+            reason=inference.reason,
+        )
+        rows = [
+            _row(column, measured, float(share))
+            for column, measured, share in zip(real.columns, classes, inference.shares, strict=True)
+        ]
+        if check is None:
+            return fsd, rows
+
+        def verdicts(worn: Pair) -> list[ClassVerdict]:
+            compared = compare_classes(*(side.pixels for side in worn), **options)
+            return [measured.verdict for measured in compared]
+
+        return fsd, judged(rows, (real, generated), check, self.thresholds, verdicts)
+
+
+def _generated_side(
+    label: str,
+    i: int,
+    seen: _Seen,
+    seen_again: _Seen | None,
     seed: int,
-    presence_threshold: float | Float64[np.ndarray, " k"],
-    designs: tuple[Design, Design],
-    check: Check | None,
-) -> tuple[Fsd, list[ClassRow]]:
-    """FSD and one row a class, in label order; what a check of the segmenter leaves of verdicts."""
-    real_design, generated_design = designs
-    inference = frechet_inference(
-        real.pixels,
-        generated.pixels,
-        percent=100.0 / real.label_map_pixels,
-        seed=seed,
-        real_design=real_design,
-        generated_design=generated_design,
+    told: tuple[SideDesign, SideDesign],
+) -> GeneratedSide:
+    """A generated side against the real one, judged by the second segmenter where there is one."""
+    real, side, check = seen.real, seen.generated[i], seen.check(i)
+    designs = (told[0].design, told[1].design)
+    fsd, rows = seen.measure(i, seed, designs)
+    opinion = None
+    if seen_again is not None:
+        second_fsd, second_rows = seen_again.measure(i, seed, designs)
+        opinion = SecondSegmenter(
+            real_provenance=seen_again.real.provenance,
+            provenance=seen_again.generated[i].provenance,
+            fsd=second_fsd,
+            classes=tuple(sorted(second_rows, key=_gravest_first)),
+        )
+        rows = _judge_by_both(rows, opinion.classes)
+    return GeneratedSide(
+        label=label,
+        images=len(side),
+        provenance=side.provenance,
+        example_images=_example_images(side),
+        sampling=sampling(side, told[1]),
+        fsd=fsd,
+        classes=tuple(sorted(rows, key=_gravest_first)),
+        power=_power(rows),
+        measures=differences(real, side, designs),
+        checked=check is not None,
+        worn=None if check is None else check.wear,
+        counterparts=_counterparts(real, side),
+        second_segmenter=opinion,
     )
-    options: dict[str, Any] = {
-        "whole": real.label_map_pixels,
-        "presence_threshold": presence_threshold,
-        "real_design": real_design,
-        "generated_design": generated_design,
-    }
-    classes = compare_classes(real.pixels, generated.pixels, **options)
-    fsd = Fsd(
-        value=inference.plug_in.value,
-        mean_term=inference.plug_in.mean_term,
-        covariance_term=inference.plug_in.covariance_term,
-        floor=inference.floor,
-        p_value=inference.p_value,
-        permutations=inference.permutations,
-        corrected=inference.corrected,
-        interval=_interval(inference.interval),
-        estimator=inference.estimator,
-        reason=inference.reason,
-    )
-    rows = [
-        _row(column, measured, float(share))
-        for column, measured, share in zip(real.columns, classes, inference.shares, strict=True)
-    ]
-    if check is None:
-        return fsd, rows
-
-    def verdicts(worn: Pair) -> list[ClassVerdict]:
-        compared = compare_classes(*(side.pixels for side in worn), **options)
-        return [measured.verdict for measured in compared]
-
-    return fsd, judged(rows, (real, generated), check, presence_threshold, verdicts)
 
 
 def _row(column: str, measured: ClassComparison, share: float) -> ClassRow:

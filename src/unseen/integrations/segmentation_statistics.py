@@ -16,9 +16,10 @@ from unseen.core.errors import MissingExtraError, SampleError
 from unseen.core.verdicts import CLASS_VERDICTS
 from unseen.core.wording import count as counted
 from unseen.distribution.areas import MEASURED, Areas
+from unseen.distribution.areas_run import make_areas
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import Comparison
-from unseen.distribution.segment import segment
+from unseen.distribution.segment import Segmentation
 from unseen.images.arrays import ValueRange
 from unseen.images.custom import ObjectSource
 from unseen.images.naming import row_names
@@ -101,9 +102,9 @@ class SegmentationStatistics(Metric):
             SegmenterError: label maps that are not labels.
         """
         source = ObjectSource(images, "a batch", value_range=self.value_range)
-        areas = segment(
-            source, self.segmenter, channel=self.channel, batch_size=self.batch_size, workers=0
-        )
+        task = Segmentation(channel=self.channel, batch_size=self.batch_size, workers=0)
+        # Nothing is kept that could be taken for this batch again, so it is not fingerprinted.
+        (areas,) = make_areas([task.run(source, self.segmenter, "")])
         side = _SIDES[not real]
         measured = np.stack([areas.measured[name] for name in MEASURED], axis=1)
         for name, rows in (("pixels", areas.pixels.astype(np.int64)), ("measured", measured)):
