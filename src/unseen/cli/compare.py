@@ -84,14 +84,7 @@ def compare(
     gate.check(len(task.generated) or 1)
     if gate.out_of_reach:
         streams.note(f"status 0 is out of reach: {gate.out_of_reach}")
-    judge: Judge | None = gate.judge if gate.fail_on or gate.power else None
-    if junit is not None and judge is None:
-        raise SpecError("--junit is of a gate; name what it fails on by --fail-on")
-    if history is not None:
-        if judge is None:
-            raise SpecError("--history is of a gate; name what it fails on by --fail-on")
-        check_history(history)
-        judge = functools.partial(judge_with_history, history, gate)
+    judge = _judge(gate, history, junit)
     comparison = run_comparison(task, watch=progress_bar, judge=judge)
     page = report(task.out, comparison, keep_current=True)
     for file, text_of in ((markdown, as_markdown), (junit, as_junit)):
@@ -111,3 +104,15 @@ def compare(
             streams.complain(reason)
         if comparison.gate.status:
             raise typer.Exit(comparison.gate.status)
+
+
+def _judge(gate: Gate, history: Path | None, junit: Path | None) -> Judge | None:
+    """What judges the comparison; None: nothing was asked for."""
+    asked = gate.fail_on or gate.power
+    for option, file in (("--junit", junit), ("--history", history)):
+        if file is not None and not asked:
+            raise SpecError(f"{option} is of a gate; name what it fails on by --fail-on")
+    if history is None:
+        return gate.judge if asked else None
+    check_history(history)
+    return functools.partial(judge_with_history, history, gate)

@@ -181,16 +181,10 @@ def compare_classes(
     sizes = _Sizes(*sides, level)
     tests = _Tests(*sides, 1.0, level, sizes)
     others = [_Tests(*sides, factor, level, sizes, alpha=tests.alpha) for factor in _FACTORS[1:]]
-    spread = LogRatio.of_spreads(
-        sides[0].squares, sides[1].squares, (sides[0].images, sides[1].images)
-    )
-    spread_interval = spread.interval(1.0 - level)
-    least = np.minimum(tests.counts[0].count, tests.counts[1].count)
-    spread_known = spread.known & (least >= FEWEST_IMAGES - _ROUNDING)
+    spreads = _Spreads(*sides, tests, level)
     area = [side.area.mean for side in sides]
     given = [side.area_given_presence.mean for side in sides]
     bounds = [count.interval(1.0 - level) for count in tests.counts]
-    spreads = [np.sqrt(side.squares.mean) for side in sides]
     with np.errstate(divide="ignore", invalid="ignore"):
         area_ratio = area[1] / area[0]
         ratio = np.where(tests.by_area, area_ratio, tests.counts[1].share / tests.counts[0].share)
@@ -227,10 +221,10 @@ def compare_classes(
             size=sizes.verdict(k) if tested and not tests.by_area[k] else None,
             size_ratio=float(np.exp(sizes.ratio.value[k])) if sizes.tested[k] else None,
             size_interval=ends(sizes.interval, k) if sizes.tested[k] else None,
-            real_spread=float(spreads[0][k]),
-            generated_spread=float(spreads[1][k]),
-            spread_ratio=float(np.exp(spread.value[k])) if spread_known[k] else None,
-            spread_interval=ends(spread_interval, k) if spread_known[k] else None,
+            real_spread=float(spreads.sides[0][k]),
+            generated_spread=float(spreads.sides[1][k]),
+            spread_ratio=float(np.exp(spreads.ratio.value[k])) if spreads.known[k] else None,
+            spread_interval=ends(spreads.interval, k) if spreads.known[k] else None,
         )
         for k, tested in enumerate(map(bool, tests.tested))
     ]
@@ -412,6 +406,19 @@ class _Tests:
         if inside and (self.by_area[k] or self._sizes.alike[k]):
             return "matched"
         return "undecided"
+
+
+class _Spreads:
+    """How much the areas of a class vary on either side; arrays have an entry a class."""
+
+    def __init__(self, real: _Side, generated: _Side, tests: _Tests, level: float) -> None:
+        self.sides = [np.sqrt(side.squares.mean) for side in (real, generated)]
+        self.ratio = LogRatio.of_spreads(
+            real.squares, generated.squares, (real.images, generated.images)
+        )
+        self.interval = self.ratio.interval(1.0 - level)
+        least = np.minimum(tests.counts[0].count, tests.counts[1].count)
+        self.known = self.ratio.known & (least >= FEWEST_IMAGES - _ROUNDING)
 
 
 def _known(value: float) -> float | None:
