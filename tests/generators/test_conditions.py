@@ -45,12 +45,24 @@ def test_areas_keep_what_every_image_was_asked_for(tmp_path: Path) -> None:
     assert second.conditions == expected(range(10, 20))
 
 
+def test_a_comparison_shows_beside_its_pictures_what_they_were_asked_for(tmp_path: Path) -> None:
+    comparison = unseen.compare(
+        Prompted(), Prompted(), Halves(), count=40, out=tmp_path, workers=0, sample_seed=2
+    )
+    held = [image for images in comparison.real.example_images.values() for image in images]
+    assert {image.condition for image in held} == set(PROMPTS)
+    for image in held:
+        assert image.condition == PROMPTS[int(image.name[:8]) % 3]
+    assert "a café" in unseen.report(tmp_path, comparison).read_text(encoding="utf-8")
+
+
 def test_a_sample_folder_made_in_parts_says_it_and_is_a_source_that_says_it(tmp_path: Path) -> None:
     folder = tmp_path / "drawn"
     for indices in ([4, 0], [0, 1, 4, 7]):
         sample(Sampling(generator=Prompted(), out=folder, indices=indices))
     lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[0]) == {"file_name": "00000004.png", "prompt": PROMPTS[1]}
+    assert json.loads((folder / "sample.json").read_text())["conditions"] == "metadata.jsonl"
     source = open_images(folder)
     assert list(source.names) == [f"{index:08}.png" for index in (0, 1, 4, 7)]
     assert unseen.segment(folder, Halves(), workers=0).conditions == expected([0, 1, 4, 7])

@@ -26,8 +26,10 @@ from diffusers import (
     UNet2DConditionModel,
     UNet2DModel,
 )
+from tests.support.worlds import Halves
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+import unseen
 from unseen.core.errors import CheckpointError, GeneratorError, SpecError
 from unseen.generators import load_generator
 from unseen.generators.diffusers_pipeline import PipelineGenerator
@@ -235,6 +237,40 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
         name = f"{index:08}.png"
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
     assert open_images(killed).conditions(range(5)) == open_images(whole).conditions(range(5))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_progress_is_told_while_a_call_is_at_work(
+    places: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    task = Sampling(
+        generator=loaded(spec_of(places, name)),
+        out=tmp_path / "out",
+        indices=range(8),
+        batch_size=4,
+    )
+    sample(task, progress=lambda done, total: told.append((done, total)))
+    done = [images for images, _ in told]
+    assert {total for _, total in told} == {8}
+    assert done == sorted(done)
+    assert done[-1] == 8
+    steps = 1 if name == "consistency" else 2
+    assert len(told) >= 2 * (steps + 1)  # every step of both calls, and their ends
+    assert steps == 1 or 0 < done[0] < 4
+
+
+def test_progress_is_told_while_drawn_images_are_segmented(places: dict[str, Path]) -> None:
+    told: list[int] = []
+    unseen.segment(
+        unseen.DrawnImages(loaded(spec_of(places, "ddim")), batch_size=4),
+        Halves(),
+        count=4,
+        batch_size=2,
+        progress=lambda done, _: told.append(done),
+    )
+    assert told[:4] == [0, 1, 2, 4]  # three steps of four images
+    assert told == sorted(told)
 
 
 def test_classes_are_drawn_in_turn_and_are_conditions(places: dict[str, Path]) -> None:

@@ -437,13 +437,25 @@ def _segment(positions: range, needing: Sequence[AreasRun], runs: Sequence[Areas
     )
     for run in needing:
         run.start(positions.start)
+
+    told = 0
+
+    def report(drawn: int) -> None:  # of images that a generator is at; never back
+        nonlocal told
+        done = min(run.done for run in runs) + drawn
+        told = max(told, min(done, len(first.indices)))
+        first.progress(told, len(first.indices))
+
+    watched: Any = contextlib.nullcontext()
+    if isinstance(first.source, DrawnImages):
+        watched = first.source.watched(report)
     try:
-        with contextlib.closing(stream):
+        with watched, contextlib.closing(stream):
             for batch in stream:
                 prepared = together.unpack(batch.images)
                 for run in needing:
                     run.take(batch, prepared[run.preparation], positions.start)
-                first.progress(min(run.done for run in runs), len(first.indices))
+                report(0)
         for run in needing:
             run.keep()
     except (KeyboardInterrupt, UnseenError) as error:

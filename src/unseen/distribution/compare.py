@@ -341,6 +341,15 @@ def shows_drop(row: ClassRow, drop: float) -> bool:
     return row.tested and least is not None and least <= drop
 
 
+def example_image(side: Areas, row: int, k: int) -> ExampleImage:
+    """Image `row` of a side, as one that shows class k."""
+    return ExampleImage(
+        name=side.names[row],
+        fraction=float(side.pixels[row, k] / side.label_map_pixels),
+        condition=None if side.conditions is None else side.conditions[row],
+    )
+
+
 def _example_images(side: Areas) -> dict[str, tuple[ExampleImage, ...]]:
     """For every class that occurs, the names of the images that hold most of it."""
     example_images = {}
@@ -348,11 +357,7 @@ def _example_images(side: Areas) -> dict[str, tuple[ExampleImage, ...]]:
         areas = side.pixels[:, k]
         # Stable, so that equal areas keep the index order.
         most = np.argsort(-areas.astype(np.int64), kind="stable")[:EXAMPLE_IMAGES]
-        held = tuple(
-            ExampleImage(name=side.names[i], fraction=float(areas[i] / side.label_map_pixels))
-            for i in most
-            if areas[i] > 0
-        )
+        held = tuple(example_image(side, int(i), k) for i in most if areas[i] > 0)
         if held:
             example_images[column] = held
     return example_images
@@ -363,14 +368,10 @@ def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[ExampleImage, ...
     if not _are_pairs(real, side):
         return {}
     row = {name: i for i, name in enumerate(side.names)}
-    fraction = side.fraction
     return {
         column: tuple(
-            ExampleImage(
-                name=example_image.name,
-                fraction=float(fraction[row[example_image.name], side.columns.index(column)]),
-            )
-            for example_image in held
+            example_image(side, row[held_image.name], side.columns.index(column))
+            for held_image in held
         )
         for column, held in _example_images(real).items()
     }

@@ -34,6 +34,7 @@ class ExampleImage:
 
     name: str  # of the image, in its source
     fraction: Share  # of the image that the class covers, 0 to 1
+    condition: str | None = None  # what it was asked for, or its caption; None: nobody says
     image: FilePath | None = None  # PNG or JPEG
     label_map: FilePath | None = (
         None  # 16-bit PNG: the values are indices into `Comparison.columns`

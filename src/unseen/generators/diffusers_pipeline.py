@@ -12,7 +12,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class PipelineGenerator:
     prompts: Sequence[str] = ()  # image k has prompt k mod their number
     negative: str | None = None
     classes: Sequence[int] = ()  # image k has class k mod their number
+    report: Callable[[float], None] | None = None  # told which share of a call's steps is done
     _drawn: int = dataclasses.field(default=0, init=False)
     _black: list[int] = dataclasses.field(default_factory=list, init=False)
 
@@ -89,6 +90,11 @@ class PipelineGenerator:
         self._count_black(images, indices)
         return images * 2 - 1
 
+    def steps(self, iterable: Iterable[Any] | None = None, total: int | None = None) -> "_Steps":
+        """What the pipeline counts its steps with, in place of its progress bar."""
+        steps = None if iterable is None else list(iterable)
+        return _Steps(steps, total or len(steps or ()), self.report)
+
     def _class(self, index: int) -> int:
         return self.classes[index % len(self.classes)]
 
@@ -106,6 +112,33 @@ class PipelineGenerator:
         if len(set(self._black)) > max(1, _MOST_BLACK * self._drawn):
             raise GeneratorError(f"{told}; try dtype=fp32, other steps, or another pipeline")
         warnings.warn(told, stacklevel=3)
+
+
+@dataclasses.dataclass
+class _Steps:
+    """Counts the steps of a call: as a loop over them, or as a context that is told of each."""
+
+    steps: list[Any] | None
+    total: int
+    report: Callable[[float], None] | None
+    done: int = 0
+
+    def __enter__(self) -> "_Steps":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End: the caller says when all is done."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for step in self.steps or ():
+            yield step
+            self.update()
+
+    def update(self, steps: int = 1) -> None:
+        """Count further steps."""
+        self.done += steps
+        if self.report is not None and self.total:
+            self.report(min(self.done / self.total, 1.0))
 
 
 def _stream(seed: int, index: int) -> torch.Generator:
@@ -155,7 +188,6 @@ def load_diffusers(
     if "scheduler" in spec.options:
         pipeline.scheduler = _scheduler(spec, diffusers, pipeline.scheduler)
     lora = _add_lora(spec, pipeline)
-    pipeline.set_progress_bar_config(disable=True)
     if getattr(pipeline, "watermark", None) is not None:
         pipeline.watermark = None
     _place(spec, pipeline, resolve_device(device))
@@ -182,7 +214,7 @@ def load_diffusers(
         "precision": dtype,
         "arithmetic": "batch size",  # the last bits depend on how many images are drawn at once
     }
-    return PipelineGenerator(
+    generator = PipelineGenerator(
         pipeline=pipeline,
         spec=spec.text,
         provenance={"spec": spec.text, **facts},
@@ -191,6 +223,8 @@ def load_diffusers(
         negative=spec.options.get("negative"),
         classes=classes,
     )
+    pipeline.progress_bar = generator.steps
+    return generator
 
 
 def _folder(spec: Spec, diffusers: Any) -> Path:

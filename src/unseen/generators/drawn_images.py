@@ -4,13 +4,14 @@ Image k is drawn from row k of the seeded stream of latents. Whatever is asked f
 it, the generator is called with the same number of latents, so that the arithmetic is the same.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Iteration
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -178,22 +179,49 @@ class DrawnImages:
 
     def keep_all(self, indices: Sequence[int], *, progress: Progress | None = None) -> None:
         """Draw into the folder those of the images that it lacks."""
-        progress = progress or silent
+        progress, total = progress or silent, len(indices)
         missing = self.folder.missing(indices)
-        done = len(indices) - len(missing)
+        done = total - len(missing)
         if done:
-            progress(done, len(indices))
-        for together in self._calls(missing):
-            self.folder.write(together, self._draw(together), self.conditions(together))
-            done += len(together)
-            progress(done, len(indices))
+            progress(done, total)
+        with self.watched(lambda images: progress(min(done + images, total), total)):
+            for together in self._calls(missing):
+                self.folder.write(together, self._draw(together), self.conditions(together))
+                done += len(together)
+                progress(done, total)
+
+    @contextlib.contextmanager
+    def watched(self, report: Callable[[int], None]) -> Iteration[None, None, None]:
+        """Within it, hear of the images of a call while they are drawn, where it takes many steps.
+
+        A generator of many steps has an attribute `report`, which it calls with the share of the
+        steps that are done.
+
+        Args:
+            report: called with that share of the images of the call.
+        """
+        generator: Any = self.generator
+        if not hasattr(generator, "report"):
+            yield
+            return
+        generator.report = lambda share: report(int(share * self.size))
+        try:
+            yield
+        finally:
+            generator.report = None
 
     @functools.cached_property
     def folder(self) -> SampleFolder:
         """The folder that keeps the images (RecordError, StorageError: it is another's)."""
         assert self.keep is not None
         size = self.batch_size if self.fixes_size else None
-        return SampleFolder(as_path(self.keep), self._drawn, size, overwrite=self.overwrite)
+        return SampleFolder(
+            as_path(self.keep),
+            self._drawn,
+            size,
+            conditions=self.conditions([0]) is not None,
+            overwrite=self.overwrite,
+        )
 
     def _calls(self, indices: Sequence[int]) -> Iterator[list[int]]:
         """The indices in order, cut into what one call of the generator draws."""

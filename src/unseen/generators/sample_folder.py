@@ -46,6 +46,8 @@ class SampleFolder:
         folder: made if it is not there; else it is empty, or holds images drawn in this way.
         drawn: JSON: all that decides the images.
         batch_size: images a call, where images depend on the others in their batch.
+        conditions: whether the generator says what images are asked for; the header then names
+            the file where that stands.
         overwrite: remove images that were drawn in another way.
 
     Raises:
@@ -59,6 +61,7 @@ class SampleFolder:
         drawn: Mapping[str, Any],
         batch_size: int | None,
         *,
+        conditions: bool = False,
         overwrite: bool = False,
     ) -> None:
         self.run = RunFolder(
@@ -66,7 +69,7 @@ class SampleFolder:
             samples_identity(drawn, batch_size),
             owned=("[0-9]" * 8 + ".png", METADATA),
             header=HEADER,
-            also=drawn,
+            also={**drawn, "conditions": METADATA} if conditions else drawn,
             overwrite=overwrite,
         )
         self.begun = self.run.begun()

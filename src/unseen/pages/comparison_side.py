@@ -27,6 +27,7 @@ class Picture:
     """An image of the page, with the overlays that lie on it."""
 
     name: str
+    condition: str | None  # what the image was asked for, or its caption
     fraction: float
     image: str | None
     class_overlay: str | None
@@ -126,7 +127,16 @@ class _Overlays:
         """The example image with its overlay of one class and that of all."""
         if example_image.image is None or example_image.label_map is None:
             return Picture(
-                example_image.name, example_image.fraction, None, None, None, 0, 0, [], False
+                name=example_image.name,
+                condition=example_image.condition,
+                fraction=example_image.fraction,
+                image=None,
+                class_overlay=None,
+                labels_overlay=None,
+                width=0,
+                height=0,
+                largest=[],
+                pixelated=False,
             )
         width, height = self._images.size(example_image.image)
         label_map = self._images.label_map(example_image.label_map)
@@ -139,6 +149,7 @@ class _Overlays:
         labels, largest = self._seen[example_image.label_map]
         return Picture(
             name=example_image.name,
+            condition=example_image.condition,
             fraction=example_image.fraction,
             image=example_image.image,
             class_overlay=self._images.draw_class(label_map, label, f"{stem}-{label}"),
