@@ -27,6 +27,7 @@ class Task:
     share: Annotated[float, Option("Share of them.", max=1)] = 0.5
     sizes: Annotated[tuple[int, ...], Option("Sizes.", min=1)] = (1, 2)
     names: Annotated[Sequence[str], Option("Names.", name="--name", repeated=True)] = ()
+    labels: Annotated[Sequence[str], Option("L.", metavar="L", repeated=True, greedy=True)] = ()
     pair: Annotated[tuple[str, str] | None, Option("Two texts.")] = None
     mode: Annotated[Literal["soft", "loud"], Option("Mode.")] = "soft"
     folder: Annotated[Path | None, Option("Folder.")] = None
@@ -89,6 +90,10 @@ def test_values_have_the_types_of_their_fields(call):
     assert changes == {"rate": 2.0}
     assert out == Path("here")
     assert call("~/photos", "there2")[2] == Path("there2")
+    assert call("a", "--labels", "x y", "z", "-n", "3")[0] == Task(
+        images="a", count=3, labels=("x y", "z")
+    )
+    assert call("--labels", "x", "y", "--labels=-z", "--", "a")[0].labels == ("x", "y", "-z")
     assert call("~/photos")[0].images == str(Path.home() / "photos")
 
 

@@ -349,6 +349,9 @@ def test_compare_keeps_pictures_with_the_comparison_and_no_longer(world):
     example_image = comparison.real.example_images["object/person"][0]
     assert (folder / example_image.image).is_file()
     assert (comparison.real.label, comparison.generated[0].label) == ("a", "b")
+    for labels in (["a"], ["a", "a"], ["a", " "], ["a", "b", "c"]):
+        with pytest.raises(SpecError, match="--labels"):
+            dataclasses.replace(world, labels=labels)
     kept = read_comparison(comparison.save(world.out))
     assert kept == comparison
     del comparison

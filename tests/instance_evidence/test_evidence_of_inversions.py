@@ -9,7 +9,7 @@ from tests.instance_evidence.test_measuring import COLOURS, SEGMENTER, TASK, sce
 
 import unseen
 from unseen.cli.main import run as unseen_command
-from unseen.core.errors import RecordError
+from unseen.core.errors import RecordError, SpecError
 from unseen.instance_evidence.record import curve
 from unseen.inversion.inversions import InversionsWriter, Place, Reconstruction
 
@@ -90,6 +90,11 @@ def test_a_run_is_judged_by_f_above_and_d_below(tmp_path):
         "tree": ("can draw", "d"),
     }
     assert unseen.read_evidence(run) == record  # beside the run's own record
+    named = gather(run, labels=["LSUN", "ProGAN"])
+    assert (named.photographs.label, named.generator) == ("LSUN", "ProGAN")
+    assert named.classes == record.classes
+    with pytest.raises(SpecError, match="LSUN"):
+        gather(run, labels=["LSUN"])
 
 
 def test_pictures_of_the_run_are_named_where_they_lie(tmp_path):

@@ -11,7 +11,7 @@ import inspect
 import shutil
 import textwrap
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -24,6 +24,7 @@ from unseen.core.files import as_path, expand_home
 from unseen.core.options import Argument, Fields, Option, Place, declaration, declared
 
 _REQUIRED = dataclasses.MISSING
+_MORE = "..."  # ends the metavar of an option that takes every word up to the next option
 _LONGEST = 200  # bytes of the name of a result: endings are added to it while it is written
 
 
@@ -66,6 +67,8 @@ class _Value:
         else:
             pair = _pair(self.bare) and option.parse is None
             settings["metavar"] = option.metavar or _metavar(self.bare)
+            if option.greedy:
+                settings["metavar"] += _MORE
             if self.is_list:
                 text = list[str] | None
             elif pair:
@@ -312,6 +315,9 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line."""
+        options = [p for p in self.params if p.param_type_name == "option"]
+        greedy = [p for p in options if (p.metavar or "").endswith(_MORE)]
+        args = _spread(args, {name for option in greedy for name in option.opts})
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(args=list(args))
             single = [p for p in order if p.param_type_name == "option" and not p.multiple]
@@ -338,6 +344,19 @@ class Command(TyperCommand):
                 heads = [_head(row) for row in rows]
                 lines += ["", title, *_table(heads, [_text(row) for row in rows], width)]
         return "\n".join([*lines, "", *_wrapped(self.epilog or "", width, "", "")])
+
+
+def _spread(words: Sequence[str], greedy: Collection[str]) -> list[str]:
+    """`--labels A B` as `--labels A --labels B`, which is what Typer reads."""
+    spread: list[str] = []
+    taking = ""
+    for i, word in enumerate(words):
+        if word.startswith("-") and word != "-":
+            taking = word if word in greedy else ""
+        elif taking and words[i - 1] != taking:
+            spread.append(taking)
+        spread.append(word)
+    return spread
 
 
 def _head(parameter: Any) -> str:

@@ -8,7 +8,7 @@ library to the same bounds. A field without a declaration is for the library alo
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -31,6 +31,7 @@ class Option:
         metavar: what stands for the value on the help page, where it is not its type.
         repeated: whether the option is given once for every value of a list. Values of other
             lists are separated by commas.
+        greedy: of a repeated option, whether it takes every word up to the next option.
         parse: makes the value of the text, where the type does not tell how.
         shown: the default as the help page has it, where the value is not readable.
     """
@@ -42,6 +43,7 @@ class Option:
     short: str | None = None
     metavar: str | None = None
     repeated: bool = False
+    greedy: bool = False
     parse: Callable[[str], Any] | None = None
     shown: str | None = None
 
@@ -143,3 +145,33 @@ KeepImages = Annotated[
         "already is not drawn again."
     ),
 ]
+Labels = Annotated[
+    Sequence[str] | None,
+    Option(
+        "What to call the sides in the record, on the page, in figures and here, the real one "
+        'first: --labels "LSUN" "ProGAN". Default: what the sides were named by.',
+        metavar="LABEL",
+        repeated=True,
+        greedy=True,
+    ),
+]
+
+
+def check_labels(labels: Sequence[str], sides: int) -> list[str]:
+    """The labels of so many sides.
+
+    Raises:
+        SpecError: more or fewer labels than sides, a label without a letter, or the same one twice.
+
+    >>> check_labels(["LSUN", "ProGAN"], 2)
+    ['LSUN', 'ProGAN']
+    """
+    if len(labels) != sides:
+        raise SpecError(
+            f"--labels names {len(labels)}: {', '.join(labels)}; there are {sides} sides, name "
+            "each, the real one first"
+        )
+    for label in labels:
+        if not label.strip() or list(labels).count(label) > 1:
+            raise SpecError(f"--labels names a side {label!r}; give each a name of its own")
+    return list(labels)

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 
 from unseen.core.errors import SampleError
 from unseen.core.files import package_version
+from unseen.core.options import check_labels
 from unseen.core.verdicts import CLASS_VERDICTS, ClassVerdict
 from unseen.core.wording import Interval
 from unseen.distribution.areas import Areas
@@ -93,7 +94,7 @@ def compare(
     """
     if not generated:
         raise SampleError("there is a real side and no generated one; name at least one")
-    labels = _labels([real, *generated]) if labels is None else labels
+    labels = check_labels(labels or _labels([real, *generated]), 1 + len(generated))
     for label, side in zip(labels, [real, *generated], strict=True):
         if len(side) < 2:
             raise SampleError(f"{label} has {len(side)} image; a covariance needs at least 2")

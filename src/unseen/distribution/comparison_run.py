@@ -19,10 +19,12 @@ from unseen.core.options import (
     SEED_MOST,
     Argument,
     Device,
+    Labels,
     Option,
     Overwrite,
     SkipBroken,
     Workers,
+    check_labels,
     check_options,
 )
 from unseen.core.progress import Progress
@@ -104,6 +106,7 @@ class ComparisonRun(Drawing):
     out: Annotated[Path, Option("Folder for the record, the figures and the page.", short="-o")] = (
         Path("comparison")
     )
+    labels: Labels = None
     segmenter: SegmenterName = None
     second_segmenter: Annotated[
         str | None,
@@ -166,11 +169,14 @@ class ComparisonRun(Drawing):
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.labels is not None:
+            check_labels(self.labels, 1 + len(self.generated))
 
 
 class ComparisonOptions(TypedDict, total=False):
     """The fields of `ComparisonRun` without sides, segmenter and folder, as keywords."""
 
+    labels: Sequence[str] | None
     second_segmenter: str | None
     check_segmenter: bool
     channel: str
@@ -200,7 +206,6 @@ def compare(
     segmenter: Segmenter | str | Path | None = None,
     *,
     out: str | Path | None = None,
-    labels: Sequence[str] | None = None,
     watch: Watch | None = None,
     **options: Unpack[ComparisonOptions],
 ) -> Comparison:
@@ -216,9 +221,8 @@ def compare(
         segmenter: itself or its spec; needed for no side that is areas already.
         out: folder for areas, pictures and `comparison.json`; None: a temporary folder, which goes
             with the comparison.
-        labels: what to call the sides, the real one first.
         watch: gives the progress of each side that is segmented.
-        options: the other fields of `ComparisonRun`: count, seed, second_segmenter, device, …
+        options: the other fields of `ComparisonRun`: count, seed, labels, device, …
 
     Returns:
         The record. `folder` says where its pictures lie; `save` keeps them elsewhere.
@@ -241,7 +245,7 @@ def compare(
         of_areas: Any = dict(options)  # those that decide nothing of areas are refused there
         if of_areas.pop("check_segmenter", False):
             of_areas["checks"] = [Check()] * (len(areas) - 1)
-        return compare_areas(areas[0], areas[1:], labels=labels, **of_areas)
+        return compare_areas(areas[0], areas[1:], **of_areas)
     texts = [str(side) if isinstance(side, str | Path) else "" for side in sides]
     named = str(segmenter) if isinstance(segmenter, str | Path) else None
     loaded = None if isinstance(segmenter, str | Path) else segmenter
@@ -250,7 +254,7 @@ def compare(
         task = ComparisonRun(
             real=texts[0], generated=texts[1:], out=folder, segmenter=named, **options
         )
-        return run_comparison(task, watch=watch, sides=sides, segmenter=loaded, labels=labels)
+        return run_comparison(task, watch=watch, sides=sides, segmenter=loaded)
 
     return in_temporary_folder(make) if out is None else make(as_path(out))
 
@@ -265,7 +269,6 @@ def run_comparison(
     watch: Watch | None = None,
     sides: Sequence[ComparisonSide] | None = None,
     segmenter: Segmenter | None = None,
-    labels: Sequence[str] | None = None,
     judge: Judge | None = None,
 ) -> Comparison:
     """Compare the sides and write `comparison.json` with its pictures and areas.
@@ -275,7 +278,6 @@ def run_comparison(
         watch: gives the progress of each side that is segmented.
         sides: instead of the texts of the task, the real one first.
         segmenter: instead of that which the task names.
-        labels: what to call the sides, the real one first.
         judge: gives what the record says of the gate, such as `Gate(("omitted",)).judge`.
 
     Returns:
@@ -285,7 +287,7 @@ def run_comparison(
         UnseenError: a side that cannot be read, sides that do not match, too few images; see
             `segment` and `compare`.
     """
-    run = _Run(task, watch or _unwatched, sides, segmenter, labels)
+    run = _Run(task, watch or _unwatched, sides, segmenter)
     record = task.out / FILE
     check_writable(record)
     with locked(task.out / LOCK, patience=PATIENCE):
@@ -324,7 +326,6 @@ class _Run:
         watch: Watch,
         sides: Sequence[ComparisonSide] | None,
         segmenter: Segmenter | None,
-        labels: Sequence[str] | None,
     ) -> None:
         self.task, self.watch = task, watch
         if sides is None:
@@ -333,7 +334,7 @@ class _Run:
         self.inputs = [self._open(side, key) for side, key in zip(sides, keys, strict=True)]
         if task.keep_images is not None:
             self._keep_images(as_path(task.keep_images))
-        self.labels = list(labels or _told_apart([side.text for side in self.inputs]))
+        self.labels = list(task.labels or _told_apart([side.text for side in self.inputs]))
         sources = [side.source for side in self.inputs if side.source is not None]
         # too few images, no count, groups that do not fit: said before hours of work
         side_designs(

@@ -150,6 +150,7 @@ def compose(
         cut_rule=instrument.cut_rule,
         photographs=collection.photographs,
         controls=collection.controls,
+        generator=collection.generator,
         selection=instrument.selection,
         classes=classes,
         pictures=judge.pictures,

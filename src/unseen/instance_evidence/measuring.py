@@ -17,7 +17,7 @@ from PIL import Image
 from unseen.core.errors import ImageError, RecordError, SegmenterError, memory_for
 from unseen.core.files import as_path, remove_asides
 from unseen.core.identity import identify, part_difference
-from unseen.core.options import Device, Option, Overwrite, check_options
+from unseen.core.options import Device, Labels, Option, Overwrite, check_labels, check_options
 from unseen.core.progress import Progress, silent
 from unseen.core.records import build
 from unseen.core.run_folder import RunFolder
@@ -60,6 +60,7 @@ class EvidenceTask:
     'object'
     """
 
+    labels: Labels = None  # photographs, generator
     channel: Channel = "object"
     label_maps: Annotated[
         LabelMaps,
@@ -100,11 +101,14 @@ class EvidenceTask:
 
     def __post_init__(self) -> None:
         check_options(self, ImageError)
+        if self.labels is not None:
+            check_labels(self.labels, 2)
 
 
 class EvidenceOptions(TypedDict, total=False):
     """The fields of `EvidenceTask`, as keywords."""
 
+    labels: Sequence[str] | None
     channel: str
     label_maps: LabelMaps
     least_area: float
@@ -229,6 +233,8 @@ def _gather(
     task: EvidenceTask,
     progress: Progress | None,
 ) -> Evidence:
+    if task.labels is not None:
+        collection = collection.called(*task.labels)
     measuring = _Measuring(collection, segmenter, folder, task, progress or silent)
     remove_asides(folder)
     with measuring.pictures.writing():

@@ -71,6 +71,7 @@ class Collection:
     methods: tuple[Method, ...]
     photographs: Side
     controls: Side | None
+    generator: str = ""  # its spec, or what the user calls it; empty: not known
     identity: Mapping[str, Any]  # JSON: changes when any content changes
     provenance: Mapping[str, Any]
     true_classes: tuple[str, ...] = ()  # of exact label maps
@@ -79,6 +80,16 @@ class Collection:
     def of(self, role: Role) -> list[Entry]:
         """The images of one role, in order."""
         return [entry for entry in self.entries if entry.role == role]
+
+    def called(self, photographs: str, generator: str) -> "Collection":
+        """The same images under names of the user's."""
+        controls = self.controls and dataclasses.replace(self.controls, label=f"by {generator}")
+        return dataclasses.replace(
+            self,
+            photographs=dataclasses.replace(self.photographs, label=photographs),
+            controls=controls,
+            generator=generator,
+        )
 
 
 def pair_up(
@@ -265,6 +276,7 @@ def open_runs(
         )
         if controls
         else None,
+        generator=str(_described(first, "generator").get("spec") or ""),
         identity={
             "runs": [
                 sha256_of_parts(canonical_json(to_json(image)) for image in record.images)

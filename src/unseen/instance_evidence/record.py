@@ -249,6 +249,7 @@ class Evidence(LocatedResult):
     cut_rule: str | None  # a sentence: how the cut of the primary method was chosen
     photographs: Side
     controls: Side | None
+    generator: str = ""  # its spec, or what the user calls it; empty: not known
     selection: Selection | None  # None: the photographs were given, not chosen here
     classes: tuple[ClassEvidence, ...]  # that have instances in photographs; gravest first
     pictures: tuple[Picture, ...]  # photographs by rank, then controls in order

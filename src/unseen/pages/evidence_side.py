@@ -85,7 +85,6 @@ class EvidenceView:
     """The whole side."""
 
     classes: Sequence[ClassView]
-    generator: str  # its spec; empty: not known
     data: Mapping[str, Any]  # what the script draws galleries from
     vanished: int  # instances of photographs
     instances: int  # of photographs
@@ -144,7 +143,6 @@ class _View:
         primary = self._methods[evidence.primary]
         return EvidenceView(
             classes=[self._class(row, len(galleries[row.column])) for row in evidence.classes],
-            generator=_generator(evidence.provenance),
             data={
                 "methods": [
                     {"label": method.label, "bound": bound(method)} for method in evidence.methods
@@ -333,12 +331,3 @@ class _View:
 
 def _case(case: Case) -> list[Any]:
     return [case.instance.id, [control.id for control, _ in case.controls]]
-
-
-def _generator(provenance: Mapping[str, Any]) -> str:
-    """The spec of the generator, as the run or the first of several recorded it."""
-    runs = provenance.get("runs")
-    held = runs[0] if isinstance(runs, Sequence) and runs else provenance
-    generator = held.get("generator") if isinstance(held, Mapping) else None
-    spec = generator.get("spec") if isinstance(generator, Mapping) else None
-    return spec if isinstance(spec, str) else ""
