@@ -2,6 +2,7 @@ import io
 import os
 import pickle
 import sys
+import tarfile
 import zipfile
 
 import lmdb
@@ -44,14 +45,27 @@ def _make_lmdb(path):
             t.put(f"{index:040x}".encode(), _png(picture))
 
 
+def _make_tar(path):
+    with tarfile.open(path, "w") as archive:
+        for index, picture in enumerate(PICTURES):
+            member = tarfile.TarInfo(f"{index}.png")
+            content = _png(picture)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
 def _make(kind, folder):
-    path = folder / {"folder": "photos", "lmdb": "church_lmdb"}.get(kind, f"images.{kind[:3]}")
+    path = folder / {"folder": "photos", "lmdb": "church_lmdb"}.get(
+        kind, f"images.{'tar' if kind == 'webdataset' else kind[:3]}"
+    )
     if kind == "folder":
         _make_folder(path)
     elif kind == "zip":
         _make_zip(path)
     elif kind == "lmdb":
         _make_lmdb(path)
+    elif kind == "webdataset":
+        _make_tar(path)
     elif kind == "npz":
         np.savez(path, PICTURES)
     elif kind == "npz compressed":
@@ -67,6 +81,7 @@ KINDS = [
     "folder",
     "zip",
     "lmdb",
+    "webdataset",
     "npz",
     "npz compressed",
     "npz channels first",

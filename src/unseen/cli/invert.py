@@ -30,7 +30,7 @@ _SHOWN = 6  # failed and skipped images on stderr
 
 Photographs = Annotated[
     str,
-    Argument("Photographs: a folder, a zip, an LSUN LMDB, an .npz, or a spec (see: unseen list)."),
+    Argument("Photographs: a folder, a zip, a tar, an LSUN LMDB, an .npz or a spec (unseen list)."),
 ]
 Place = Annotated[
     Path,

@@ -6,6 +6,7 @@ Hugging Face's `imagefolder` and of many samplers have it.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from unseen.core.errors import ImageError
 
@@ -16,6 +17,15 @@ _TEXTS = ("prompt", "caption", "text", "condition", "label")  # fields, the firs
 def caption_line(name: str, condition: str) -> str:
     """The line of an image."""
     return json.dumps({"file_name": name, "prompt": condition}, ensure_ascii=False) + "\n"
+
+
+def caption_in(entry: Mapping[str, Any]) -> str:
+    """The text of one image's object (KeyError: it has none; TypeError: it is no object)."""
+    for field in _TEXTS:
+        if field in entry:
+            text = entry[field]
+            return text if isinstance(text, str) else json.dumps(text)
+    raise KeyError(f"none of {', '.join(_TEXTS)}")
 
 
 def read_captions(lines: Iterable[bytes], place: str) -> dict[str, str]:
@@ -34,9 +44,8 @@ def read_captions(lines: Iterable[bytes], place: str) -> dict[str, str]:
             continue
         try:
             entry = json.loads(line)
-            text = next(entry[field] for field in _TEXTS if field in entry)
-            captions[str(entry["file_name"])] = text if isinstance(text, str) else json.dumps(text)
-        except (ValueError, TypeError, KeyError, StopIteration) as error:
+            captions[str(entry["file_name"])] = caption_in(entry)
+        except (ValueError, TypeError, KeyError) as error:
             raise ImageError(
                 f"line {number} of {place} is no object with file_name and one of "
                 f"{', '.join(_TEXTS)}; mend the line, or remove the file"

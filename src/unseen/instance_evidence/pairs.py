@@ -427,6 +427,6 @@ def _described(record: Inversions, key: str) -> Mapping[str, Any]:
 def _short(spec: str) -> str:
     """Of a long path the end."""
     kind, colon, path = spec.partition(":")
-    if colon and kind in ("folder", "zip", "lmdb", "npz"):
+    if colon and kind in ("folder", "zip", "lmdb", "npz", "webdataset"):
         spec = path
     return "/".join(Path(spec).parts[-2:]) if Path(spec).is_absolute() else spec
