@@ -12,7 +12,7 @@ from unseen.inversion.training_loop import TrainingProgress
 
 
 def progress(step: int, **metrics: float) -> TrainingProgress:
-    return TrainingProgress("joint", step, 300, (step, 300), 1.0, metrics)
+    return TrainingProgress("joint", step, 300, (step, 300), metrics)
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -19,7 +19,13 @@ from unseen.core.errors import (
     TrainingError,
 )
 from unseen.inversion.network_learner import Arithmetic, MovingAverage, NetworkLearner
-from unseen.inversion.training_loop import Training, evaluating, step_seed, train
+from unseen.inversion.training_loop import (
+    Training,
+    TrainingProgress,
+    evaluating,
+    step_seed,
+    train,
+)
 
 STEPS = 7  # neither a multiple of the log's 2 nor of the checkpoint's 3
 
@@ -113,6 +119,21 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, stop_before: int) -> None:
     log = (tmp_path / "whole" / "toy.csv").read_text()
     assert (tmp_path / "cut" / "toy.csv").read_text() == log
     assert [line.split(",")[0] for line in log.splitlines()] == ["step", "2", "4", "6", "7"]
+
+
+def test_progress_is_told_from_the_first_step_on_and_where_a_resumed_run_begins(
+    tmp_path: Path,
+) -> None:
+    told: list[TrainingProgress] = []
+    stages = [Toy(name="before", steps=3), Toy(stop_before=5)]
+    task = Training(stages=stages, folder=tmp_path, log_every=2, checkpoint_every=3)
+    with pytest.raises(KeyboardInterrupt):
+        train(task, progress=told.append)
+    assert [report.overall[0] for report in told] == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8]
+    assert [report.step for report in told if report.metrics] == [2, 3, 2, 4]
+    told.clear()
+    train(dataclasses.replace(task, stages=[stages[0], Toy()]), progress=told.append)
+    assert [report.overall[0] for report in told] == [6, 7, 8, 9, 10]
 
 
 def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:

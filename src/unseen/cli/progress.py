@@ -1,6 +1,7 @@
-"""How far a long command is, on stderr: a bar, the rate and the time left.
+"""How far a long command is, on stderr: a bar with the speed and the time left.
 
-Where stderr is no terminal it is silent, or with --verbose a line every ten seconds.
+Where stderr is no terminal, a line says the same every 30 seconds. The first line comes as soon as
+the speed is known, if the run will take longer than that.
 """
 
 import contextlib
@@ -9,10 +10,10 @@ import time
 from collections.abc import Iterator
 
 from unseen.cli import streams
-from unseen.core.progress import Progress
+from unseen.core.progress import Pace, Progress
 from unseen.core.wording import printable
 
-_SECONDS = 10  # between lines, where stderr is no terminal
+_SECONDS = 30.0  # between lines, where stderr is no terminal
 
 
 @contextlib.contextmanager
@@ -25,40 +26,23 @@ def progress_bar(what: str, unit: str = "images") -> Iterator[Progress | None]:
         yield None
         return
     if not sys.stderr.isatty():
-        yield _lines(printable(what), unit) if streams.verbose() else None
+        yield _lines(what, unit)
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        ProgressColumn,
-        Task,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, TaskID, TextColumn
     from rich.progress import Progress as Bars
-    from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:.1f} {unit}/s" if speed else "")
-
-    bars = Bars(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+    pace = Pace(unit)
+    text = TextColumn("{task.fields[pace]}", markup=False)
+    title = TextColumn("{task.description}", markup=False)
+    bars = Bars(title, BarColumn(bar_width=20), text, console=Console(stderr=True))
     task: TaskID | None = None
 
     def report(done: int, total: int) -> None:
         nonlocal task
+        pace(done, total)
         if task is None:
-            task = bars.add_task(printable(what), total=total, completed=done)
+            task = bars.add_task(printable(what), total=total, completed=done, pace=pace)
         else:
             bars.update(task, completed=done, total=total)
 
@@ -67,13 +51,24 @@ def progress_bar(what: str, unit: str = "images") -> Iterator[Progress | None]:
 
 
 def _lines(what: str, unit: str) -> Progress:
-    """Say how far it is in lines, now and then."""
-    said = -float(_SECONDS)
+    """Say how far it is in lines, now and then; with --verbose always at the end."""
+    pace = Pace(unit)
+    said: float | None = None
+    ended = False
 
     def report(done: int, total: int) -> None:
-        nonlocal said
-        if done == total or time.monotonic() - said >= _SECONDS:
-            said = time.monotonic()
-            streams.remark(f"{what}: {done:,} of {total:,} {unit}")
+        nonlocal said, ended
+        pace(done, total)
+        now = time.monotonic()
+        if done >= total:
+            due = not ended and (said is not None or streams.verbose())
+            ended = True
+        elif said is None:
+            due = pace.left is not None and pace.left > _SECONDS
+        else:
+            due = now - said >= _SECONDS
+        if due:
+            said = now
+            streams.note(f"{what}: {pace}")
 
     return report

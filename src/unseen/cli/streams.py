@@ -67,12 +67,6 @@ def note(text: str) -> None:
         complain(f"unseen: {text}")
 
 
-def remark(text: str) -> None:
-    """Say something on stderr that only --verbose asks for."""
-    if _VERBOSE:
-        complain(f"unseen: {text}")
-
-
 def complain(text: str) -> None:
     """Say something on stderr that must be said; nothing where stderr is closed or full."""
     with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -128,3 +128,18 @@ def digits(value: float) -> str:
     if value >= 0.1:
         return f"{sign}{value:.2f}"
     return f"{sign}{value:.2g}" if value >= 1e-3 else f"{sign}<0.001" if not sign else "0"
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units.
+
+    >>> [duration(seconds) for seconds in (0.4, 59, 90, 7_500, 100_000)]
+    ['1 s', '59 s', '1 min 30 s', '2 h 5 min', '1 d 3 h']
+    """
+    left = max(1, round(seconds))
+    said: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, length)
+        if number or said:
+            said.append(f"{number} {unit}" if number else "")
+    return " ".join(part for part in said[:2] if part)

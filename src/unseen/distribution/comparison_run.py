@@ -5,10 +5,8 @@ that hold most of a class are kept with their label maps; the record is written 
 it names is there.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack
 
@@ -27,7 +25,7 @@ from unseen.core.options import (
     check_labels,
     check_options,
 )
-from unseen.core.progress import Progress
+from unseen.core.progress import Watch, watch_in_notebook
 from unseen.core.results import in_temporary_folder
 from unseen.distribution.areas import Areas, areas_identity
 from unseen.distribution.areas_file import read_areas
@@ -63,7 +61,6 @@ _WEAR_SAMPLE = 64  # images by which blur and fading are set
 
 ComparisonSide = str | Path | Areas | ImageSource | Generator | Images
 Judge = Callable[[Comparison], GateResult]  # what a gate says of the finished comparison
-Watch = Callable[[str], AbstractContextManager[Progress | None]]  # title → progress of one side
 
 
 def _threshold(text: str) -> Threshold:
@@ -221,7 +218,7 @@ def compare(
         segmenter: itself or its spec; needed for no side that is areas already.
         out: folder for areas, pictures and `comparison.json`; None: a temporary folder, which goes
             with the comparison.
-        watch: gives the progress of each side that is segmented.
+        watch: gives the progress of each side that is segmented; None: a bar in a notebook.
         options: the other fields of `ComparisonRun`: count, seed, labels, device, …
 
     Returns:
@@ -275,7 +272,7 @@ def run_comparison(
 
     Args:
         task: what to compare.
-        watch: gives the progress of each side that is segmented.
+        watch: gives the progress of each side that is segmented; None: a bar in a notebook.
         sides: instead of the texts of the task, the real one first.
         segmenter: instead of that which the task names.
         judge: gives what the record says of the gate, such as `Gate(("omitted",)).judge`.
@@ -287,7 +284,7 @@ def run_comparison(
         UnseenError: a side that cannot be read, sides that do not match, too few images; see
             `segment` and `compare`.
     """
-    run = _Run(task, watch or _unwatched, sides, segmenter)
+    run = _Run(task, watch or watch_in_notebook, sides, segmenter)
     record = task.out / FILE
     check_writable(record)
     with locked(task.out / LOCK, patience=PATIENCE):
@@ -299,11 +296,6 @@ def run_comparison(
             comparison = dataclasses.replace(comparison, gate=judge(comparison))
         write_comparison(record, comparison)
     return comparison.at(task.out)
-
-
-@contextlib.contextmanager
-def _unwatched(_: str) -> Iterator[None]:
-    yield None
 
 
 @dataclasses.dataclass(frozen=True)

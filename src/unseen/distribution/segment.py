@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypedDict, Unpack
 from unseen.core.errors import ImageError, RecordError, SampleError
 from unseen.core.files import as_path, canonical_json, package_version
 from unseen.core.options import Count, Option, Overwrite, Seed, SkipBroken, Workers, check_options
-from unseen.core.progress import Progress, silent
+from unseen.core.progress import Progress, shown, silent
 from unseen.core.registry import plugin_names, spec_name
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_run import AreasRun, See, make_areas
@@ -205,7 +205,7 @@ def segment(
         out: the Parquet file to write, in resumable shards. An `out` of the same header is
             complete and is only read.
         keep_maps: a folder for the label maps, as 16-bit PNG.
-        progress: called with (images done, images in all).
+        progress: called with images done and images in all; None: a bar in a notebook.
         options: fields of `Segmentation`.
             count: how many images: the index shuffled by `seed`, the first n; of a set without end
             the first n. None for all.
@@ -240,6 +240,7 @@ def segment(
     source = Drawing().open(images, skip_broken=task.skip_broken)
     network = load_segmenter(segmenter)
     place = None if out is None else as_path(out)
+    progress = shown(progress, f"segment {source.spec}")
     run = task.run(source, network, source.fingerprint(), out=place, progress=progress)
     (areas,) = make_areas([run])
     if isinstance(source, DrawnImages) and source.keep is not None:

@@ -19,7 +19,7 @@ from unseen.core.errors import SampleError, StorageError
 from unseen.core.files import as_path, check_writable, open_regular, write_aside
 from unseen.core.identity import Identity
 from unseen.core.options import SEED_MOST, Option, Overwrite, Place
-from unseen.core.progress import Progress
+from unseen.core.progress import Progress, shown
 from unseen.core.records import decode
 from unseen.generators import Generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
@@ -96,7 +96,7 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
 
     Args:
         task: what to draw, and where to.
-        progress: called with images done and images in all.
+        progress: called with images done and images in all; None: a bar in a notebook.
 
     Returns:
         `task.out`.
@@ -120,6 +120,7 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
     task = dataclasses.replace(task, out=as_path(task.out))
     check_writable(task.out)
     zipped = task.out.suffix.lower() == ".zip"
+    progress = shown(progress, f"sample {task.out.name}")
     images = DrawnImages(
         task.generator,
         seed=task.seed,

@@ -18,7 +18,7 @@ from unseen.core.errors import ImageError, RecordError, SegmenterError, memory_f
 from unseen.core.files import as_path, remove_asides
 from unseen.core.identity import identify, part_difference
 from unseen.core.options import Device, Labels, Option, Overwrite, check_labels, check_options
-from unseen.core.progress import Progress, silent
+from unseen.core.progress import Progress, shown
 from unseen.core.records import build
 from unseen.core.run_folder import RunFolder
 from unseen.distribution.designs import GROUPS_HELP, Said
@@ -154,7 +154,7 @@ def evidence(
         only_pairs: leave out photographs without a reconstruction.
         task: how; None: the default. Where it says nothing of how the photographs were chosen, the
             run does.
-        progress: called with images done, and of how many.
+        progress: called with images done, and of how many; None: a bar in a notebook.
         options: fields of `EvidenceTask`, in place of those of `task`, e.g. `classes=["car"]`.
 
     Returns:
@@ -235,7 +235,7 @@ def _gather(
 ) -> Evidence:
     if task.labels is not None:
         collection = collection.called(*task.labels)
-    measuring = _Measuring(collection, segmenter, folder, task, progress or silent)
+    measuring = _Measuring(collection, segmenter, folder, task, shown(progress, "segment"))
     remove_asides(folder)
     with measuring.pictures.writing():
         images = list(measuring.measure())

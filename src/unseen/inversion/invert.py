@@ -26,7 +26,7 @@ from unseen.core.errors import (
 )
 from unseen.core.files import as_path
 from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
-from unseen.core.progress import Progress, silent
+from unseen.core.progress import Progress, shown
 from unseen.core.results import in_temporary_folder
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import Generator, LayeredGenerator, load_layered
@@ -220,7 +220,7 @@ def invert(
         samples: of this generator and segmenter, for method nearest; several runs may share them.
         device: where a generator that is given by its spec computes.
         task: which images, by which methods; None: the default.
-        progress: called with reconstructions done, and of how many.
+        progress: called with reconstructions done, and of how many; None: a bar in a notebook.
         say: told in a sentence that images were resized, or that the batch size is another.
         options: fields of `InversionRun`, in place of those of `task`, e.g. `count=20`.
 
@@ -247,9 +247,8 @@ def invert(
         for given in (inverter, encoder)
     )
     parts = _Parts(source, network, inverter, encoder, segmenter, samples)
-    make = functools.partial(
-        _invert_into, parts=parts, task=task, progress=progress or silent, say=say
-    )
+    progress = shown(progress, "invert", "reconstructions")
+    make = functools.partial(_invert_into, parts=parts, task=task, progress=progress, say=say)
     return in_temporary_folder(make) if out is None else make(as_path(out))
 
 

@@ -22,6 +22,7 @@ from unseen.core.errors import SpecError
 from unseen.core.files import as_path, package_version
 from unseen.core.lock import LOCK, locked
 from unseen.core.options import SEED_MOST, Option, check_options
+from unseen.core.progress import shown
 from unseen.generators import Generator, Precision, load_layered
 from unseen.inversion.inverter import Inverter, invert_layers
 from unseen.inversion.inverter_file import round_to_half, write_inverter
@@ -99,7 +100,8 @@ def train_inverter(
         out: the folder, in place of that of `task`; None there too: nothing is kept.
         device: where a generator that is given by its spec computes.
         task: what to train and where to keep it; None: the default recipe, kept nowhere.
-        progress: called after every logged step.
+        progress: called when a stage begins or goes on, and after every step; None: a bar in a
+            notebook.
         options: fields of `InverterTraining`, in place of those of `task`, e.g. `cut="layer4"`.
 
     Returns:
@@ -137,7 +139,7 @@ def train_inverter(
             checkpoint_every=task.checkpoint_every,
             validate_every=task.validate_every,
         )
-        learner = train(run, progress=progress)["joint"]
+        learner = train(run, progress=progress or _bar())["joint"]
         assert isinstance(learner, NetworkLearner)
         inverter = learner.result
         assert isinstance(inverter, Inverter)
@@ -160,6 +162,11 @@ def train_inverter(
             with locked(task.folder / LOCK):
                 write_inverter(inverter, task.folder / "inverter.safetensors", half=task.half)
     return inverter
+
+
+def _bar() -> Callable[[TrainingProgress], None]:
+    report = shown(None, "train inverter", "batches")
+    return lambda told: report(*told.overall)
 
 
 def _check(task: InverterTraining, split: SplitGenerator) -> None:

@@ -31,6 +31,8 @@ class ScalarEvents:
 
     def __call__(self, progress: TrainingProgress) -> None:
         """Add the metrics of a logged step (StorageError: the folder cannot be written)."""
+        if not progress.metrics:
+            return
         folder = self._folder / progress.stage
         try:
             if progress.stage not in self._writers:

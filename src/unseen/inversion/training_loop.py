@@ -15,7 +15,6 @@ import hashlib
 import io
 import math
 import pickle
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -90,14 +89,13 @@ class Stage(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProgress:
-    """What the callback is told after a logged step."""
+    """What the callback is told when a stage begins and after every step."""
 
     stage: str
     step: int  # steps done
     steps: int  # steps in all
     overall: tuple[int, int]  # the same of all stages together
-    steps_per_second: float  # since this process took the stage up
-    metrics: Mapping[str, float]  # means since the last row, and the last validation
+    metrics: Mapping[str, float]  # of a logged step: means since the last row, and a validation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,7 +122,7 @@ def train(
 
     Args:
         task: what to train and where to keep it.
-        progress: called after every logged step.
+        progress: called when a stage begins or goes on, and after every step.
 
     Returns:
         The trained learners by stage name.
@@ -184,7 +182,16 @@ def _run_stage(
         first, window, rows = state["step"], state["window"], state["rows"]
     _write_log(log, rows)  # drops rows that an interrupted run wrote after its checkpoint
     generator = torch.Generator()
-    began = time.perf_counter()
+    before = sum(past.steps for past in task.stages if past.name in earlier)
+    total = sum(every.steps for every in task.stages)
+
+    def tell(done: int, metrics: Mapping[str, float]) -> None:
+        if progress is not None:
+            overall = before + done, total
+            progress(TrainingProgress(stage.name, done, stage.steps, overall, metrics))
+
+    if first < stage.steps:
+        tell(first, {})
     for index in range(first, stage.steps):
         seed = step_seed(task.seed, stage.name, index)
         torch.manual_seed(seed)
@@ -194,6 +201,8 @@ def _run_stage(
             "use a smaller --batch-size, which begins another training, or a larger GPU",
         ):
             window.append(learner.step(index, generator))
+            if index == first and device.type == "cuda":
+                torch.cuda.synchronize(device)  # the first step's time is told, not its launch's
         done = index + 1
         last = done == stage.steps
         validates = last or (task.validate_every is not None and done % task.validate_every == 0)
@@ -201,6 +210,7 @@ def _run_stage(
         logs = validates or last or done % task.log_every == 0
         if logs or saves:
             window = _finite(window, stage.name, done)
+        metrics: dict[str, Any] = {}
         if logs:
             metrics = _means(window)
             window = []
@@ -208,11 +218,7 @@ def _run_stage(
                 metrics |= _finite([learner.validate()], stage.name, done)[0]
             rows.append({"step": done, **metrics})
             _append_log(log, rows)
-            if progress is not None:
-                speed = (done - first) / max(time.perf_counter() - began, 1e-9)
-                before = sum(past.steps for past in task.stages if past.name in earlier)
-                overall = before + done, sum(every.steps for every in task.stages)
-                progress(TrainingProgress(stage.name, done, stage.steps, overall, speed, metrics))
+        tell(done, metrics)
         if saves:
             state = {
                 "version": CHECKPOINT_VERSION,
