@@ -199,7 +199,7 @@ def test_an_image_whose_loss_is_not_a_number_fails_and_the_others_do_not(
 def test_a_method_without_its_network_says_which_one_it_needs(generator, inverter):
     images = noise(1)
     with pytest.raises(SpecError, match="method f needs an inverter, and none is given"):
-        invert_batch(images, generator, None, settings("f"))
+        invert_batch(images, generator, None, settings("f", start="inverter"))
     with pytest.raises(SpecError, match="method c needs an encoder that was trained end to end"):
         invert_batch(images, generator, inverter, settings("c"))
 

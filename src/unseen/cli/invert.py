@@ -37,7 +37,11 @@ Place = Annotated[
     Option("Folder for the record, reconstructions and tensors. A run goes on there.", short="-o"),
 ]
 LayerInverter = Annotated[
-    str | None, Option("The generator's inverter, from `unseen train`, for methods d, e and f.")
+    str | None,
+    Option(
+        "The generator's inverter, from `unseen train`, where methods d, e and f begin. Default: "
+        "none; they begin as --start says."
+    ),
 ]
 Encoder = Annotated[str | None, Option("An inverter trained end to end, for methods b and c.")]
 Preset = Annotated[

@@ -47,6 +47,24 @@ class Activations(NamedTuple):
     features: Tensor | None = None  # (n, c, h, w)
     image: Tensor | None = None  # (n, 3, h, w), not yet at full resolution
 
+    @property
+    def made(self) -> Tensor:
+        """What the layer itself made: the mapping network styles, every other layer features."""
+        return self.styles if self.features is None else self.features
+
+    def plus(self, delta: Tensor) -> "Activations":
+        """The same, with something added to what the layer made."""
+        if self.features is None:
+            return self._replace(styles=self.styles + delta)
+        return self._replace(features=self.features + delta)
+
+    def rows(self, rows: Tensor | slice) -> "Activations":
+        """Those of some of the images."""
+        return Activations(
+            self.styles[rows],
+            *(None if part is None else part[rows] for part in self[1:]),
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:

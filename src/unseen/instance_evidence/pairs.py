@@ -334,6 +334,7 @@ class _Settings:
     layers: tuple[str, ...] = ()  # of the generator, up to the cut
     perturbed: tuple[str, ...] | int | None = None  # those whose output was perturbed
     samples: int = 0
+    start: str | None = None  # of methods d, e and f; None in records that knew inverters alone
     labelled_by: Mapping[str, Any] | None = None  # segmenter and channel
 
 
@@ -396,12 +397,16 @@ def _method(record: Inversions, name: str, *, numbered: bool) -> _RunMethod:
     depths = [settings.layers.index(layer) + 1 for layer in perturbed if layer in settings.layers]
     depth = max(depths, default=0) if name == "f" else 0
     last = settings.layers[depth - 1] if depth else None
+    begun = {
+        "nearest": f"the nearest of {settings.samples:,} samples",
+        "noise": "the image run backwards",
+    }.get(settings.start or "", "the inverter")
     labels = {
         "a": "optimised latents (method a)",
         "b": "the encoder (method b)",
         "c": "the encoder, then optimised latents (method c)",
-        "d": "the inverter alone (method d)",
-        "e": "the inverter, then optimised latents (method e)",
+        "d": f"{begun} alone (method d)",
+        "e": f"{begun}, then optimised latents (method e)",
         "f": "optimised features (method f)" + (f" up to {last}" if last else ""),
         "nearest": f"nearest of {settings.samples:,} samples",
         "reference": f"nearest of {settings.samples:,} other photographs",

@@ -24,7 +24,7 @@ from unseen.core.errors import (
     StorageError,
     memory_for,
 )
-from unseen.core.files import as_path
+from unseen.core.files import as_path, canonical_json
 from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, shown
 from unseen.core.results import in_temporary_folder
@@ -49,12 +49,17 @@ from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import inverter_provenance, load_inverter
 from unseen.inversion.labelled_samples import (
     LABELLED_CHANNEL,
-    SAMPLES_SEED,
     DrawnSamples,
     labelled_photographs,
 )
-from unseen.inversion.methods import Inversion, Inverted, PreparedMethod, inversion_preset
-from unseen.inversion.nearest import Mosaic, NearestSamples, Samples
+from unseen.inversion.methods import (
+    Inversion,
+    Inverted,
+    PreparedMethod,
+    inversion_preset,
+    nearest_sample,
+)
+from unseen.inversion.nearest import SAMPLES_SEED, Mosaic, NearestSample, NearestSamples, Samples
 from unseen.inversion.perceptual import Perceptual, PerceptualName, load_perceptual
 from unseen.inversion.photograph_selection import Chosen, choose_images
 from unseen.segmenters import Segmenter, load_segmenter
@@ -85,8 +90,8 @@ class InversionRun:
         Sequence[Method],
         Option(
             "Methods: a (optimise z from a random start), b (encoder), c (optimise z from b), d "
-            "(layer-wise inverter), e (optimise z from d), f (perturb layers from d), nearest (a "
-            "mosaic of samples, without an inverter). Several are d,f,nearest.",
+            "(the start alone: layer-wise inverter or --start), e (optimise z from d), f (perturb "
+            "layers from d), nearest (a mosaic of samples). Several are d,f,nearest.",
             name="--method",
             metavar="METHOD,…",
             parse=_methods,
@@ -211,13 +216,15 @@ def invert(
     Args:
         images: a source, its spec, the path of a folder or an archive, or images in memory.
         generator: one that can be split into layers, or its spec.
-        inverter: E, of this generator, for methods d, e and f; a file or a spec.
+        inverter: E, of this generator, where methods d, e and f begin; a file or a spec. None:
+            they begin as `--start` says, most often from the nearest sample.
         out: folder of the record, the pictures and the tensors. A run that was interrupted goes on
             from what is there. None: a temporary folder, which goes when the record does.
         encoder: an inverter that was trained end to end, for methods b and c.
         segmenter: whose features are compared, where the settings say so, and by which images are
             chosen, where they are; None: the churchyard's for the churchyard, else upp.
-        samples: of this generator and segmenter, for method nearest; several runs may share them.
+        samples: of this generator and segmenter, for method and start nearest; several runs may
+            share them.
         device: where a generator that is given by its spec computes.
         task: which images, by which methods; None: the default.
         progress: called with reconstructions done, and of how many; None: a bar in a notebook.
@@ -230,14 +237,14 @@ def invert(
 
     Raises:
         GeneratorError: the generator cannot be split.
-        CheckpointError, SpecError: an inverter of another generator, or none where one is needed.
+        CheckpointError, SpecError: an inverter of another generator, or none where it is asked for.
         ImageError: a broken image (what was finished is kept), fewer images than asked for.
         RecordError: the folder holds other inversions.
         StorageError: the disk is full, or the folder cannot be written.
         OutOfMemoryError: a batch is too large; what was finished is kept.
 
-    >>> invert("photos/", "progan:church", "church.safetensors")  # doctest: +SKIP
-    Inversions of 20 photographs and 20 controls by methods d and f
+    >>> invert("photos/", "stylegan2:network.pkl", count=20)  # doctest: +SKIP
+    Inversions of 20 photographs by method f
     """
     task = dataclasses.replace(task or InversionRun(), **options)
     source = open_images(images)
@@ -262,6 +269,8 @@ def _invert_into(
     """The run into the folder, then those for the curve below it."""
     say = say or (lambda _: None)
     methods = _Methods(parts, task)
+    if methods.unasked:
+        say(f"no inverter is given: every search begins from {methods.unasked}")
     further = {layer: _Methods(parts, methods.up_to(layer)) for layer in methods.curve()}
     chosen = _choose(parts, task, folder)
     methods.refer(parts, chosen.photographs)
@@ -311,6 +320,7 @@ class _Parts:
     encoder: Inverter | None
     named: str | Path | Segmenter | None = None  # the segmenter, or its spec
     given: DrawnSamples | None = None
+    _nearest: dict[str, NearestSample] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def device(self) -> torch.device:
@@ -329,6 +339,15 @@ class _Parts:
     def samples(self) -> DrawnSamples:
         """What the generator draws."""
         return self.given or DrawnSamples(self.generator, self.segmenter)
+
+    def nearest(self, settings: Inversion, perceptual: Perceptual | None) -> NearestSample:
+        """The samples of start nearest: the same for every method, and every run that shares."""
+        kept = self._nearest if self.given is None else self.given.nearest
+        features = None if perceptual is None else dict(perceptual.provenance)
+        key = canonical_json([settings.samples, settings.perceptual_weight, features])
+        if key not in kept:
+            kept[key] = nearest_sample(self.generator, settings, perceptual)
+        return kept[key]
 
     def others(self, count: int, left_out: Collection[int]) -> list[int]:
         """Indices of as many photographs but these; fewer where there are not so many."""
@@ -396,12 +415,14 @@ class _Methods:
         names: in order.
         ready: by name.
         described: what decides their results, as JSON.
+        unasked: where d, e and f begin, in words, if that was left open.
     """
 
     def __init__(self, parts: _Parts, task: InversionRun) -> None:
         self.task = task
         self.layers = tuple(parts.generator.layer_names)
         self.names = [method for method in KEPT if method in task.methods]
+        self.unasked: str | None = None
         self.ready: dict[Method, PreparedMethod | NearestSamples] = {}
         self.described: dict[str, Any] = {}
         for method in self.names:
@@ -429,11 +450,25 @@ class _Methods:
             parts.inverter,
             settings,
             encoder=parts.encoder,
+            nearest=parts.nearest(settings, perceptual),
             perceptual=perceptual,
         )
         self.ready[settings.method] = method
         layers = method.split.shapes.layer_names
-        return {"cut": layers[-1], "layers": list(layers), "perturbed": list(method.perturbed)}
+        described: dict[str, Any] = {
+            "start": method.start,
+            "cut": layers[-1],
+            "layers": list(layers),
+        }
+        if method.start == "nearest":
+            described["samples_seed"] = SAMPLES_SEED
+        if settings.start is None and method.start not in (None, "inverter"):
+            self.unasked = (
+                f"the nearest of {settings.samples:,} samples"
+                if method.start == "nearest"
+                else "what the generator makes of the image by running backwards"
+            )
+        return {**described, "perturbed": list(method.perturbed)}
 
     def _compare(
         self, parts: _Parts, settings: Inversion, perceptual: Perceptual | None

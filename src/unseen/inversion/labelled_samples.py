@@ -12,10 +12,9 @@ from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.images import ImageSource, Preparation, batches
 from unseen.images.batching import default_workers
-from unseen.inversion.nearest import Samples
+from unseen.inversion.nearest import SAMPLES_SEED, NearestSample, Samples
 from unseen.segmenters import Segmenter, checked_label_maps
 
-SAMPLES_SEED = 50_005  # of the samples that method nearest looks among, and of the photographs
 LABELLED_CHANNEL = "object"  # whose label maps it keeps
 _AT_ONCE = 64  # images a call of the segmenter
 
@@ -32,6 +31,7 @@ class DrawnSamples:
         self._images = DrawnImages(generator, seed=SAMPLES_SEED)
         self._segmenter = segmenter
         self._kept: Samples | None = None
+        self.nearest: dict[str, NearestSample] = {}  # described for searches that begin there
 
     def first(self, count: int) -> Samples:
         """The first so many samples."""

@@ -7,7 +7,7 @@ once on two latents, so any generator whose head is a sequence of layers will do
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import torch
@@ -16,9 +16,28 @@ from torch import Tensor, nn
 
 from unseen.core.errors import GeneratorError, SpecError
 from unseen.generators import LayeredGenerator
+from unseen.generators.styles import Activations
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]  # more is no layer's, and no image's
 _DEFAULT_CUT_SIZE = 8  # pixels: the paper's r4 is 8×8
+
+Features = Tensor | Activations
+"""What a layer passes on: a tensor, or a StyleGAN's styles, features and image so far."""
+
+
+def made_by_layer(features: Features) -> Tensor:
+    """What the layer itself made, and δ is added to."""
+    return features.made if isinstance(features, Activations) else features
+
+
+def plus_delta(features: Features, delta: Tensor) -> Features:
+    """The layer's features with δ added: r + δ."""
+    return features.plus(delta) if isinstance(features, Activations) else features + delta
+
+
+def rows_of(features: Features, rows: Tensor | slice) -> Features:
+    """The features of some of the images."""
+    return features.rows(rows) if isinstance(features, Activations) else features[rows]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,10 +69,10 @@ class SplitGenerator:
         """SHA-256 of every tensor in order: the same for any cut, and whatever file held them."""
         return tensors_sha256(*self.layers, self.tail)
 
-    def head(self, latents: Float[Tensor, "n z"]) -> list[Tensor]:
+    def head(self, latents: Float[Tensor, "n z"]) -> list[Any]:
         """r_1 … r_n: the features of every layer up to the cut."""
         features = []
-        current: Tensor = latents
+        current: Features = latents
         for layer in self.layers:
             current = layer(current)
             features.append(current)
@@ -71,13 +90,16 @@ def tensors_sha256(*modules: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def split_generator(generator: LayeredGenerator, cut: str | None = None) -> SplitGenerator:
+def split_generator(
+    generator: LayeredGenerator, cut: str | None = None, *, styles: bool = False
+) -> SplitGenerator:
     """Cut a generator behind a layer.
 
     Args:
         generator: `split` must give a sequence of the layers up to the cut, which pass plain
             tensors.
-        cut: a layer's name; None: the last layer whose features are at most 8×8.
+        cut: a layer's name; None: the last layer whose features are at most 8×8, else the first.
+        styles: whether layers may pass a StyleGAN's styles beside features.
 
     Raises:
         SpecError: no such layer, or nothing is left behind it.
@@ -99,16 +121,16 @@ def split_generator(generator: LayeredGenerator, cut: str | None = None) -> Spli
     latents = generator.latents(range(2), seed=1)
     layers = _children(generator, names[-2] if cut is None else cut)
     shapes: list[tuple[int, ...]] = []
-    current: Tensor = latents
+    current: Features = latents
     with torch.no_grad():
         for name, layer in zip(names, layers, strict=False):
             current = layer(current)
-            shape = _shape(current, name)
+            shape = _shape(current, name, styles=styles)
             if cut is None and shapes and max(shape[1:], default=1) > _DEFAULT_CUT_SIZE:
                 break
             shapes.append(shape)
         count = len(shapes)
-        once, twice = (layers[0](scale * latents) for scale in (1, 2))
+        once, twice = (made_by_layer(layers[0](scale * latents)) for scale in (1, 2))
     _, tail = generator.split(names[count - 1])
     return SplitGenerator(
         layers=tuple(layers[:count]),
@@ -136,7 +158,9 @@ def _children(generator: LayeredGenerator, layer: str) -> Sequence[nn.Module]:
     return [module for _, module in children]
 
 
-def _shape(features: object, layer: str) -> tuple[int, ...]:
+def _shape(features: object, layer: str, *, styles: bool) -> tuple[int, ...]:
+    if styles and isinstance(features, Activations):
+        return tuple(features.made.shape[1:])
     if not isinstance(features, Tensor) or features.ndim not in (2, 4):
         given = (
             f"a tensor of shape {tuple(features.shape)}"
@@ -145,6 +169,7 @@ def _shape(features: object, layer: str) -> tuple[int, ...]:
         )
         raise GeneratorError(
             f"layer {layer!r} of the generator gives {given}; only layers that pass one tensor "
-            "(n, c, h, w) or (n, d) can be inverted, which a StyleGAN's do not"
+            "(n, c, h, w) or (n, d) can be inverted by a network; a StyleGAN's, which pass styles, "
+            "too, are searched without one: run unseen invert without --inverter"
         )
     return tuple(features.shape[1:])

@@ -3,6 +3,7 @@
 (a) optimise z from a random start; (b) the z of an encoder that was trained end to end; (c)
 optimise z from b; (d) the z of the layer-wise inverter E; (e) optimise z from d; (f) from E(x),
 optimise perturbations δ_i of chosen layers: r = δ_n + g_n(…(δ_1 + g_1(E(x)))), x' = G_f(r).
+Without an inverter d, e and f begin elsewhere, as `unseen.inversion.starts` says.
 
 a to e lie in the range of G and show what G can draw; f searches a larger set and bounds from
 above what any r could give. A seventh way, `nearest`, is in `unseen.inversion.nearest`.
@@ -23,9 +24,21 @@ from unseen.core.options import Option
 from unseen.generators import LayeredGenerator
 from unseen.inversion.inversions import METHODS, Method
 from unseen.inversion.inverter import Inverter
-from unseen.inversion.layers import split_generator
+from unseen.inversion.layers import Features, made_by_layer, plus_delta, rows_of, split_generator
+from unseen.inversion.nearest import NearestSample
 from unseen.inversion.optimise import LBFGS, Adam, Optimiser, in_company, minimise
 from unseen.inversion.perceptual import PERCEPTUAL_NAMES, Perceptual, PerceptualName
+from unseen.inversion.starts import (
+    Begun,
+    Start,
+    StartName,
+    check_latents_are_free,
+    from_anywhere,
+    from_nearest,
+    from_network,
+    from_noise,
+    start_name,
+)
 
 Distance = Literal["l1", "mse"]
 
@@ -59,8 +72,20 @@ class Inversion:
     """
 
     method: Method = "f"
+    start: Annotated[
+        StartName | None,
+        Option(
+            "What methods d, e and f begin from: the inverter; the nearest of --samples samples; "
+            "or noise, by running a diffusion pipeline backwards. Default: the inverter where "
+            "there is one, else noise for such a pipeline, else nearest."
+        ),
+    ] = None
     cut: Annotated[
-        str | None, Option("Layer whose features are r. Default: the inverter's last layer.")
+        str | None,
+        Option(
+            "Layer whose features are r. Default: the inverter's last layer; without an inverter "
+            "the last one whose features are at most 8×8."
+        ),
     ] = None
     perturbed: Annotated[
         int | tuple[str, ...] | None,
@@ -88,7 +113,8 @@ class Inversion:
     ] = 1.0
     seed: int = 0  # of method a's random latents
     samples: Annotated[
-        int, Option("Samples that method nearest looks among. Default: 1000.", min=2)
+        int,
+        Option("Samples that method nearest, and start nearest, look among. Default: 1000.", min=2),
     ] = 1000
     window: Annotated[
         float,
@@ -202,15 +228,18 @@ class PreparedMethod:
         settings: Inversion,
         *,
         encoder: Inverter | None = None,
+        nearest: NearestSample | None = None,
         perceptual: Perceptual | None = None,
     ) -> None:
         """Check that everything goes together.
 
         Args:
             generator: one that can be split into layers.
-            inverter: E, for methods d, e and f.
+            inverter: E, for start `inverter` of methods d, e and f.
             settings: the method, what is searched, and what is minimised.
             encoder: one that was trained end to end, for methods b and c.
+            nearest: the samples, for start `nearest`; several methods may share them. None: drawn
+                for this one.
             perceptual: the features that the settings name (see `load_perceptual`).
 
         Raises:
@@ -224,15 +253,21 @@ class PreparedMethod:
                 "or `unseen invert --method nearest`"
             )
         self.settings, self.perceptual = settings, perceptual
-        self.estimator = _estimator(settings.method, inverter, encoder)
         guide = inverter or encoder
         for name, network in (("inverter", inverter), ("encoder", encoder)):
             if network is not None:
                 _check(network, generator, name)
-        cut = settings.cut or (None if guide is None else guide.layer_names[-1])
-        self.split = split_generator(generator, cut)
+        own = getattr(generator, "default_cut", None)
+        cut = settings.cut or (own if guide is None else guide.layer_names[-1])
+        self.split = split_generator(generator, cut, styles=True)
         self.generator = generator
+        if settings.perturbed is None and getattr(generator, "perturbs_cut_alone", False):
+            settings = dataclasses.replace(settings, perturbed=(self.split.cut,))
         self.perturbed = perturbed_layers(settings, self.split.shapes.layer_names)
+        # What d, e and f begin from; the others have a start of their own.
+        self.start: StartName | None = None
+        if settings.method in ("d", "e", "f"):
+            self.start = start_name(settings.start, generator, inverter)
         if (perceptual is None) != (settings.perceptual == "none") or (
             perceptual is not None and perceptual.name != settings.perceptual
         ):
@@ -241,6 +276,7 @@ class PreparedMethod:
                 f"the settings name the perceptual features {settings.perceptual!r} and {given!r} "
                 "were given; load the ones named"
             )
+        self._start = self._begun_by(inverter, encoder, nearest)
 
     def __call__(
         self, images: Float[Tensor, "n 3 h w"], *, numbers: Sequence[int] | None = None
@@ -275,13 +311,38 @@ class PreparedMethod:
         for ended in minimise(problem.loss, problem.start, settings.optimiser):
             yield problem.solved(ended.row, ended.point, ended.steps, ended.failed)
 
-    def _start(self, images: Tensor, numbers: Sequence[int]) -> Tensor:
-        """The latents that the method begins from."""
-        if self.estimator is None:
-            size, seed = self.generator.latent_size, self.settings.seed
-            rows = [np.random.default_rng([seed, k]).standard_normal(size) for k in numbers]
-            return torch.from_numpy(np.stack(rows)).to(images)
-        return in_company(self.estimator, images).float()
+    def _begun_by(
+        self, inverter: Inverter | None, encoder: Inverter | None, nearest: NearestSample | None
+    ) -> Start:
+        """What the searches begin from."""
+        settings, generator = self.settings, self.generator
+        method = settings.method
+        if method in ("a", "c", "e"):
+            check_latents_are_free(generator, method)
+        if method == "a":
+            return from_anywhere(generator, settings.seed)
+        if method in ("b", "c"):
+            return from_network(_needed(encoder, "encoder that was trained end to end", method))
+        if self.start == "inverter":
+            return from_network(_needed(inverter, "inverter", method))
+        if self.start == "noise":
+            return from_noise(generator)
+        return from_nearest(
+            generator, nearest or nearest_sample(generator, settings, self.perceptual)
+        )
+
+
+def nearest_sample(
+    generator: LayeredGenerator, settings: Inversion, perceptual: Perceptual | None
+) -> NearestSample:
+    """The samples of start `nearest`, compared by what the settings minimise."""
+    return NearestSample(
+        generator,
+        settings.samples,
+        perceptual=perceptual,
+        weight=settings.perceptual_weight,
+        device=generator.latents(range(1)).device,
+    )
 
 
 def perturbed_layers(settings: Inversion, layer_names: Sequence[str]) -> tuple[str, ...]:
@@ -315,17 +376,11 @@ def perturbed_layers(settings: Inversion, layer_names: Sequence[str]) -> tuple[s
     return tuple(name for name in names if name in asked)
 
 
-def _estimator(
-    method: Method, inverter: Inverter | None, encoder: Inverter | None
-) -> Inverter | None:
-    """The network whose z a method begins from."""
-    if method == "a":
-        return None
-    network, what = (encoder, "encoder") if method in ("b", "c") else (inverter, "inverter")
+def _needed(network: Inverter | None, what: str, method: Method) -> Inverter:
+    """The network, where it is given."""
     if network is None:
-        how = " that was trained end to end" if what == "encoder" else ""
-        raise SpecError(f"method {method} needs an {what}{how}, and none is given; name one")
-    return network.eval()
+        raise SpecError(f"method {method} needs an {what}, and none is given; name one")
+    return network
 
 
 def _check(inverter: Inverter, generator: LayeredGenerator, what: str) -> None:
@@ -352,7 +407,7 @@ class _Drawn:
     """A batch that was drawn: from latents, through features at the cut, to images."""
 
     latents: Tensor
-    features: Tensor
+    features: Tensor  # what the layer at the cut made
     deltas: Mapping[str, Tensor]
     images: Tensor
 
@@ -360,10 +415,10 @@ class _Drawn:
 class _Problem:
     """What is minimised for a batch: points (m, d) of some of its rows → losses (m,)."""
 
-    def __init__(self, prepared: PreparedMethod, images: Tensor, latents: Tensor) -> None:
+    def __init__(self, prepared: PreparedMethod, images: Tensor, begun: Begun) -> None:
         self.prepared, self.settings = prepared, prepared.settings
-        self.images, self.latents = images, latents
-        self.start = latents
+        self.images, self.latents = images, begun.latents
+        self.start = begun.latents
         if prepared.perturbed:
             names = prepared.split.shapes.layer_names
             self.sizes = [
@@ -371,7 +426,14 @@ class _Problem:
             ]
             self.first = names.index(prepared.perturbed[0])
             # Below the first perturbed layer nothing changes: g_i(…g_1(z0)).
-            self.base = in_company(lambda z: prepared.split.head(z)[self.first], latents)
+            first = names[self.first]
+            self.base: Features
+            if first in begun.features:
+                self.base = begun.features[first]
+            else:
+                count = len(images)
+                doubled = torch.cat([self.latents] * (1 + (count == 1)))  # as `in_company` does
+                self.base = rows_of(prepared.split.head(doubled)[self.first], slice(count))
             lengths = sum(int(np.prod(size)) for size in self.sizes)
             self.start = torch.zeros(len(images), lengths, device=images.device)
         self.wanted = None
@@ -409,19 +471,19 @@ class _Problem:
         split = self.prepared.split
         if not self.prepared.perturbed:
             features = split.head(points)[-1]
-            return _Drawn(points, features, {}, split.tail(features))
+            return _Drawn(points, made_by_layer(features), {}, split.tail(features))
         parts = torch.split(points, [int(np.prod(size)) for size in self.sizes], dim=1)
         deltas = {
             name: part.reshape(-1, *size)
             for name, part, size in zip(self.prepared.perturbed, parts, self.sizes, strict=True)
         }
-        features = self.base[rows]
+        features = rows_of(self.base, rows)
         for index, name in enumerate(split.shapes.layer_names[self.first :], start=self.first):
             if index > self.first:
                 features = split.layers[index](features)
             if name in deltas:
-                features = features + deltas[name]
-        return _Drawn(self.latents[rows], features, deltas, split.tail(features))
+                features = plus_delta(features, deltas[name])
+        return _Drawn(self.latents[rows], made_by_layer(features), deltas, split.tail(features))
 
     def _terms(self, drawn: _Drawn, rows: Tensor) -> dict[str, Tensor]:
         """The loss's summands before weighting, for each row."""

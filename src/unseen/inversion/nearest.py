@@ -7,6 +7,7 @@ keeps the label that the segmenter gave it in its own sample, where nothing was 
 
 The mosaic searches what the generator *draws*, where method f searches what its late layers could.
 Its reference is the same mosaic of as many other photographs: what a perfect generator would keep.
+`NearestSample` finds the one sample that is most like a whole image, from which a search begins.
 Sources: patches as witnesses of what a set of images lacks are those of Simakov, Caspi, Shechtman
 and Irani, CVPR 2008 (completeness); nearest samples as a measure of coverage those of Kynkäänniemi,
 Karras, Laine, Lehtinen and Aila, NeurIPS 2019 (recall).
@@ -14,6 +15,7 @@ Karras, Laine, Lehtinen and Aila, NeurIPS 2019 (recall).
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,12 +26,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from unseen.core.errors import ImageError, SpecError
+from unseen.generators import Generator
+from unseen.generators.drawn_images import DrawnImages
 from unseen.images.pixels import to_unit
 from unseen.inversion.perceptual import Perceptual
 
 if TYPE_CHECKING:
     from unseen.inversion.methods import Inversion
 
+SAMPLES_SEED = 50_005  # of the samples, and of the photographs that the reference shows
+WHOLE_CELLS = 8  # a side, where a whole image is compared
+_DESCRIBED_AT_ONCE = 64  # samples whose features are computed in one call
 CELLS = 32  # a side: the sample is chosen anew for each; fewer where images are below 64 pixels
 _SCALED_BY = 64  # samples, by whose mean distances pixels and features are made comparable
 _FEATURES = 0.5  # of the weight of pixels: more finds what looks like nothing but has its features
@@ -121,11 +128,7 @@ class NearestSamples:
     @functools.cached_property
     def _scales(self) -> list[float]:
         """Mean distance of two samples in a cell, of pixels and of features."""
-        parts = self._describe(torch.from_numpy(to_unit(self.samples.images[:_SCALED_BY])))
-        n = parts[0].shape[1]
-        return [
-            float(torch.cdist(part, part, p=1).sum() / (n * (n - 1))) / len(part) for part in parts
-        ]
+        return _scales(self._describe(torch.from_numpy(to_unit(self.samples.images[:_SCALED_BY]))))
 
     @torch.no_grad()
     def __call__(
@@ -161,33 +164,16 @@ class NearestSamples:
         for row in range(len(images)):
             yield self._assemble(row, images[row].cpu(), cells[row], float(loss[row]))
 
-    def _describe(self, images: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "cells n c"]]:
-        """What cells are compared by: 2 × 2 pixels, and features."""
-        side = self._cells
-        images = images.to(self._device)
-        pixels = functional.adaptive_avg_pool2d(images, 2 * side)
-        maps = [functional.pixel_unshuffle(pixels, 2)]
-        if self._perceptual is not None and self._settings.perceptual_weight:
-            features = self._perceptual.features(images).float()
-            if features.shape[2] >= side and features.shape[3] >= side:
-                maps.append(functional.adaptive_avg_pool2d(features, side))
-            else:
-                maps.append(functional.interpolate(features, size=(side, side), mode="nearest"))
-        return [cells.permute(2, 3, 0, 1).reshape(side**2, len(images), -1) for cells in maps]
+    def _describe(self, images: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "cells n _"]]:
+        compared = self._perceptual if self._settings.perceptual_weight else None
+        return _describe(images.to(self._device), self._cells, compared)
 
     def _distances(
         self, images: Sequence[Tensor], samples: Sequence[Tensor]
     ) -> Float[Tensor, "cells n m"]:
         """Of every image from every sample, around every cell."""
-        weights = (1.0, _FEATURES * self._settings.perceptual_weight)
-        parts = [
-            torch.cdist(ours, theirs, p=1) * (weight / scale)
-            for ours, theirs, weight, scale in zip(
-                images, samples, weights, self._scales, strict=False
-            )
-        ]
         side = self._cells
-        distance = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+        distance = _distances(images, samples, self._settings.perceptual_weight, self._scales)
         rows = self._kernel @ distance.reshape(side, -1)
         both = self._kernel @ rows.reshape(side, side, -1)
         return both.reshape(distance.shape)
@@ -218,6 +204,102 @@ class NearestSamples:
             loss=loss,
             terms={"pixel": float((rebuilt - image).abs().mean())},
         )
+
+
+class NearestSample:
+    """The sample that is most like a whole image, of which the latents are known.
+
+    Its distance is the mean of P + ½ · perceptual_weight · F over the cells, as of a mosaic whose
+    window is the whole image.
+
+    Args:
+        generator: whose samples, the first ones of `SAMPLES_SEED`.
+        count: how many samples.
+        perceptual: features (n, c, h, w); None: pixels alone.
+        weight: perceptual_weight.
+        device: where distances are computed; the features' own.
+
+    Raises:
+        SpecError: fewer than two samples.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        count: int,
+        *,
+        perceptual: Perceptual | None,
+        weight: float,
+        device: torch.device,
+    ) -> None:
+        if count < 2:
+            raise SpecError(f"the nearest of {count} samples was asked for; 2 are needed at least")
+        self._images = DrawnImages(generator, seed=SAMPLES_SEED)
+        self._count, self._weight, self._device = count, weight, device
+        # Features without a place cannot be pooled to cells.
+        flat = perceptual is not None and perceptual.name == "latents"
+        self._perceptual = None if flat or not weight else perceptual
+
+    @functools.cached_property
+    def _samples(self) -> list[Float[Tensor, "cells m _"]]:
+        """The samples' description: they are drawn when it is asked for, and not kept."""
+        drawn = self._images.images(range(self._count))
+        blocks = []
+        while some := list(itertools.islice(drawn, _DESCRIBED_AT_ONCE)):
+            blocks.append(self._describe(torch.from_numpy(to_unit(np.stack(some)))))
+        return [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
+
+    @functools.cached_property
+    def _between(self) -> list[float]:
+        return _scales([part[:, :_SCALED_BY] for part in self._samples])
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "n 3 h w"]) -> list[int]:
+        """The index of the nearest sample of every image."""
+        ours = self._describe(images)
+        distance = _distances(ours, self._samples, self._weight, self._between)
+        nearest: list[int] = distance.mean(dim=0).argmin(dim=1).tolist()
+        return nearest
+
+    def _describe(self, images: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "cells n _"]]:
+        with torch.no_grad():
+            return _describe(images.to(self._device), WHOLE_CELLS, self._perceptual)
+
+
+def _describe(
+    images: Float[Tensor, "n 3 h w"], side: int, perceptual: Perceptual | None
+) -> list[Float[Tensor, "cells n _"]]:
+    """What cells are compared by: 2 × 2 pixels, and features."""
+    pixels = functional.adaptive_avg_pool2d(images, 2 * side)
+    maps = [functional.pixel_unshuffle(pixels, 2)]
+    if perceptual is not None:
+        features = perceptual.features(images).float()
+        if features.shape[2] >= side and features.shape[3] >= side:
+            maps.append(functional.adaptive_avg_pool2d(features, side))
+        else:
+            maps.append(functional.interpolate(features, size=(side, side), mode="nearest"))
+    return [cells.permute(2, 3, 0, 1).reshape(side**2, len(images), -1) for cells in maps]
+
+
+def _scales(parts: Sequence[Float[Tensor, "cells n _"]]) -> list[float]:
+    """Mean distance of two samples in a cell, of pixels and of features."""
+    n = parts[0].shape[1]
+    return [float(torch.cdist(part, part, p=1).sum() / (n * (n - 1))) / len(part) for part in parts]
+
+
+def _distances(
+    images: Sequence[Float[Tensor, "cells n _"]],
+    samples: Sequence[Float[Tensor, "cells m _"]],
+    weight: float,
+    scales: Sequence[float],
+) -> Float[Tensor, "cells n m"]:
+    """P + ½ · weight · F of every image and sample, cell by cell."""
+    weights = (1.0, _FEATURES * weight)
+    parts = [
+        torch.cdist(ours, theirs, p=1) * (own / scale)
+        for ours, theirs, own, scale in zip(images, samples, weights, scales, strict=False)
+    ]
+    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
 
 
 def _gaussian(side: int, deviation: float) -> Float[Tensor, "side side"]:
