@@ -3,6 +3,10 @@
 import shutil
 
 import pytest
+from tests.support.evidence_world import COLUMNS, evidence_world
+from tests.support.worlds import areas, run
+
+from unseen.pages import report_folder
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -39,3 +43,18 @@ def open_page(browser):
         page.close()
     assert complaints == []
     assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.fixture(scope="session")
+def both(tmp_path_factory):
+    """A comparison and evidence of the same classes in one folder."""
+    folder = tmp_path_factory.mktemp("both")
+    classes = tuple(column.partition("/")[2] for column in COLUMNS)
+    sides = [
+        areas(60, {"person": share}, seed=seed, name=name, classes=classes)
+        for seed, (name, share) in enumerate({"photos": 0.5, "fakes": 0.0}.items())
+    ]
+    run(folder, sides[0], sides[1:])
+    evidence_world(folder)
+    report_folder(folder)
+    return folder

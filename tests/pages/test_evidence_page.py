@@ -5,7 +5,6 @@ import json
 
 import pytest
 from tests.support.evidence_world import COLUMNS, evidence_world
-from tests.support.worlds import areas, run
 
 from unseen.core.errors import RecordError
 from unseen.instance_evidence.record import Evidence, write_evidence
@@ -20,21 +19,6 @@ PERSON = "tbody#evidence-2"  # the only class of the record
 def folder(tmp_path_factory):
     """Evidence alone: two photographs whose persons vanish, with controls."""
     folder = tmp_path_factory.mktemp("evidence")
-    evidence_world(folder)
-    report_folder(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory):
-    """A comparison and evidence of the same classes in one folder."""
-    folder = tmp_path_factory.mktemp("both")
-    classes = tuple(column.partition("/")[2] for column in COLUMNS)
-    sides = [
-        areas(60, {"person": share}, seed=seed, name=name, classes=classes)
-        for seed, (name, share) in enumerate({"photos": 0.5, "fakes": 0.0}.items())
-    ]
-    run(folder, sides[0], sides[1:])
     evidence_world(folder)
     report_folder(folder)
     return folder

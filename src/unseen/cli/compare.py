@@ -12,7 +12,7 @@ from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
 from unseen.core.files import write_text
-from unseen.core.options import Option
+from unseen.core.options import Option, SingleFile
 from unseen.core.records import to_json
 from unseen.distribution.comparison_exports import as_junit, as_markdown
 from unseen.distribution.comparison_run import ComparisonRun, Judge, run_comparison
@@ -64,6 +64,7 @@ def compare(
         Path | None,
         Option("File for the gate's result in JUnit XML, as dashboards read it.", metavar="FILE"),
     ] = None,
+    single_file: SingleFile = False,
     json_file: Annotated[
         str | None,
         Option(
@@ -86,7 +87,7 @@ def compare(
         streams.note(f"status 0 is out of reach: {gate.out_of_reach}")
     judge = _judge(gate, history, junit)
     comparison = run_comparison(task, watch=progress_bar, judge=judge)
-    page = report(task.out, comparison, keep_current=True)
+    page = report(task.out, comparison, keep_current=True, single_file=single_file)
     for file, text_of in ((markdown, as_markdown), (junit, as_junit)):
         if file is not None:
             write_text(file, text_of(comparison))

@@ -7,7 +7,7 @@ from typing import Annotated
 from unseen.churchyard.generator import PLANTED
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
-from unseen.core.options import Option
+from unseen.core.options import Option, SingleFile
 from unseen.core.wording import count as counted
 from unseen.core.wording import listed, plural, share, times
 from unseen.distribution.comparison import Comparison, GeneratedSide
@@ -45,6 +45,7 @@ def demo(
         int,
         Option("Samples of the generator, and scenes, that each scene is compared with.", min=2),
     ] = Inversion.samples,
+    single_file: SingleFile = False,
 ) -> None:
     """Compare the churchyard with two generators, one of which was never shown some of it."""
     streams.write(
@@ -63,7 +64,7 @@ def demo(
     changes = {} if steps is None else {"steps": steps}
     evidence = _invert(out, each, preset_for(SCENES, "quick", cut=CUT, samples=samples, **changes))
     streams.write(evidence_summary(evidence))
-    page = report(out, comparison, evidence)
+    page = report(out, comparison, evidence, single_file=single_file)
     streams.write(f"\nPage: {page}")
     streams.write(f"{_of_the_sets(comparison)}\n{_of_the_scenes(evidence)}")
 

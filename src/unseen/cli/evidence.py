@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
-from unseen.core.options import SEED_MOST, Argument, Fields, Option
+from unseen.core.options import SEED_MOST, Argument, Fields, Option, SingleFile
 from unseen.core.wording import listed
 from unseen.instance_evidence import measuring as library
 from unseen.instance_evidence.evidence_summary import evidence_summary
@@ -49,6 +49,7 @@ def evidence(
     segmenter: SegmenterName = None,
     only_pairs: Annotated[bool, Option("Leave out photographs without a reconstruction.")] = False,
     seed: Annotated[int, Option("Seed of resampling.", max=SEED_MOST)] = 0,
+    single_file: SingleFile = False,
 ) -> None:
     """See what reconstructions no longer have, and rank photographs by what vanished."""
     task = EvidenceTask(judging=Judging(seed=seed), **options)
@@ -72,7 +73,7 @@ def evidence(
         )
     streams.write(evidence_summary(record))
     streams.write(f"Record: {folder / FILE}")
-    streams.write(f"Page: {report_folder(folder)}")
+    streams.write(f"Page: {report_folder(folder, single_file=single_file)}")
 
 
 def _two(sources: Sequence[str], runs: Sequence[bool]) -> tuple[str, str]:

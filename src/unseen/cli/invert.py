@@ -8,7 +8,7 @@ import typer
 
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
-from unseen.core.options import Argument, Fields, Option
+from unseen.core.options import Argument, Fields, Option, SingleFile
 from unseen.distribution.segment import default_segmenter
 from unseen.generators import load_layered
 from unseen.instance_evidence import measuring as evidence_library
@@ -85,6 +85,7 @@ def invert(
     evidence: Annotated[
         bool, Option("Segment the results, and say what they no longer have.")
     ] = True,
+    single_file: SingleFile = False,
 ) -> None:
     """Reconstruct photographs with a generator, and see what it leaves out. Run it again to go on.
 
@@ -127,7 +128,7 @@ def invert(
         for line in run.summary().splitlines():
             streams.write(prefix + line)
     if evidence and any(result for image in record.images for result in image.reconstructions):
-        _gather(record, judge, measuring)
+        _gather(record, judge, measuring, single_file)
     streams.write(f"Record: {out}")
     if any(run.failures for run in runs):
         raise typer.Exit(FAILED)
@@ -142,10 +143,12 @@ def _note_failed(record: Inversions) -> None:
         streams.note(f"… and {len(lines) - _SHOWN} more, listed in the record")
 
 
-def _gather(record: Inversions, segmenter: Segmenter | None, task: EvidenceTask) -> None:
+def _gather(
+    record: Inversions, segmenter: Segmenter | None, task: EvidenceTask, single_file: bool
+) -> None:
     with progress_bar("segment") as progress:
         evidence = evidence_library.evidence(
             record, segmenter=segmenter, task=task, progress=progress
         )
     streams.write(evidence_summary(evidence))
-    streams.write(f"Page: {report_folder(record.folder)}")
+    streams.write(f"Page: {report_folder(record.folder, single_file=single_file)}")

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 from unseen.cli import streams
-from unseen.core.options import Argument
-from unseen.pages import report_folder
+from unseen.core.options import Argument, Option, SingleFile
+from unseen.pages import print_pdf, report_folder
 
 
 def report(
@@ -18,7 +18,15 @@ def report(
             repeated=True,
         ),
     ],
+    single_file: SingleFile = False,
+    pdf: Annotated[
+        bool,
+        Option("Print the page to report.pdf beside it, on A4, by Chromium or Chrome."),
+    ] = False,
 ) -> None:
     """Draw figures and page of comparisons and of instance evidence from their records."""
     for run in runs:
-        streams.write(f"Page: {report_folder(run)}")
+        page = report_folder(run, single_file=single_file)
+        streams.write(f"Page: {page}")
+        if pdf:
+            streams.write(f"PDF: {print_pdf(page)}")

@@ -70,9 +70,11 @@ from unseen.instance_evidence.record import Evidence, read_evidence
 from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
 from unseen.pages import comparison_side, evidence_side
 from unseen.pages.page_images import clear_overlays
+from unseen.pages.single_file import inline
 from unseen.pages.small_figures import slug
 
 PAGE = "report.html"
+SINGLE_FILE = "report-single.html"
 # functions that the templates call by their names, as filters
 _NUMBERS = (
     below_zero,
@@ -121,6 +123,7 @@ def report(
     evidence: Evidence | None = None,
     *,
     keep_current: bool = False,
+    single_file: bool = False,
 ) -> Path:
     """Draw the figures, the overlays and the page of a comparison, of evidence, or of both.
 
@@ -131,9 +134,10 @@ def report(
         comparison: the record of a comparison.
         evidence: the record of instance evidence.
         keep_current: leave a page as it is that was drawn from the same records by this version.
+        single_file: write the page as one file, too, with its pictures inside: to send.
 
     Returns:
-        The page, `report.html` in that folder.
+        The page, `report.html` in that folder; or the single file, `report-single.html`.
 
     Raises:
         RecordError: neither is given; a picture that a record names is missing or broken.
@@ -149,11 +153,11 @@ def report(
     if evidence is not None:
         EVIDENCE_RECORD.check_whole(evidence)
     folder = as_path(out)
-    page = folder / PAGE
-    if keep_current and page.is_file():
-        html = page.read_text(encoding="utf-8", errors="replace")
-        if _mark(folder, comparison, evidence) in html:
-            return page
+    pages = [folder / PAGE, *([folder / SINGLE_FILE] if single_file else [])]
+    if keep_current and all(page.is_file() for page in pages):
+        mark = _mark(folder, comparison, evidence)
+        if all(mark in page.read_text(encoding="utf-8", errors="replace") for page in pages):
+            return pages[-1]
     clear_overlays(folder)
     if comparison is not None:
         for name, draw in (("histogram", draw_histogram), ("intervals", draw_intervals)):
@@ -163,18 +167,22 @@ def report(
         for name, draw_of in (("retention", draw_retention), ("curves", draw_curves)):
             draw_of(evidence, folder / f"{name}.png", folder / f"{name}.svg")
             draw_of(evidence, folder / "figures" / f"{name}-dark.svg", theme=DARK)
-    html = _render(folder, comparison, evidence)  # draws the overlays, too
+    shown = _shown(folder, comparison, evidence)  # draws the overlays, too
     mark = _mark(folder, comparison, evidence)
-    write_text(page, html.removesuffix("</html>") + mark + "</html>")
-    return page
+    for page in pages:
+        alone = page.name == SINGLE_FILE
+        html = _render(comparison, evidence, shown, alone=alone).removesuffix("</html>") + mark
+        write_text(page, (inline(html, folder) if alone else html) + "</html>")
+    return pages[-1]
 
 
-def report_folder(folder: str | Path) -> Path:
+def report_folder(folder: str | Path, *, single_file: bool = False) -> Path:
     """Draw the page of the records that lie in a folder.
 
     Args:
         folder: what `unseen compare`, `unseen evidence` or `unseen invert` wrote; or one of the
             records in it.
+        single_file: as in `report`.
 
     Raises:
         RecordError: there is none, or as in `report`.
@@ -194,6 +202,7 @@ def report_folder(folder: str | Path) -> Path:
         folder,
         read_comparison(folder) if has_comparison else None,
         read_evidence(folder) if has_evidence else None,
+        single_file=single_file,
     )
 
 
@@ -206,15 +215,29 @@ def _mark(folder: Path, comparison: Comparison | None, evidence: Evidence | None
     return f"<!-- drawn from {sha256_of_parts(parts)} -->\n"
 
 
-def _render(folder: Path, comparison: Comparison | None, evidence: Evidence | None) -> str:
-    environment = _environment()
+def _shown(
+    folder: Path, comparison: Comparison | None, evidence: Evidence | None
+) -> dict[str, Any]:
+    """What the templates are told beside the records; draws the overlays."""
     shown: dict[str, Any] = {}
     if evidence is not None:
         shown |= _evidence(evidence, evidence_side.view(folder, evidence))
     if comparison is not None:
         links = _links(evidence) if evidence is not None else {}
         shown |= _comparison(comparison, list(comparison_side.table(folder, comparison, links)))
-    scripts = ["report.js"] if evidence is None else ["evidence.js", "report.js"]
+    return shown
+
+
+def _render(
+    comparison: Comparison | None,
+    evidence: Evidence | None,
+    shown: Mapping[str, Any],
+    *,
+    alone: bool,
+) -> str:
+    """The page; `alone` without the folder."""
+    environment = _environment()
+    scripts = ["inlined.js", *(["evidence.js"] if evidence else []), "report.js"]
     css = _colours() + _asset(environment, "report.css", *(["evidence.css"] if evidence else []))
     script = _asset(environment, *scripts)
     return environment.get_template("report.html.j2").render(
@@ -222,7 +245,8 @@ def _render(folder: Path, comparison: Comparison | None, evidence: Evidence | No
         evidence=evidence,
         css=css,
         script=script,
-        policy=_policy(css, script),
+        policy=_policy(css, script, alone=alone),
+        alone=alone,
         **shown,
     )
 
@@ -307,7 +331,7 @@ def _colours() -> markupsafe.Markup:
         said = " ".join(f"--{name}: {colour};" for name, colour in colours.items())
         return f":root {{ {said} }}"
 
-    dark = f"@media (prefers-color-scheme: dark) {{ {variables(DARK)} }}"
+    dark = f"@media screen and (prefers-color-scheme: dark) {{ {variables(DARK)} }}"
     return markupsafe.Markup(f"{variables(LIGHT)}\n{dark}\n")
 
 
@@ -317,7 +341,7 @@ def _asset(environment: jinja2.Environment, *names: str) -> markupsafe.Markup:
     return markupsafe.Markup("\n".join(sources))
 
 
-def _policy(css: str, script: str) -> str:
+def _policy(css: str, script: str, *, alone: bool) -> str:
     """The page's Content-Security-Policy: this style, this script, pictures beside it, no network.
 
     `file:` is named for browsers in which a page from the disk is not of its own origin.
@@ -325,8 +349,9 @@ def _policy(css: str, script: str) -> str:
     style_hash, script_hash = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script)
     )
+    beside = "" if alone else "'self' file: "
     return (
-        "default-src 'none'; img-src 'self' file: data:; "
+        f"default-src 'none'; img-src {beside}data:; "
         f"style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
         "base-uri 'none'; form-action 'none'"
     )

@@ -19,7 +19,7 @@
     frame.classList.toggle("pixelated", picture.small);
     const first = frame.querySelector(".first");
     if (image) {
-      first.src = image;
+      first.src = address(image);
       first.alt = alt;
     } else {
       first.removeAttribute("src");
@@ -50,7 +50,7 @@
     const after = frame.querySelector(".after");
     slider.disabled = !rebuilt.image;
     after.hidden = !rebuilt.image;
-    if (rebuilt.image) after.src = rebuilt.image;
+    if (rebuilt.image) after.src = address(rebuilt.image);
   };
 
   // What the segmenter saw: one class, or all labels with a legend.
@@ -71,7 +71,7 @@
     legend.replaceChildren();
     layer.hidden = !shown.tiles;
     if (!shown.tiles) return;
-    layer.src = shown.tiles;
+    layer.src = address(shown.tiles);
     layer.dataset.tile = shown.tile[kind];
     layer.style.setProperty("--tiles", 1 + Object.keys(shown.tile).length);
     choose(layer);

@@ -106,4 +106,20 @@
       section.querySelectorAll(`.overlay input[value="${choice}"]`).forEach((i) => { i.checked = true; });
     });
   }
+
+  // Paper has no buttons: the classes that were found stand open there, or those that the reader chose.
+  const FOUND = [".omitted", ".under", ".regressed", ".cannot-draw"];
+  let opened = [];
+  const unfold = () => {
+    const classes = [...document.querySelectorAll("tbody.class:not([hidden])")];
+    const isOpen = (one) => one.querySelector(".opener").getAttribute("aria-expanded") === "true";
+    if (!classes.some(isOpen)) {
+      opened = classes.filter((one) => one.querySelector(`.row .chip:is(${FOUND})`));
+      opened.forEach((one) => open(one, true));
+    }
+    document.querySelectorAll("img[loading=lazy]").forEach((image) => { image.loading = "eager"; });
+  };
+  addEventListener("beforeprint", unfold);
+  addEventListener("afterprint", () => opened.splice(0).forEach((one) => open(one, false)));
+  if (location.search === "?print") unfold();
 })();
