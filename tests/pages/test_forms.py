@@ -108,7 +108,9 @@ def test_on_paper_no_column_and_no_gallery_is_missing(open_page, several, both):
         assert page.locator("main table.classes > thead th").evaluate_all(hidden) == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= PAPER
         assert page.evaluate("getComputedStyle(document.body).color") != "rgb(255, 255, 255)"
-        assert page.locator(".class:has(.row :is(.omitted, .cannot-draw)) .detail").first.is_visible()
+        assert page.locator(
+            ".class:has(.row :is(.omitted, .cannot-draw)) .detail"
+        ).first.is_visible()
     rebuilt = page.locator(".case .frame.rebuilt img.first")  # of the gallery of persons
     assert rebuilt.count() > 0
     assert all(image.is_visible() for image in rebuilt.all())

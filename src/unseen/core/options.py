@@ -155,6 +155,10 @@ Labels = Annotated[
         greedy=True,
     ),
 ]
+SingleFile = Annotated[
+    bool,
+    Option("Write the page as one file, too, with its pictures inside: to send."),
+]
 
 
 def check_labels(labels: Sequence[str], sides: int) -> list[str]:
@@ -175,7 +179,3 @@ def check_labels(labels: Sequence[str], sides: int) -> list[str]:
         if not label.strip() or list(labels).count(label) > 1:
             raise SpecError(f"--labels names a side {label!r}; give each a name of its own")
     return list(labels)
-SingleFile = Annotated[
-    bool,
-    Option("Write the page as one file, too, with its pictures inside: to send."),
-]
