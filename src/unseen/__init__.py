@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from unseen.inversion.inverter_training import train_inverter as train_inverter
     from unseen.inversion.methods import Inversion as Inversion
     from unseen.inversion.methods import inversion_preset as inversion_preset
+    from unseen.pages import figure as figure
     from unseen.pages import report as report
     from unseen.segmenters import load_segmenter as load_segmenter
 
@@ -60,6 +61,7 @@ _PUBLIC: dict[str, str] = {
     "compare": "unseen.distribution.comparison_run",
     "concatenate": "unseen.distribution.areas_file",
     "evidence": "unseen.instance_evidence.measuring",
+    "figure": "unseen.pages",
     "inversion_preset": "unseen.inversion.methods",
     "invert": "unseen.inversion.invert",
     "load_generator": "unseen.generators",

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "See what reconstructions of photographs no longer have.",
     ),
     "report": ("unseen.cli.report:report", "Draw the page again from the record."),
+    "figure": ("unseen.cli.figure:figure", "Draw one figure of a run, for a paper."),
     "churchyard": ("", "Render the built-in world."),
     "churchyard render": ("unseen.cli.churchyard:render", "Write scenes as PNG files."),
     "churchyard presence": (

@@ -5,10 +5,25 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from unseen.core.errors import SpecError
 from unseen.core.files import write_aside
-from unseen.core.wording import cut
+from unseen.core.options import Option
+from unseen.core.wording import cut, listed
+
+Width = Literal["column", "page"]
+WIDTHS: dict[Width, float] = {"column": 3.28, "page": 6.875}  # inches, of CVPR's and ICCV's style
+FigureWidth = Annotated[
+    Width | None,
+    Option(
+        "For a paper: as wide as a column (3.28 inches) or as a page (6.875 inches). Default: as "
+        "on the page that unseen draws."
+    ),
+]
+SUFFIXES = (".pdf", ".svg", ".png")
+_NO_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_FONT, _PAPER_FONT = 9.0, 6.5  # points; a paper's captions have 9, and its figures less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +78,13 @@ DARK = Theme(
 
 
 @contextmanager
-def styled_figure(width: float, height: float, theme: Theme = LIGHT) -> Iterator[Any]:
-    """A figure outside pyplot's state; inches. The same data give the same bytes."""
+def styled_figure(
+    width: float, height: float, theme: Theme = LIGHT, *, paper: bool = False
+) -> Iterator[Any]:
+    """A figure outside pyplot's state; inches. The same data give the same bytes.
+
+    One for a paper has that size with all that stands around its axes; another one grows by it.
+    """
     import matplotlib
 
     from unseen.core.shown_figure import ShownFigure
@@ -82,39 +102,66 @@ def styled_figure(width: float, height: float, theme: Theme = LIGHT) -> Iterator
         "axes.axisbelow": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "svg.fonttype": "path",  # looks the same where the font is missing
-        "svg.hashsalt": "unseen",
+        "font.size": _PAPER_FONT if paper else _FONT,
+        "axes.titlesize": "medium",
+        "axes.linewidth": 0.6 if paper else 0.8,
+        "hatch.linewidth": 0.5 if paper else 1.0,
         "text.parse_math": False,  # "$" in a name is a dollar
     }
     with matplotlib.rc_context(style):
-        yield ShownFigure(figsize=(width, height), facecolor=theme.paper)
+        yield ShownFigure(figsize=(width, height), facecolor=theme.paper, paper=paper)
 
 
 @contextmanager
 def figure_of_panels(
-    theme: Theme, *, width: float, height: float, rows: Sequence[float] = (1.0,), columns: int = 1
+    theme: Theme,
+    *,
+    width: float | Width,
+    height: float,
+    rows: Sequence[float] = (1.0,),
+    columns: int = 1,
 ) -> Iterator[tuple[Any, Any]]:
-    """A figure with its axes, row after row; the heights of the rows are relative."""
-    with styled_figure(width, height, theme) as figure:
+    """A figure with its axes, row after row; the heights of the rows are relative.
+
+    Width and height are those of all axes together; in a figure for a paper, of the whole figure.
+    """
+    paper = isinstance(width, str)
+    inches = WIDTHS[width] if isinstance(width, str) else width
+    with styled_figure(inches, height, theme, paper=paper) as figure:
         axes = figure.subplots(
             len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": list(rows)}
         ).ravel()
-        # The axes fill the figure, and saving grows it by what stands around them: names of any
-        # length then cost no room inside.
-        figure.subplots_adjust(left=0, right=1, bottom=0, top=1, hspace=0.32, wspace=0.25)
+        if not paper:
+            # The axes fill the figure, and saving grows it by what stands around them: names of any
+            # length then cost no room inside.
+            figure.subplots_adjust(left=0, right=1, bottom=0, top=1, hspace=0.32, wspace=0.25)
         yield figure, axes
 
 
-def legend_above(axis: Any, handles: Sequence[Any], *, at: float = 1.0) -> None:
-    """A legend in one line above the axes, where it lies on no data; `at` in their heights."""
+def legend_above(
+    axis: Any, handles: Sequence[Any], *, lift: float = 0.0, a_line: int | None = None
+) -> None:
+    """A legend above the axes, where it lies on no data.
+
+    Args:
+        axis: the axes.
+        handles: its entries.
+        lift: points from the axes to the legend.
+        a_line: entries in a line; None: all.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    lifted = ScaledTranslation(0, lift / 72, axis.figure.dpi_scale_trans)
     axis.legend(
         handles=handles,
         loc="lower left",
-        bbox_to_anchor=(0, at),
-        ncols=len(handles),
-        fontsize=8.5,
+        bbox_to_anchor=(0, 1),
+        bbox_transform=axis.transAxes + lifted,
+        ncols=a_line or len(handles),
         frameon=False,
-        columnspacing=1.1,
+        columnspacing=0.9,
+        handlelength=1.2,
+        handletextpad=0.5,
         borderaxespad=0.2,
     )
 
@@ -127,7 +174,6 @@ def note_above(axis: Any, text: str) -> None:
         xycoords="axes fraction",
         xytext=(0, 24),
         textcoords="offset points",
-        fontsize=8.5,
     )
 
 
@@ -140,7 +186,6 @@ def write_beside(axis: Any, y: float, text: str, colour: str) -> None:
         xytext=(8, 0),
         textcoords="offset points",
         va="center",
-        fontsize=8.5,
         color=colour,
         annotation_clip=False,
     )
@@ -172,15 +217,22 @@ def draw_mark(
 
 
 def save_figure(figure: Any, paths: Iterable[Path]) -> list[Path]:
-    """Write a figure to every path, as PNG or SVG by the suffix (StorageError)."""
+    """Write a figure to every path, as PDF, SVG or PNG by its suffix.
+
+    Raises:
+        SpecError: another suffix.
+        StorageError: the disk is full, or the place cannot be written.
+    """
     paths = list(paths)
     for path in paths:
+        if path.suffix not in SUFFIXES:
+            raise SpecError(f"{path} is no figure's name; end it in {listed(SUFFIXES, last='or')}")
         kind = path.suffix.removeprefix(".")
         buffer = io.BytesIO()
         figure.savefig(
             buffer,
             format=kind,
-            metadata={"Date": None} if kind == "svg" else None,
+            metadata=_NO_DATE.get(kind),
         )
         with write_aside(path) as aside:
             aside.write_bytes(buffer.getvalue())

@@ -4,6 +4,7 @@ In memory only; `areas_file` reads and writes them.
 """
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float32, Float64, UInt32
 
-from unseen.core.errors import RecordError
+from unseen.core.errors import RecordError, SpecError
 from unseen.core.files import as_path
 from unseen.core.identity import Identity, identify
 from unseen.core.results import Result, import_pandas
+from unseen.core.wording import listed
 
 if TYPE_CHECKING:
     import pandas
@@ -37,6 +39,32 @@ def nothing(columns: Sequence[str]) -> str | None:
     """The column that is the label set's word for "no class", if it has one."""
     first = columns[0] if columns else ""
     return first if class_name(first).casefold() in _NOTHING else None
+
+
+def columns_named(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The columns of these classes, in the order asked for: by name, or as channel/class.
+
+    Raises:
+        SpecError: a name that no column has.
+
+    >>> columns_named(("object/sky", "object/car"), ["Car"])
+    ['object/car']
+    """
+    asked = []
+    for name in names:
+        wanted = name.casefold()
+        found = [c for c in columns if wanted in (c.casefold(), class_name(c).casefold())]
+        if not found:
+            known = [class_name(column) for column in columns]
+            near = [other for other in known if wanted in other.casefold()]
+            near += difflib.get_close_matches(name, known, n=3)
+            raise SpecError(
+                f"no class is called {name!r}; "
+                + (f"near are {listed(dict.fromkeys(near))}" if near else "known are ")
+                + ("" if near else listed(known, most=12))
+            )
+        asked += found
+    return list(dict.fromkeys(asked))
 
 
 def class_name(column: str) -> str:

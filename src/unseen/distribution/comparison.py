@@ -6,11 +6,12 @@ names. A number that is not defined, or not bounded, is null.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from unseen.core.figure_style import Width
 from unseen.core.records import Amount, Count, FilePath, RecordFile, Share, complaint_about_columns
 from unseen.core.results import LocatedResult
 from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict, SizeVerdict
@@ -315,14 +316,23 @@ class Comparison(LocatedResult):
 
         return summary(self)
 
-    def plot(self, kind: Literal["histogram", "intervals"] = "histogram") -> Any:
+    def plot(
+        self,
+        kind: Literal["histogram", "intervals"] = "histogram",
+        *paths: Path,
+        width: Width | None = None,
+        classes: Sequence[str] = (),
+    ) -> Any:
         """The paper's histogram, or the ratios with their intervals, as a figure of matplotlib.
 
-        >>> comparison.plot().savefig(folder / "histogram.pdf")
+        The arguments are those of `unseen.figure`.
+
+        >>> comparison.plot(width="column", classes=["person"]).savefig(folder / "person.pdf")
         """
         from unseen.distribution.comparison_figures import draw_histogram, draw_intervals
 
-        return draw_histogram(self) if kind == "histogram" else draw_intervals(self)
+        draw = draw_histogram if kind == "histogram" else draw_intervals
+        return draw(self, *paths, width=width, classes=classes)
 
     def save(self, folder: str | Path) -> Path:
         """Write `comparison.json` and its pictures as `save_record` does; gives the path.

@@ -8,11 +8,12 @@ relative to the folder of the record, with forward slashes.
 
 import dataclasses
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from unseen.core.figure_style import Width
 from unseen.core.records import (
     Amount,
     Count,
@@ -277,16 +278,24 @@ class Evidence(LocatedResult):
 
         return evidence_summary(self)
 
-    def plot(self, kind: Literal["retention", "curves"] = "retention") -> Any:
+    def plot(
+        self,
+        kind: Literal["retention", "curves"] = "retention",
+        *paths: Path,
+        width: Width | None = None,
+        classes: Sequence[str] = (),
+    ) -> Any:
         """What is retained of every class, or the curves, as a figure of matplotlib.
 
-        The curves are None where only one layer was perturbed.
+        The arguments are those of `unseen.figure`. The curves are None where only one layer was
+        perturbed.
 
-        >>> evidence.plot().savefig(folder / "retention.pdf")
+        >>> evidence.plot(width="page").savefig(folder / "retention.pdf")
         """
         from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
 
-        return draw_retention(self) if kind == "retention" else draw_curves(self)
+        draw = draw_retention if kind == "retention" else draw_curves
+        return draw(self, *paths, width=width, classes=classes)
 
     def save(self, folder: str | Path) -> Path:
         """Write `evidence.json` and its pictures as `save_record` does; gives the path.
