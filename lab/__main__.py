@@ -10,6 +10,7 @@ COMMANDS = {
     "simulation": ("lab.commands:simulation", "Simulate the statistics of areas."),
     "distances": ("lab.commands:distances", "Simulate the distance of few images."),
     "changes": ("lab.commands:changes", "Simulate the comparison of two generators."),
+    "pairs": ("lab.commands:pairs", "Simulate pairs of photographs and drawn images."),
     "gate": ("lab.commands:gate", "Simulate the gate."),
     "distance-speed": ("lab.commands:distance_speed", "Time the distance of many classes."),
     "classes": ("lab.commands:classes", "Simulate the verdicts about classes."),

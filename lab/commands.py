@@ -19,6 +19,7 @@ from lab.gate_simulation import GateSimulation, simulate_gate
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
+from lab.pair_simulation import PairSimulation, simulate_pairs
 from lab.random_networks import RandomThroughput, measure_random
 from lab.retention_margins import MarginSimulation, simulate_margins
 from lab.retention_simulation import RetentionSimulation, simulate_retention
@@ -49,6 +50,11 @@ def distances(task: DistanceSimulation) -> None:
 def changes(task: ChangeSimulation) -> None:
     """Measure false verdicts, coverage and power of a new generator against the previous one."""
     _write_paths(simulate_changes(task, say=streams.note))
+
+
+def pairs(task: PairSimulation) -> None:
+    """Measure intervals of shares of pairs, and the test of their change."""
+    _write_paths(simulate_pairs(task, say=streams.note))
 
 
 def gate(task: GateSimulation) -> None:

@@ -7,7 +7,7 @@ from tests.support.class_counts import with_counts
 
 from unseen.core.errors import SampleError
 from unseen.statistics import compare_generators
-from unseen.statistics.generator_change import _jeffreys
+from unseen.statistics.contrasts import jeffreys
 
 
 def test_a_new_generator_that_loses_a_class_has_regressed() -> None:
@@ -114,14 +114,14 @@ def test_the_printed_regression_is_found_four_times_in_five(paired: bool) -> Non
 
 def test_limits_of_a_proportion_are_those_of_the_beta_distribution() -> None:
     count, size = np.arange(41.0), np.full(41, 40.0)
-    low, high = _jeffreys(count, size, 0.001)
+    low, high = jeffreys(count, size, 0.001)
     exact = scipy.stats.beta(count + 0.5, size - count + 0.5)
     share = count / size
     # the closed form keeps the distance to the proportion to 1 %
     np.testing.assert_allclose(share[1:] - low[1:], share[1:] - exact.ppf(0.0005)[1:], rtol=0.01)
     np.testing.assert_allclose(high[:-1] - share[:-1], exact.isf(0.0005)[:-1] - share[:-1], 0.01)
     assert (low[0], high[-1]) == (0.0, 1.0)
-    many = _jeffreys(np.stack([count, count]), size, 0.001)[1][0]
+    many = jeffreys(np.stack([count, count]), size, 0.001)[1][0]
     np.testing.assert_allclose(many[:-1] - share[:-1], high[:-1] - share[:-1], rtol=0.02)
 
 

@@ -2,9 +2,7 @@
 
 Arrays in, one `GeneratorChange` a column out. NumPy and SciPy alone. Definitions are in
 docs/statistics.md, and what else was tried.
-Sources: limits of a contrast from the limits of its parts (Zou and Donner, Statistics in Medicine
-27, 2008); limits of a proportion: Jeffreys (Brown, Cai and DasGupta, Statistical Science 16, 2001);
-paired proportions: McNemar's test with mid-p (Psychometrika 12, 1947).
+Sources: as in `contrasts`.
 """
 
 import dataclasses
@@ -25,6 +23,7 @@ from unseen.statistics.classes import (
     PRESENCE_THRESHOLD,
     check_sides,
 )
+from unseen.statistics.contrasts import change_of_pairs, contrast, mcnemar
 from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.effective import (
     Grouping,
@@ -237,12 +236,12 @@ class _Unpaired:
 
     def change(self, alpha: float | _Floats) -> tuple[_Floats, _Floats]:
         """Limits of new − previous."""
-        return _contrast([(-1.0, self.b, self.m), (1.0, self.c, self.q)], alpha)
+        return contrast([(-1.0, self.b, self.m), (1.0, self.c, self.q)], alpha)
 
     def middle(self, alpha: float | _Floats) -> tuple[_Floats, _Floats]:
         """Limits of new + previous − 2 real."""
         parts = [(1.0, self.b, self.m), (1.0, self.c, self.q), (-2.0, self.a, self.n)]
-        return _contrast(parts, alpha)
+        return contrast(parts, alpha)
 
     def p_value(self) -> _Floats:
         """Of new = previous, by the conditional test."""
@@ -293,12 +292,7 @@ class _Pairs:
 
     def change(self, alpha: float | _Floats) -> tuple[_Floats, _Floats]:
         """Limits of new − previous: gained − lost."""
-        lost, gained = self.lost / self.m, self.gained / self.m
-        # Of one multinomial: what is gained is not lost.
-        correlation = -np.sqrt(lost * gained / ((1.0 - lost) * (1.0 - gained) + _TINY))
-        return _contrast(
-            [(-1.0, self.lost, self.m), (1.0, self.gained, self.m)], alpha, correlation
-        )
+        return change_of_pairs(self.lost, self.gained, self.m, alpha)
 
     def middle(self, alpha: float | _Floats) -> tuple[_Floats, _Floats]:
         """Limits of new + previous − 2 real."""
@@ -308,18 +302,11 @@ class _Pairs:
         variance = mean * (1.0 - mean) - 0.25 * discordant
         size = self.known * mean * (1.0 - mean) / np.maximum(variance, _TINY)
         size = np.where(variance > _TINY, size, self.known)
-        return _contrast([(2.0, mean * size, size), (-2.0, self.a, self.n)], alpha)
+        return contrast([(2.0, mean * size, size), (-2.0, self.a, self.n)], alpha)
 
     def p_value(self) -> _Floats:
-        """Of new = previous, given how many pairs differ (McNemar, mid-p)."""
-        fewer, discordant = np.minimum(self.lost, self.gained), self.lost + self.gained
-        tail = scipy.special.betainc(np.maximum(discordant - fewer, 1e-9), fewer + 1.0, 0.5)
-        tail = tail + np.where(
-            fewer > 0,
-            scipy.special.betainc(discordant - fewer + 1.0, np.maximum(fewer, 1e-9), 0.5),
-            0.0,
-        )
-        return np.asarray(np.where(discordant == 0, 1.0, np.minimum(tail, 1.0)))
+        """Of new = previous, given how many pairs differ."""
+        return mcnemar(self.lost, self.gained)
 
     def rejects(self, alpha: float) -> Bool[np.ndarray, "..."]:
         """Whether that test calls new < previous."""
@@ -431,66 +418,6 @@ def _sum(parts: list[tuple[float, MeanArea]]) -> tuple[_Floats, _Floats, _Floats
     )
     freedom = variance**2 / np.maximum(spent, np.finfo(np.float64).tiny)
     return value, np.sqrt(variance), np.maximum(freedom, 1.0)
-
-
-def _contrast(
-    parts: list[tuple[float, _Floats, _Floats]],
-    alpha: float | _Floats,
-    correlation: float | _Floats = 0.0,
-) -> tuple[_Floats, _Floats]:
-    """Limits of Σ weight · count / size, from the limits of each proportion by itself.
-
-    The distance from the estimate to a limit is √Σ (weight · distance of the part)², with the
-    part's limit on the side in question: so each side has its own variance, and a side that never
-    shows the class is not taken for certain. `correlation` is that of the first two parts.
-    """
-    value: _Floats | float = 0.0
-    below, above = [], []
-    for weight, count, size in parts:
-        proportion = count / size
-        low, high = _jeffreys(count, size, alpha)
-        value = value + weight * proportion
-        first, second = (low, high) if weight > 0 else (high, low)
-        below.append(weight * (proportion - first))
-        above.append(weight * (second - proportion))
-    sign = np.sign(parts[0][0] * parts[1][0]) * correlation
-    reaches = [
-        np.sqrt(np.maximum(sum(d**2 for d in ends) + 2.0 * sign * ends[0] * ends[1], 0.0))
-        for ends in (below, above)
-    ]
-    return np.asarray(value - reaches[0]), np.asarray(value + reaches[1])
-
-
-def _jeffreys(count: _Floats, size: _Floats, alpha: float | _Floats) -> tuple[_Floats, _Floats]:
-    """Equal-tailed limits of a proportion under Jeffreys' prior; 0 and 1 at the ends."""
-    low = np.where(count > 0.0, 1.0 - _jeffreys_above(size - count, size, alpha), 0.0)
-    return low, np.where(count < size, _jeffreys_above(count, size, alpha), 1.0)
-
-
-def _jeffreys_above(count: _Floats, size: _Floats, alpha: float | _Floats) -> _Floats:
-    """The upper limit.
-
-    From three images with the class on, the closed form of Abramowitz and Stegun 26.5.22: its
-    distance from the proportion is right to 1 %.
-    """
-    z = -scipy.special.ndtri(alpha / 2.0)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        inverse = 0.5 / count, 0.5 / (size - count)
-        h = 2.0 / (inverse[0] + inverse[1])
-        term = (z**2 - 3.0) / 6.0
-        w = -z * np.sqrt(h + term) / h
-        w -= (inverse[1] - inverse[0]) * (term + 5.0 / 6.0 - 2.0 / (3.0 * h))
-        limit = (count + 0.5) / (count + 0.5 + (size - count + 0.5) * np.exp(2.0 * w))
-    few = np.asarray(count < 3.0)
-    if count.ndim == 1:  # a class an entry
-        first, second = count + 0.5, np.maximum(size - count, 0.0) + 0.5
-        exact = scipy.special.betainccinv(first, second, alpha / 2.0)
-        return np.asarray(np.where(few, exact, limit))
-    # Many draws of every class: from a table of the gamma distribution, to 1 % from 30 images on.
-    grid = np.linspace(0.0, 3.0, 25)
-    gamma = np.interp(count, grid, scipy.special.gammainccinv(grid + 0.5, alpha / 2.0))
-    rare = gamma / (size - 0.5 * count + 0.25 + 0.5 * gamma)
-    return np.asarray(np.where(few, rare, limit))
 
 
 def _moved(tests: _Unpaired | _Pairs | _Means, alpha: float | _Floats) -> Bool[np.ndarray, "..."]:
