@@ -123,12 +123,11 @@ def evidence(
 
     Then count verdicts on other churchyards.
     """
-    if options["methods"] != ("nearest",) and (
-        inverter is None or (planted is None) != (planted_inverter is None)
-    ):
+    by_samples = options["methods"] == ("nearest",) or options["start"] == "nearest"
+    if not by_samples and (inverter is None or (planted is None) != (planted_inverter is None)):
         raise SpecError(
             "every generator needs its inverter (--inverter, --planted-inverter), but for "
-            "--method nearest"
+            "--method nearest and --start nearest"
         )
     subjects = [Subject(name="full", generator=generator, inverter=inverter)]
     if planted is not None:

@@ -48,6 +48,7 @@ from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import load_inverter
 from unseen.inversion.labelled_samples import DrawnSamples
 from unseen.inversion.methods import Steps
+from unseen.inversion.starts import StartName
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.segmenters.protocol import SegmenterPrecision
 from unseen.statistics.instances import LEAST_AREA
@@ -65,7 +66,7 @@ class Subject:
 
     name: str  # of its folder
     generator: str  # a spec
-    inverter: str | None = None  # a file or a spec; method nearest needs none
+    inverter: str | None = None  # a file or a spec; method nearest and start nearest need none
     without: Sequence[str] = ()  # classes that its training was without
 
 
@@ -112,6 +113,10 @@ class EvidenceBench:
         Sequence[Method],
         Option("Methods: f, with d and e for what can be drawn; or nearest.", name="--method"),
     ] = ("d", "e", "f")
+    start: Annotated[
+        StartName | None,
+        Option("What d, e and f begin from; nearest needs no inverter. Default: the inverter."),
+    ] = None
     preset: Annotated[str, Option("Settings of the optimiser: default or quick.")] = "default"
     steps: Steps = None
     batch_size: Annotated[int, Option("Images optimised at once.", min=1)] = 16
@@ -419,7 +424,9 @@ def _kept(
 
 
 def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, by_class: int) -> InversionRun:
-    changes: dict[str, Any] = {} if task.steps is None else {"steps": task.steps}
+    changes: dict[str, Any] = {"start": task.start}
+    if task.steps is not None:
+        changes["steps"] = task.steps
     if chosen.window is not None:
         changes["samples"], changes["window"] = chosen.samples, chosen.window
     else:
