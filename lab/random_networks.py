@@ -1,7 +1,8 @@
 """Networks of published shapes with random weights, to measure speed without the weights' files.
 
 `python -m lab throughput` times Unified Perceptual Parsing without its files;
-`unseen bench sampling python:lab.random_networks:progan` times the ProGAN of 256×256.
+`unseen bench sampling python:lab.random_networks:progan` times the ProGAN of 256×256, and
+`python:lab.random_networks:diffusion` a latent diffusion pipeline of the churchyard's size.
 """
 
 import dataclasses
@@ -15,8 +16,10 @@ from torch import nn
 
 from unseen.bench.throughput import Throughput, measure, prepared_batches, upp_ways
 from unseen.core.devices import resolve_device
+from unseen.core.errors import SpecError
 from unseen.core.options import SEED_MOST, Option
 from unseen.generators import Precision
+from unseen.generators.diffusers_pipeline import PipelineGenerator
 from unseen.generators.layered import NetworkGenerator
 from unseen.generators.progan import ProGAN
 from unseen.images import open_images, subset
@@ -48,6 +51,49 @@ def progan(*, device: str, precision: Precision, seed: str = "1") -> NetworkGene
         provenance={"family": "progan", "random_weights": int(seed)},
         device=torch.device(resolve_device(device)),
         precision=precision,
+    )
+
+
+def diffusion(*, device: str, precision: Precision, steps: str = "25") -> PipelineGenerator:
+    """A latent diffusion pipeline of 64×64 whose U-Net has the widths of the churchyard's.
+
+    Raises:
+        SpecError: bf16, in which diffusers' LDMPipeline does not run.
+    """
+    from diffusers import AutoencoderKL, DDIMScheduler, LDMPipeline, UNet2DModel
+
+    if precision != "fp32":
+        raise SpecError("the pipeline of random weights draws in fp32; add --precisions fp32")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        autoencoder = AutoencoderKL(
+            block_out_channels=(16, 32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            norm_num_groups=8,
+            sample_size=64,
+        )
+        denoiser = UNet2DModel(
+            sample_size=16,  # a quarter of 64
+            in_channels=4,
+            out_channels=4,
+            down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+            block_out_channels=(32, 88, 88),
+            layers_per_block=1,
+            attention_head_dim=44,
+            norm_num_groups=8,
+        )
+    pipeline = LDMPipeline(
+        vqvae=autoencoder, unet=denoiser, scheduler=DDIMScheduler(clip_sample=False)
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(resolve_device(device))
+    return PipelineGenerator(
+        pipeline=pipeline,
+        spec="random diffusion",
+        provenance={"family": "diffusers", "random_weights": 1, "arithmetic": "batch size"},
+        settings={"num_inference_steps": int(steps)},
     )
 
 

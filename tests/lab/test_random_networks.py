@@ -84,3 +84,11 @@ def test_the_random_progan_is_sampled_by_its_spec(monkeypatch):
     monkeypatch.setattr(random_networks, "PROGAN_WIDTHS", (9, 12, 10, 8))
     task = SamplingSpeed(generator="python:lab.random_networks:progan?seed=3", count=2, rounds=1)
     assert measure(task)["resolution"] == 16
+
+
+def test_the_diffusion_pipeline_is_measured_against_a_call_an_image():
+    spec = "python:lab.random_networks:diffusion?steps=1"
+    task = SamplingSpeed(generator=spec, count=2, rounds=1, device="cpu", precisions=("fp32",))
+    result = measure(task)
+    assert result["resolution"] == 64
+    assert result["measured"][1]["most"] <= 1  # rounding of a float32's last bits

@@ -70,6 +70,20 @@ class PipelineGenerator:
             OutOfMemoryError: memory ran out.
             SampleError: a negative index or seed.
         """
+        asked = self.arguments(indices, seed=seed)
+        advice = "use a smaller --generator-batch-size, or offload=model in the spec"
+        with memory_for(f"{self.spec} drew {len(indices)} images at once", advice):
+            drawn = self.pipeline(output_type="np", **asked)
+        images = torch.from_numpy(np.asarray(drawn.images, np.float32)).permute(0, 3, 1, 2)
+        self._count_black(images, indices)
+        return images * 2 - 1
+
+    def arguments(self, indices: Sequence[int], *, seed: int) -> dict[str, Any]:
+        """What the pipeline is called with for the images with these indices.
+
+        Raises:
+            SampleError: a negative index or seed.
+        """
         if min((seed, *indices), default=0) < 0:
             raise SampleError(f"index {min(indices)} and seed {seed}: neither may be negative")
         asked: dict[str, Any] = dict(self.settings)
@@ -81,14 +95,7 @@ class PipelineGenerator:
             asked["class_labels"] = [self._class(index) for index in indices]
         if "batch_size" in inspect.signature(self.pipeline.__call__).parameters:
             asked["batch_size"] = len(indices)
-        advice = "use a smaller --generator-batch-size, or offload=model in the spec"
-        with memory_for(f"{self.spec} drew {len(indices)} images at once", advice):
-            drawn = self.pipeline(
-                generator=[_stream(seed, index) for index in indices], output_type="np", **asked
-            )
-        images = torch.from_numpy(np.asarray(drawn.images, np.float32)).permute(0, 3, 1, 2)
-        self._count_black(images, indices)
-        return images * 2 - 1
+        return {**asked, "generator": [_stream(seed, index) for index in indices]}
 
     def steps(self, iterable: Iterable[Any] | None = None, total: int | None = None) -> "_Steps":
         """What the pipeline counts its steps with, in place of its progress bar."""
