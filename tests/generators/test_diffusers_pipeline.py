@@ -1,6 +1,5 @@
 """Pipelines of diffusers, tiny and with random weights: one of each kind, offline."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -13,21 +12,22 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
-    AutoencoderKL,
     ConsistencyModelPipeline,
     DDIMPipeline,
     DDIMScheduler,
     DDPMPipeline,
     DDPMScheduler,
     DiTPipeline,
-    DiTTransformer2DModel,
     LDMPipeline,
     StableDiffusionPipeline,
-    UNet2DConditionModel,
-    UNet2DModel,
+)
+from tests.support.pipelines import (
+    autoencoder,
+    stable_diffusion,
+    transformer,
+    unet,
 )
 from tests.support.worlds import Halves
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import unseen
 from unseen.core.errors import CheckpointError, GeneratorError, SpecError
@@ -39,90 +39,6 @@ from unseen.images import open_images
 
 diffusers.utils.logging.set_verbosity_error()
 diffusers.utils.logging.disable_progress_bar()
-
-
-def unet(size: int, channels: int = 3) -> UNet2DModel:
-    return UNet2DModel(
-        sample_size=size,
-        in_channels=channels,
-        out_channels=channels,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        add_attention=False,
-    )
-
-
-def autoencoder() -> AutoencoderKL:
-    return AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        layers_per_block=1,
-        norm_num_groups=4,
-        sample_size=16,
-    )
-
-
-def transformer() -> DiTTransformer2DModel:
-    return DiTTransformer2DModel(
-        num_attention_heads=2,
-        attention_head_dim=4,
-        in_channels=4,
-        out_channels=4,
-        num_layers=1,
-        sample_size=8,
-        patch_size=2,
-        num_embeds_ada_norm=1000,
-        norm_num_groups=4,
-    )
-
-
-def stable_diffusion(folder: Path) -> StableDiffusionPipeline:
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    tokens = [
-        *letters,
-        *[f"{letter}</w>" for letter in letters],
-        "<|startoftext|>",
-        "<|endoftext|>",
-    ]
-    (folder / "vocab.json").write_text(json.dumps({token: k for k, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=16)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokens),
-            hidden_size=8,
-            intermediate_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=16,
-            bos_token_id=len(tokens) - 2,
-            eos_token_id=len(tokens) - 1,
-        )
-    )
-    network = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
-        cross_attention_dim=8,
-        attention_head_dim=2,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    )
-    return StableDiffusionPipeline(
-        vae=autoencoder(),
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=network,
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
 
 
 KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {

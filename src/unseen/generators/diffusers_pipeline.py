@@ -2,7 +2,7 @@
 
 Told apart by what the pipeline's call takes: a prompt, class labels, or neither. Read from a folder
 or the local cache alone, from safetensors alone, and never with code that lies beside the weights.
-Left out: layers, which is why a pipeline cannot be split.
+Its layers are in `unseen.generators.noise_levels`.
 """
 
 import csv
@@ -14,7 +14,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ from unseen.core.files import as_path, canonical_json, sha256_of_file, sha256_of
 from unseen.core.registry import Spec, takes
 from unseen.generators.protocol import Precision
 
+if TYPE_CHECKING:
+    from unseen.generators.noise_levels import NoiseLevels
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MOST_BLACK = 0.01  # of the images drawn: what safety checkers and overflows in fp16 leave
 
@@ -50,6 +53,7 @@ class PipelineGenerator:
     prompts: Sequence[str] = ()  # image k has prompt k mod their number
     negative: str | None = None
     classes: Sequence[int] = ()  # image k has class k mod their number
+    checkpointing: bool = True  # in inversion: less memory for the gradient, and more time
     report: Callable[[float], None] | None = None  # told which share of a call's steps is done
     _drawn: int = dataclasses.field(default=0, init=False)
     _black: list[int] = dataclasses.field(default_factory=list, init=False)
@@ -86,6 +90,16 @@ class PipelineGenerator:
         """
         if min((seed, *indices), default=0) < 0:
             raise SampleError(f"index {min(indices)} and seed {seed}: neither may be negative")
+        streams = [image_stream(seed, index) for index in indices]
+        return {**self.asked(indices), "generator": streams}
+
+    def steps(self, iterable: Iterable[Any] | None = None, total: int | None = None) -> "_Steps":
+        """What the pipeline counts its steps with, in place of its progress bar."""
+        steps = None if iterable is None else list(iterable)
+        return _Steps(steps, total or len(steps or ()), self.report)
+
+    def asked(self, indices: Sequence[int]) -> dict[str, Any]:
+        """The arguments of a call for these images, but for their random streams."""
         asked: dict[str, Any] = dict(self.settings)
         if self.prompts:
             asked["prompt"] = self.conditions(indices)
@@ -95,12 +109,13 @@ class PipelineGenerator:
             asked["class_labels"] = [self._class(index) for index in indices]
         if "batch_size" in inspect.signature(self.pipeline.__call__).parameters:
             asked["batch_size"] = len(indices)
-        return {**asked, "generator": [_stream(seed, index) for index in indices]}
+        return asked
 
-    def steps(self, iterable: Iterable[Any] | None = None, total: int | None = None) -> "_Steps":
-        """What the pipeline counts its steps with, in place of its progress bar."""
-        steps = None if iterable is None else list(iterable)
-        return _Steps(steps, total or len(steps or ()), self.report)
+    def layered(self) -> "NoiseLevels":
+        """The same generator as layers, which can be inverted (GeneratorError, SpecError)."""
+        from unseen.generators.noise_levels import NoiseLevels
+
+        return NoiseLevels(self)
 
     def _class(self, index: int) -> int:
         return self.classes[index % len(self.classes)]
@@ -148,7 +163,7 @@ class _Steps:
             self.report(min(self.done / self.total, 1.0))
 
 
-def _stream(seed: int, index: int) -> torch.Generator:
+def image_stream(seed: int, index: int) -> torch.Generator:
     """The random stream of an image: on the CPU, so that every device draws the same noise."""
     state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
     return torch.Generator("cpu").manual_seed(int(state >> np.uint64(1)))
@@ -167,6 +182,7 @@ def _stream(seed: int, index: int) -> torch.Generator:
     "revision",
     "offload",
     "lora",
+    "checkpointing",
 )
 def load_diffusers(
     spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
@@ -175,7 +191,8 @@ def load_diffusers(
 
     Options: `prompts=FILE` (.txt, or .csv and .jsonl with `column=prompt`), `negative`,
     `classes=cycle|K`, `steps`, `guidance`, `size=512` or `768x512` (width × height),
-    `dtype=fp32|bf16|fp16`, `scheduler=CLASS`, `revision`, `offload=model|sequential`, `lora=FILE`.
+    `dtype=fp32|bf16|fp16`, `scheduler=CLASS`, `revision`, `offload=model|sequential`, `lora=FILE`,
+    `checkpointing=on|off` (of inversion: off is faster and takes more memory).
 
     Raises:
         SpecError: an option that the pipeline does not take, a missing one, or an impossible value.
@@ -229,6 +246,7 @@ def load_diffusers(
         prompts=prompts,
         negative=spec.options.get("negative"),
         classes=classes,
+        checkpointing=spec.choice("checkpointing", "on", "on", "off") == "on",
     )
     pipeline.progress_bar = generator.steps
     return generator
@@ -275,9 +293,10 @@ def _index(folder: Path) -> Mapping[str, Any]:
 def _pipeline(spec: Spec, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> Any:
     import diffusers
 
-    more: dict[str, Any] = {}
+    # Parts that the pipeline was saved without, such as the third text encoder of SD 3.
+    more: dict[str, Any] = {part: None for part, kind in index.items() if kind == [None, None]}
     if "safety_checker" in index:  # black squares would count as what the model draws
-        more = {"safety_checker": None, "requires_safety_checker": False}
+        more |= {"safety_checker": None, "requires_safety_checker": False}
     before = diffusers.utils.logging.get_verbosity()
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()

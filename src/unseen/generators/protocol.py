@@ -102,7 +102,8 @@ def load_layered(
     """The same, for what splits or inverts a generator.
 
     Raises:
-        GeneratorError: it draws images by index, and has no latents and no layers.
+        GeneratorError: it draws images by index, and has no latents and no layers; or it is a
+            pipeline whose sampler cannot be cut.
         SpecError, CheckpointError, DownloadError: as `load_generator` raises them.
 
     Example:
@@ -113,6 +114,9 @@ def load_layered(
         torch.Size([2, 3, 64, 64])
     """
     loaded = load_generator(generator, device=device, precision=precision)
+    layered = getattr(loaded, "layered", None)  # of one that becomes layered when it is asked to
+    if callable(layered):
+        loaded = layered()
     if not isinstance(loaded, LayeredGenerator):
         name = loaded.provenance.get("spec") or type(loaded).__name__
         raise GeneratorError(
