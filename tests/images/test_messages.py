@@ -145,7 +145,7 @@ CASES = {  # what is wrong → what its line names
     _a_zip_with_names_outside: "../evil.png",
     _a_broken_zip: "broken.zip",
     _an_npz_of_floats: "float32",
-    _lmdb_without_its_package: "unseen[lmdb]",
+    _lmdb_without_its_package: "pip install lmdb",
 }
 
 

@@ -321,7 +321,7 @@ def test_without_a_cache_the_keys_are_listed_each_time(tmp_path, monkeypatch):
 def test_lmdb_says_which_extra_it_needs(tmp_path, monkeypatch):
     _put(tmp_path / "data.mdb")
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "unseen\[lmdb\]"'):
+    with pytest.raises(MissingExtraError, match="pip install lmdb"):
         open_images(tmp_path)
 
 

@@ -52,6 +52,19 @@ class MissingExtraError(UnseenError, ImportError):
     """An optional dependency that the asked-for feature needs."""
 
 
+def missing_package(what: str, *packages: str) -> MissingExtraError:
+    """The error of who needs packages that are not installed, with the command that installs them.
+
+    >>> print(missing_package("photos_lmdb/", "lmdb"))
+    photos_lmdb/ needs the package lmdb, which is not installed; run: pip install lmdb
+    """
+    names = " and ".join(packages)
+    needed = f"the package {names}, which is" if len(packages) == 1 else f"{names}, which are"
+    return MissingExtraError(
+        f"{what} needs {needed} not installed; run: pip install {' '.join(packages)}"
+    )
+
+
 class TrainingError(UnseenError, ArithmeticError):
     """A training whose loss is no longer a number."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from unseen.core.errors import MissingExtraError
+from unseen.core.errors import missing_package
 from unseen.core.wording import cut, printable
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def import_pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise MissingExtraError(
-            "pandas is not installed, which to_pandas needs; install it with: pip install pandas"
-        ) from error
+        raise missing_package("to_pandas", "pandas") from error
     return pandas
 
 

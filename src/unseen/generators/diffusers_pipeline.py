@@ -25,11 +25,11 @@ from unseen.core.devices import resolve_device
 from unseen.core.errors import (
     CheckpointError,
     GeneratorError,
-    MissingExtraError,
     SampleError,
     SpecError,
     first_line,
     memory_for,
+    missing_package,
 )
 from unseen.core.files import as_path, canonical_json, sha256_of_file, sha256_of_parts
 from unseen.core.registry import Spec, takes
@@ -202,9 +202,7 @@ def load_diffusers(
     try:
         import diffusers
     except ImportError as error:
-        raise MissingExtraError(
-            f'{spec.text} needs the package diffusers; run: pip install "unseen[diffusers]"'
-        ) from error
+        raise missing_package(spec.text, "diffusers", "transformers") from error
     dtype = spec.choice("dtype", precision, *_DTYPES)
     folder = _folder(spec, diffusers)
     index = _index(folder)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import ImageError, MissingExtraError, first_line
+from unseen.core.errors import ImageError, first_line, missing_package
 from unseen.core.hashes import cached_sha256
 from unseen.images.child import Caller, Child, ChildEndedError
 from unseen.images.decode import decode
@@ -34,9 +34,7 @@ class LmdbSource:
 
     def __init__(self, folder: Path, spec: str) -> None:
         if importlib.util.find_spec("lmdb") is None:
-            raise MissingExtraError(
-                f'{spec} needs the package lmdb; run: pip install "unseen[lmdb]"'
-            )
+            raise missing_package(spec, "lmdb")
         self.spec = spec
         self._folder = folder
         self._reader: Child | None = None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 
-from unseen.core.errors import MissingExtraError, SampleError
+from unseen.core.errors import SampleError, missing_package
 from unseen.core.verdicts import CLASS_VERDICTS
 from unseen.core.wording import count as counted
 from unseen.distribution.areas import MEASURED, Areas
@@ -29,9 +29,7 @@ from unseen.statistics import PRESENCE_THRESHOLD
 try:
     from torchmetrics import Metric
 except ImportError as error:
-    raise MissingExtraError(
-        "SegmentationStatistics needs torchmetrics; pip install 'unseen[metrics]'"
-    ) from error
+    raise missing_package("SegmentationStatistics", "torchmetrics") from error
 
 _SIDES = ("real", "generated")
 

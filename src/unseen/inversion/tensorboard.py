@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from unseen.core.errors import MissingExtraError
+from unseen.core.errors import missing_package
 from unseen.core.files import not_writable
 from unseen.inversion.training_loop import TrainingProgress
 
@@ -22,9 +22,7 @@ class ScalarEvents:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise MissingExtraError(
-                "logs for TensorBoard need tensorboard; pip install 'unseen[tensorboard]'"
-            ) from error
+            raise missing_package("--tensorboard", "tensorboard") from error
         self._open = SummaryWriter
         self._folder = folder
         self._writers: dict[str, Any] = {}

@@ -20,12 +20,12 @@ from jaxtyping import Integer, UInt8
 from unseen.core.errors import (
     CheckpointError,
     DownloadError,
-    MissingExtraError,
     OutOfMemoryError,
     SegmenterError,
     UnseenError,
     first_line,
     is_out_of_memory,
+    missing_package,
 )
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
@@ -170,7 +170,7 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
     try:
         import transformers  # noqa: F401 - to say early that it is missing
     except ImportError as error:
-        raise MissingExtraError("hf: needs transformers; pip install 'unseen[hf]'") from error
+        raise missing_package("hf:", "transformers") from error
     folder = Path(name)
     if not folder.is_dir():
         folder = _from_hub(spec, name)

@@ -15,7 +15,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from unseen.core.devices import resolve_device
-from unseen.core.errors import CheckpointError, MissingExtraError, SegmenterError, first_line
+from unseen.core.errors import CheckpointError, SegmenterError, first_line, missing_package
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.checks import class_names
@@ -281,5 +281,5 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError("onnx: needs onnxruntime; pip install 'unseen[onnx]'") from error
+        raise missing_package("onnx:", "onnxruntime") from error
     return onnxruntime

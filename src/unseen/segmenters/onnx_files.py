@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from unseen.core.errors import CheckpointError, MissingExtraError, first_line
+from unseen.core.errors import CheckpointError, first_line, missing_package
 from unseen.core.files import sha256_of_file
 
 
@@ -26,7 +26,7 @@ def model_files(model: Path) -> dict[str, str]:
     try:
         import onnx
     except ImportError as error:
-        raise MissingExtraError("onnx: needs onnx; pip install 'unseen[onnx]'") from error
+        raise missing_package("onnx:", "onnx") from error
     try:
         graph = onnx.load_model(model, load_external_data=False)
     except Exception as error:  # protobuf's own
