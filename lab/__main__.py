@@ -21,7 +21,6 @@ COMMANDS = {
     "check-segmenter": ("lab.commands:check_segmenter", "Check a segmenter on spoilt images."),
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),
     "evidence": ("lab.commands:evidence", "Count verdicts over churchyards."),
-    "inversion-speed": ("lab.commands:inversion_speed", "Time two schedules of inversion."),
     "throughput": ("lab.commands:throughput", "Time segmentation with random weights."),
     "train": ("", "Train the networks of the built-in world."),
     "train generator": ("lab.commands:train_generator", "Train a generator on the churchyard."),

@@ -18,7 +18,6 @@ from lab.distance_speed import DistanceSpeed, time_distances
 from lab.gate_simulation import GateSimulation, simulate_gate
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
-from lab.inversion_speed import InversionSpeed, measure_speed, speed_table
 from lab.pair_simulation import PairSimulation, simulate_pairs
 from lab.random_networks import RandomThroughput, measure_random
 from lab.retention_margins import MarginSimulation, simulate_margins
@@ -135,11 +134,6 @@ def evidence(
             Subject(name="planted", generator=planted, inverter=planted_inverter, without=without)
         )
     _write_paths(measure_evidence(EvidenceBench(subjects=subjects, **options), say=streams.note))
-
-
-def inversion_speed(task: InversionSpeed, as_json: AsJson = False) -> None:
-    """Time the paper's schedule of inversion against the default's on the same photographs."""
-    write_speed(measure_speed(task, say=streams.note), speed_table, as_json)
 
 
 def throughput(task: RandomThroughput, as_json: AsJson = False) -> None:

@@ -9,6 +9,7 @@ from unseen.bench import throughput as segmenting_speed
 from unseen.bench.calibration import Calibration, run_calibration
 from unseen.bench.cross_domain import CrossDomain, invert_domains
 from unseen.bench.inversion_methods import MethodComparison, compare_methods
+from unseen.bench.inversion_speed import measure_speed, speed_table
 from unseen.bench.sampling import SamplingSpeed
 from unseen.bench.throughput import Throughput
 from unseen.cli import streams
@@ -43,12 +44,24 @@ def calibration(task: Calibration) -> None:
         streams.write(f"{path}")
 
 
-def inversion(task: MethodComparison) -> None:
+def inversion(
+    task: MethodComparison,
+    speed: Annotated[
+        bool,
+        Option(
+            "Time method f against a plain loop of 3,000 Adam steps an image instead, on "
+            "--examples photographs and as many generated images."
+        ),
+    ] = False,
+) -> None:
     """Figure 6: how well each of the six methods recovers z, r and x of generated images.
 
     Their correlations with the truth, with intervals, as a table and CSV; whether the paper's
     order holds; scatter plots and rows of examples.
     """
+    if speed:
+        streams.write(speed_table(measure_speed(task, say=streams.note)))
+        return
     _write_inversions(task, compare_methods, "methods.md")
 
 

@@ -300,9 +300,7 @@ class PreparedMethod:
                 "prepare them to its resolution"
             )
         numbers = range(len(images)) if numbers is None else numbers
-        images = images.to(self.generator.latents(range(1)).device)
-        with torch.no_grad():
-            problem = _Problem(self, images, self._start(images, numbers))
+        problem = self.problem(images, numbers)
         settings = self.settings
         if settings.method in ("b", "d"):
             for row in range(len(images)):
@@ -310,6 +308,12 @@ class PreparedMethod:
             return
         for ended in minimise(problem.loss, problem.start, settings.optimiser):
             yield problem.solved(ended.row, ended.point, ended.steps, ended.failed)
+
+    def problem(self, images: Float[Tensor, "n 3 h w"], numbers: Sequence[int]) -> "Problem":
+        """What is minimised for a batch, and where that begins."""
+        images = images.to(self.generator.latents(range(1)).device)
+        with torch.no_grad():
+            return Problem(self, images, self._start(images, numbers))
 
     def _begun_by(
         self, inverter: Inverter | None, encoder: Inverter | None, nearest: NearestSample | None
@@ -412,7 +416,7 @@ class _Drawn:
     images: Tensor
 
 
-class _Problem:
+class Problem:
     """What is minimised for a batch: points (m, d) of some of its rows → losses (m,)."""
 
     def __init__(self, prepared: PreparedMethod, images: Tensor, begun: Begun) -> None:
