@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.support.worlds import areas, run
+from tests.support.worlds import CLASSES, areas, run
 
-from unseen.core.errors import RecordError, SampleError
+from unseen.core.errors import RecordError, SampleError, SpecError
 from unseen.distribution.compare import compare, shows_drop
 
 REAL = {"sky": 0.7, "tree": 0.4, "person": 0.3, "car": 0.2}
@@ -215,3 +215,40 @@ def test_weights_balance_a_generator_as_the_real_side_is():
     assert sky.generated_presence == pytest.approx(0.9)
     assert sky.verdict in ("matched", "undecided")
     assert comparison.generated[0].sampling.weighted_by.startswith("condition")
+
+
+def test_classes_that_are_asked_about_are_tested_alone_with_all_their_images():
+    real = areas(300, REAL, seed=0, name="photos")
+    fakes = [areas(300, REAL | {"car": 0.0}, seed=i, name=f"fakes {i}") for i in (1, 2)]
+    whole = compare(real, fakes)
+    comparison = compare(real, fakes, classes=["Car", "object/person"])
+    assert comparison.asked == ("object/car", "object/person")
+    alone = rows(comparison)
+    assert set(alone) == {"car", "person"}
+    assert alone["person"].interval[0] > rows(whole)["person"].interval[0]
+    assert {row.column for row in comparison.orderings[0].classes} == set(comparison.asked)
+    assert comparison.generated[0].fsd == whole.generated[0].fsd  # of all classes in any case
+    for column in comparison.asked:
+        k = real.columns.index(column)
+        held = comparison.real.example_images[column]
+        present = real.fraction[:, k] >= 0.005
+        assert {image.name for image in held} == set(np.array(real.names)[present])
+        fractions = [image.fraction for image in held]
+        assert fractions == sorted(fractions, reverse=True)
+    assert set(comparison.real.example_images) == set(comparison.asked)
+    assert "object/car" not in comparison.generated[0].example_images
+    summary = comparison.summary()
+    cars = int((real.fraction[:, real.columns.index("object/car")] >= 0.005).sum())
+    assert f"{cars:,} of 300: " in summary
+    assert "0 of 300: at most 1.22 % (95 %)" in summary  # Clopper and Pearson: 1 − 0.025^(1/300)
+    with pytest.raises(SpecError, match="'cars'"):
+        compare(real, fakes, classes=["cars"])
+
+
+def test_a_second_segmenter_is_asked_about_the_same_classes():
+    real, fakes = (areas(200, REAL, seed=i, name=f"{i}") for i in (0, 1))
+    again = [areas(200, REAL, seed=i, name=f"{i}", classes=(*CLASSES, "dog")) for i in (2, 3)]
+    comparison = compare(real, [fakes], classes=["car"], second=(again[0], [again[1]]))
+    (row,) = comparison.generated[0].second_segmenter.classes
+    assert row.name == "car"
+    assert rows(comparison)["car"].second_verdict == row.verdict

@@ -1,5 +1,6 @@
 """Comparisons from image sets, with a segmenter of a few lines instead of a network."""
 
+import csv
 import dataclasses
 import gc
 import json
@@ -16,9 +17,10 @@ from unseen.core.errors import ImageError, RecordError, SampleError, SpecError, 
 from unseen.core.files import write_json
 from unseen.core.lock import LOCK, locked
 from unseen.core.records import to_json
+from unseen.distribution import example_images
 from unseen.distribution.areas_file import write_areas
 from unseen.distribution.comparison import read_comparison
-from unseen.distribution.comparison_run import ComparisonRun, run_comparison
+from unseen.distribution.comparison_run import IMAGES_CSV, ComparisonRun, run_comparison
 from unseen.images.folder import FolderSource
 
 COLOURS = np.array([[0, 0, 0], [90, 160, 250], [200, 40, 40]], np.uint8)  # none, sky, person
@@ -397,3 +399,42 @@ def test_halves_of_a_set_split_no_group(world):
     (side,) = comparison.generated
     assert (comparison.real.sampling.groups, side.sampling.groups) == (2, 2)
     assert (comparison.real.images, side.images) == (20, 20)
+
+
+def test_a_class_that_is_asked_about_comes_with_every_image_and_a_table(world):
+    task = dataclasses.replace(world, classes=["person"], labels=["LSUN", "=ProGAN"])
+    comparison = run_comparison(task)
+    held = comparison.real.example_images["object/person"]
+    assert len(held) == 20
+    assert all((world.out / image.image).is_file() for image in held)
+    with (world.out / IMAGES_CSV).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["image"] for line in lines] == [image.name for image in held]
+    assert [line["picture"] for line in lines] == [image.image for image in held]
+    assert {(line["class"], line["side"], line["counted"]) for line in lines} == {
+        ("person", "LSUN", "yes")
+    }
+    assert len(list((world.out / "pictures" / "real").glob("*.png"))) == 40  # with label maps
+    again = dataclasses.replace(world, classes=())
+    run_comparison(again)
+    assert not (world.out / IMAGES_CSV).exists()
+    assert len(list((world.out / "pictures" / "real").glob("*.png"))) < 40
+
+
+def test_pictures_that_do_not_fit_into_memory_are_read_again(world, monkeypatch):
+    task = dataclasses.replace(world, classes=["person"])
+    kept = {path.name: path.read_bytes() for path in pictures_of(run_comparison(task), world.out)}
+    monkeypatch.setattr(example_images, "_MEMORY", 1)
+    other = dataclasses.replace(task, out=world.out.parent / "other")
+    found = pictures_of(run_comparison(other), other.out)
+    assert {path.name: path.read_bytes() for path in found} == kept
+
+
+def pictures_of(comparison, folder):
+    return [folder / image.image for image in comparison.real.example_images["object/person"]]
+
+
+def test_a_class_that_no_segmenter_knows_is_refused_before_any_work(world):
+    with pytest.raises(SpecError, match=r"'persn'.*person"):
+        run_comparison(dataclasses.replace(world, classes=["persn"]))
+    assert not world.out.exists()

@@ -7,6 +7,7 @@ from tests.support.class_counts import with_counts
 
 from unseen.core.errors import SampleError
 from unseen.statistics import (
+    Design,
     compare_classes,
     own_thresholds,
     ratios,
@@ -240,3 +241,42 @@ def test_a_small_class_has_a_threshold_of_its_own() -> None:
 def test_percent_is_refused_where_fractions_are_meant() -> None:
     with pytest.raises(SampleError, match="from 0 to 100"):
         compare_classes(100.0 * with_counts(20, 10), with_counts(20, 10))
+
+
+def test_a_family_is_tested_as_if_it_stood_alone() -> None:
+    rng = np.random.default_rng(0)
+    real, generated = (
+        rng.uniform(0, 0.02, (300, 12)) * (rng.random((300, 12)) < 0.3) for _ in "ab"
+    )
+    whole = compare_classes(real, generated)
+    family = compare_classes(real, generated, family=[7, 2])
+    alone = compare_classes(real[:, [7, 2]], generated[:, [7, 2]])
+    for mine, theirs in zip(family, alone, strict=True):
+        assert (mine.verdict, mine.p_value, mine.p_holm) == (
+            theirs.verdict,
+            theirs.p_value,
+            theirs.p_holm,
+        )
+        assert mine.interval == theirs.interval
+        assert mine.size_interval == pytest.approx(theirs.size_interval)  # sums in another order
+    assert family[0].interval is not None
+    assert whole[7].interval is not None
+    # Bonferroni over 2 classes and not over 12
+    assert family[0].interval[0] > whole[7].interval[0]
+    assert family[0].interval[1] < whole[7].interval[1]
+    assert family[0].p_value == whole[7].p_value
+    assert (family[0].p_holm or 1) <= (whole[7].p_holm or 1)
+
+
+def test_a_family_learns_how_alike_grouped_images_are_from_all_classes() -> None:
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(30), 10)
+    design = Design(groups=groups)
+    held = rng.random((300, 6)) < 0.3
+    held[:, 1:] = (rng.random((30, 5)) < 0.3)[groups]  # frames of a clip: the other classes repeat
+    real = 0.1 * held
+    options = {"real_design": design, "generated_design": design}
+    (family,) = compare_classes(real, real, family=[0], **options)
+    (alone,) = compare_classes(real[:, :1], real[:, :1], **options)
+    assert family.real_effective == compare_classes(real, real, **options)[0].real_effective
+    assert family.real_effective < alone.real_effective

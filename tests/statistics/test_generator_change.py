@@ -143,3 +143,14 @@ def test_the_printed_regression_of_areas_is_found_as_often() -> None:
     found = np.mean([c.verdict == "regressed" for c in compare_generators(draw(), draw(), lost)])
     # 0.025 is the standard error of 300 draws; chance in the first sample costs some 8 %
     assert found == pytest.approx(0.72, abs=0.1)
+
+
+def test_a_family_of_classes_is_compared_as_if_it_stood_alone():
+    rng = np.random.default_rng(0)
+    sides = [0.1 * (rng.random((300, 10)) < share) for share in (0.4, 0.4, 0.25)]
+    family = compare_generators(*sides, family=[3, 1])
+    assert family == compare_generators(*(side[:, [3, 1]] for side in sides))
+    whole = compare_generators(*sides)[3]
+    assert family[0].p_value == whole.p_value
+    low, high = family[0].interval
+    assert whole.interval[0] < low < high < whole.interval[1]

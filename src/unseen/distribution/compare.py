@@ -17,7 +17,7 @@ from unseen.core.files import package_version
 from unseen.core.options import check_labels
 from unseen.core.verdicts import CLASS_VERDICTS, ClassVerdict
 from unseen.core.wording import Interval
-from unseen.distribution.areas import Areas
+from unseen.distribution.areas import Areas, class_name, columns_named
 from unseen.distribution.areas_file import check_comparable
 from unseen.distribution.comparison import (
     ClassRow,
@@ -58,6 +58,7 @@ def compare(
     seed: int = 0,
     presence_threshold: Threshold = PRESENCE_THRESHOLD,
     labels: Sequence[str] | None = None,
+    classes: Sequence[str] = (),
     second: tuple[Areas, Sequence[Areas]] | None = None,
     groups: Said = None,
     weights: Said = None,
@@ -73,6 +74,8 @@ def compare(
         presence_threshold: fraction of the image from which on a class counts as present; "auto"
             takes a class's own from the real areas, as `own_thresholds` does.
         labels: what to call the sides, the real one first; taken from their sources otherwise.
+        classes: the only ones that are tested, by name, with every image that holds them; none:
+            all, with the images that hold most.
         second: the same sides, seen by a second segmenter: where the two disagree about a class
             that both know, its verdict is "undecided".
         groups: which images are not independent, as `designs.side_designs` takes it: a word, an
@@ -90,7 +93,7 @@ def compare(
     Raises:
         SampleError: a side has fewer than two images, or there is no generated side.
         RecordError: the sides have different classes or resolutions.
-        SpecError: groups or weights that do not fit the images.
+        SpecError: groups or weights that do not fit the images; a class that is not known.
     """
     if not generated:
         raise SampleError("there is a real side and no generated one; name at least one")
@@ -98,8 +101,13 @@ def compare(
     for label, side in zip(labels, [real, *generated], strict=True):
         if len(side) < 2:
             raise SampleError(f"{label} has {len(side)} image; a covariance needs at least 2")
-    seen = _Seen.of(real, generated, presence_threshold, checks)
-    seen_again = None if second is None else _Seen.of(*second, presence_threshold, second_checks)
+    asked = columns_named(real.columns, classes)
+    seen = _Seen.of(real, generated, presence_threshold, checks, asked or None)
+    seen_again = None
+    if second is not None:
+        names = {class_name(column).casefold() for column in asked}
+        theirs = [c for c in second[0].columns if class_name(c).casefold() in names]
+        seen_again = _Seen.of(*second, presence_threshold, second_checks, theirs if asked else None)
     known = [
         Known(label, side.names, side.conditions)
         for label, side in zip(labels, [real, *generated], strict=True)
@@ -114,12 +122,13 @@ def compare(
         seed=seed,
         presence_threshold=None if presence_threshold == "auto" else presence_threshold,
         columns=real.columns,
+        asked=tuple(asked),
         label_map_pixels=real.label_map_pixels,
         real=Side(
             label=labels[0],
             images=len(real),
             provenance=real.provenance,
-            example_images=_example_images(real),
+            example_images=_example_images(real, seen.asked, seen.thresholds),
             sampling=sampling(real, real_design),
         ),
         generated=tuple(sides),
@@ -130,6 +139,7 @@ def compare(
                 [real_design, *designs],
                 seen.thresholds,
                 seed,
+                seen.family,
             )
         ),
         warnings=tuple(warnings(sides)),
@@ -158,6 +168,7 @@ class _Seen:
     generated: Sequence[Areas]
     thresholds: float | Float64[np.ndarray, " k"]  # of presence
     checks: Sequence[Check] | None  # one a generated side
+    asked: Sequence[str] | None  # the columns that are tested; None: all
 
     @classmethod
     def of(
@@ -166,14 +177,20 @@ class _Seen:
         generated: Sequence[Areas],
         threshold: Threshold,
         checks: Sequence[Check] | None,
+        asked: Sequence[str] | None,
     ) -> "_Seen":
         """With the threshold of every class, as the statistics take it."""
         for side in generated:
             check_comparable(real, side)
         if threshold == "auto":
             own = own_thresholds(real.pixels, whole=real.label_map_pixels)
-            return cls(real, generated, own, checks)
-        return cls(real, generated, threshold, checks)
+            return cls(real, generated, own, checks, asked)
+        return cls(real, generated, threshold, checks, asked)
+
+    @property
+    def family(self) -> list[int] | None:
+        """The columns that are tested, by number; None: all."""
+        return None if self.asked is None else [self.real.columns.index(c) for c in self.asked]
 
     def check(self, i: int) -> Check | None:
         """The check of the segmenter on a generated side."""
@@ -193,6 +210,7 @@ class _Seen:
             **options,
         )
         options |= {"whole": real.label_map_pixels, "presence_threshold": self.thresholds}
+        options["family"] = self.family
         classes = compare_classes(real.pixels, generated.pixels, **options)
         fsd = Fsd(
             value=inference.plug_in.value,
@@ -206,9 +224,11 @@ class _Seen:
             estimator=inference.estimator,
             reason=inference.reason,
         )
+        shares = dict(zip(real.columns, map(float, inference.shares), strict=True))
+        columns = real.columns if self.asked is None else self.asked
         rows = [
-            _row(column, measured, float(share))
-            for column, measured, share in zip(real.columns, classes, inference.shares, strict=True)
+            _row(column, measured, shares[column])
+            for column, measured in zip(columns, classes, strict=True)
         ]
         if check is None:
             return fsd, rows
@@ -246,7 +266,7 @@ def _generated_side(
         label=label,
         images=len(side),
         provenance=side.provenance,
-        example_images=_example_images(side),
+        example_images=_example_images(side, seen.asked, seen.thresholds),
         sampling=sampling(side, told[1]),
         fsd=fsd,
         classes=tuple(sorted(rows, key=_gravest_first)),
@@ -351,13 +371,21 @@ def example_image(side: Areas, row: int, k: int) -> ExampleImage:
     )
 
 
-def _example_images(side: Areas) -> dict[str, tuple[ExampleImage, ...]]:
-    """For every class that occurs, the names of the images that hold most of it."""
+def _example_images(
+    side: Areas,
+    asked: Sequence[str] | None = None,
+    thresholds: float | Float64[np.ndarray, " k"] = 1.0,
+) -> dict[str, tuple[ExampleImage, ...]]:
+    """For every class that occurs, the images that hold most of it; of one asked for, all."""
     example_images = {}
+    least = np.broadcast_to(thresholds, len(side.columns)) * side.label_map_pixels
     for k, column in enumerate(side.columns):
+        if asked is not None and column not in asked:
+            continue
         areas = side.pixels[:, k]
+        holding = 0 if asked is None else int((areas >= least[k]).sum())
         # Stable, so that equal areas keep the index order.
-        most = np.argsort(-areas.astype(np.int64), kind="stable")[:EXAMPLE_IMAGES]
+        most = np.argsort(-areas.astype(np.int64), kind="stable")[: max(EXAMPLE_IMAGES, holding)]
         held = tuple(example_image(side, int(i), k) for i in most if areas[i] > 0)
         if held:
             example_images[column] = held

@@ -296,6 +296,9 @@ class Comparison(LocatedResult):
     # fraction of the image from which on a class counts as present; None: each class has its own
     presence_threshold: Share | None
     columns: tuple[str, ...]  # channel/class in label order
+    # The columns that were asked about: these alone were tested, and every image that holds them is
+    # an example image. Empty: no class was named, and all were tested.
+    asked: tuple[str, ...] = ()
     label_map_pixels: int
     real: Side
     generated: tuple[GeneratedSide, ...]
@@ -368,6 +371,8 @@ def _complaint(comparison: Comparison) -> str:
     if not comparison.generated:
         return "it has no generated side"
     columns = set(comparison.columns)
+    if not set(comparison.asked) <= columns:
+        return "it was asked about columns that it does not have"
     judged = {row.column for row in comparison.generated[0].classes}
     for i, side in enumerate(comparison.generated):
         of_side = [row.column for row in side.classes]

@@ -1,11 +1,15 @@
-"""A comparison for other programs: Markdown for a pull request, JUnit XML for a dashboard."""
+"""A comparison for other programs.
+
+Markdown for a pull request, JUnit XML for a dashboard, CSV of the images that hold a class.
+"""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
-from unseen.core.tables import markdown_table
+from unseen.core.tables import csv_text, markdown_table
 from unseen.core.wording import listed, number, percent, printable, ratio_interval, times
 from unseen.core.wording import value_interval as interval
+from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, GateResult, GeneratedSide
 from unseen.distribution.comparison_wording import (
     corrected,
@@ -13,6 +17,7 @@ from unseen.distribution.comparison_wording import (
     told_rows,
 )
 
+_COLUMNS = ("class", "side", "image", "share_of_image", "counted", "picture", "label_map")
 _GATE = {0: "passed", 3: "failed", 4: "not shown: the sample was too small"}
 
 
@@ -31,6 +36,31 @@ def as_markdown(comparison: Comparison) -> str:
         lines += [f"- {_text(text)}" for text in (*comparison.warnings, *comparison.caveats)]
         lines += ["", "</details>", ""]
     return "\n".join(lines)
+
+
+def images_csv(comparison: Comparison) -> str:
+    """The images that hold the classes asked about, most of a class first.
+
+    >>> images_csv(comparison).startswith("class,side,image,share_of_image,counted,picture")
+    True
+    """
+    rows = []
+    rules = {row.column: row.presence_threshold for row in comparison.generated[0].classes}
+    for column in comparison.asked:
+        for side in (comparison.real, *comparison.generated):
+            rows += [
+                {
+                    "class": class_name(column),
+                    "side": side.label,
+                    "image": held.name,
+                    "share_of_image": held.fraction,
+                    "counted": "yes" if held.fraction >= rules[column] else "no",
+                    "picture": held.image,
+                    "label_map": held.label_map,
+                }
+                for held in side.example_images.get(column, ())
+            ]
+    return csv_text(rows, _COLUMNS)
 
 
 def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:

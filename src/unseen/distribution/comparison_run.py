@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack
 
 from unseen.core.errors import RecordError, SpecError
-from unseen.core.files import as_path, check_writable, remove_asides
+from unseen.core.files import as_path, check_writable, remove_asides, write_text
 from unseen.core.lock import LOCK, PATIENCE, locked
 from unseen.core.options import (
     SEED_MOST,
@@ -27,12 +27,13 @@ from unseen.core.options import (
 )
 from unseen.core.progress import Watch, watch_in_notebook
 from unseen.core.results import in_temporary_folder
-from unseen.distribution.areas import Areas, areas_identity
+from unseen.distribution.areas import Areas, areas_identity, columns_named
 from unseen.distribution.areas_file import read_areas
 from unseen.distribution.areas_run import make_areas
 from unseen.distribution.compare import Threshold
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
+from unseen.distribution.comparison_exports import images_csv
 from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs, side_keys
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
 from unseen.distribution.instrument import WEARABLE, measure_images, worn_to
@@ -52,10 +53,11 @@ from unseen.generators.sources import Drawing, keep_drawn
 from unseen.images import Images, ImageSource, Preparation, batches
 from unseen.images.pixels import Rounding
 from unseen.images.protocol import conditions_of
-from unseen.segmenters import Segmenter, checked_label_maps, load_segmenter
+from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
+IMAGES_CSV = "asked-images.csv"  # beside the record, where classes were asked about
 _SUFFIXES = ("", "-second")  # of areas by the two segmenters
 _WEAR_SAMPLE = 64  # images by which blur and fading are set
 
@@ -104,6 +106,15 @@ class ComparisonRun(Drawing):
         Path("comparison")
     )
     labels: Labels = None
+    classes: Annotated[
+        Sequence[str],
+        Option(
+            "Test this class alone, and show every image that holds it. It may be repeated; then "
+            "the intervals hold for these classes together.",
+            name="--class",
+            repeated=True,
+        ),
+    ] = ()
     segmenter: SegmenterName = None
     second_segmenter: Annotated[
         str | None,
@@ -174,6 +185,7 @@ class ComparisonOptions(TypedDict, total=False):
     """The fields of `ComparisonRun` without sides, segmenter and folder, as keywords."""
 
     labels: Sequence[str] | None
+    classes: Sequence[str]
     second_segmenter: str | None
     check_segmenter: bool
     channel: str
@@ -294,6 +306,10 @@ def run_comparison(
             comparison = run.keep_pictures(comparison)
         if judge is not None:
             comparison = dataclasses.replace(comparison, gate=judge(comparison))
+        if task.classes:
+            write_text(task.out / IMAGES_CSV, images_csv(comparison))
+        else:
+            (task.out / IMAGES_CSV).unlink(missing_ok=True)  # of an earlier run
         write_comparison(record, comparison)
     return comparison.at(task.out)
 
@@ -353,6 +369,18 @@ class _Run:
             for name in chosen
             if name is not None
         ]
+        if task.classes:
+            self._ask_for(task.classes)
+
+    def _ask_for(self, classes: Sequence[str]) -> None:
+        """Refuse a class that is not known before any work; keep the pictures of the others."""
+        areas = [side.areas for side in self.inputs if side.areas is not None]
+        names = [] if areas else class_names(self.segmenters[0], self.task.channel)
+        columns = areas[0].columns if areas else [f"{self.task.channel}/{name}" for name in names]
+        asked = [columns.index(column) for column in columns_named(columns, classes)]
+        least = self.task.presence_threshold
+        for side in self.inputs:
+            side.candidates.keep_all(asked, 0.0 if least == "auto" else least)
 
     def _known(self, side: _Input, label: str) -> Known:
         """What is known of the images of a side before they are segmented."""
@@ -434,6 +462,7 @@ class _Run:
             seed=task.seed,
             presence_threshold=task.presence_threshold,
             labels=labels,
+            classes=task.classes,
             second=second,
             groups=groups,
             weights=weights,

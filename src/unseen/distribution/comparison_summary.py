@@ -23,6 +23,7 @@ from unseen.distribution.comparison_wording import (
     largest_falls,
     p_equals,
     presences,
+    rates,
     sampling_in_words,
     size_in_words,
     taken_back,
@@ -41,6 +42,12 @@ def summary(comparison: Comparison) -> str:
 def _lines(comparison: Comparison) -> Iterator[str]:
     for text in comparison.warnings:
         yield textwrap.fill(text, _WIDTH, initial_indent="Warning: ", subsequent_indent=" " * 9)
+        yield ""
+    for column in comparison.asked:
+        yield f"{class_name(column)} is in"
+        told = rates(comparison, column)
+        width = max(len(side.label) for side, _ in told)
+        yield from (f"  {side.label:<{width}}  {said}" for side, said in told)
         yield ""
     for side in comparison.generated:
         yield (
@@ -112,7 +119,7 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     if sizes:
         text = "; ".join(f"{row.name} {size_in_words(row)}" for row in sizes[:_MOST_ROWS])
         yield _wrapped("Sizes", text)
-    if collapse(side.classes):
+    if collapse(side.classes) and not comparison.asked:
         yield _wrapped("Spread", collapse(side.classes))
     falls = largest_falls(comparison, side)
     if falls:

@@ -92,6 +92,35 @@ def presences(row: ClassRow, real_images: int, generated_images: int) -> str:
     return f"{real or percent(row.real_presence)} → {generated or percent(row.generated_presence)}"
 
 
+def rate(side: Side, presence: float, interval: Interval, effective: float | None) -> str:
+    """How many images of a side hold a class, and how often that is at least and at most.
+
+    "0 of 300: at most 1.2 % (95 %)", "83 of 1,100: 7.55 % [6.05 – 9.27 %] (95 %)"; the share alone
+    where images are grouped or weighted.
+    """
+    if said := never(presence, side.images, interval):
+        return said
+    low, high = (percent(end) for end in interval)
+    held = f"{round(presence * side.images):,} of {side.images:,}: "
+    return (
+        f"{held if effective == side.images else ''}{percent(presence)} "
+        f"[{low.removesuffix(' %')} – {high}] (95 %)"
+    )
+
+
+def rates(comparison: Comparison, column: str) -> list[tuple[Side, str]]:
+    """Every side with how often it holds a class that was asked about."""
+    told: list[tuple[Side, str]] = []
+    for side in comparison.generated:
+        row = next(row for row in side.classes if row.column == column)
+        if not told:
+            real = (row.real_presence, row.real_presence_interval, row.real_effective)
+            told.append((comparison.real, rate(comparison.real, *real)))
+        drawn = (row.generated_presence, row.generated_presence_interval, row.generated_effective)
+        told.append((side, rate(side, *drawn)))
+    return told
+
+
 def collapse(classes: Sequence[ClassRow]) -> str:
     """That the areas of most classes vary less than half as much as in the real images; or nothing.
 

@@ -44,6 +44,12 @@ class Candidates:
         self._names: list[list[str | None]] = []  # as `_most`: who holds so many pixels
         self._pictures: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._bytes = 0
+        self._asked: list[int] = []  # of these columns every image is kept that holds them
+        self._least = 0.0
+
+    def keep_all(self, columns: Sequence[int], least: float) -> None:
+        """Keep every image of which one of these columns covers so much, where memory allows."""
+        self._asked, self._least = list(columns), least
 
     def __call__(
         self,
@@ -62,7 +68,8 @@ class Candidates:
                 row = int(self._most[:, k].argmin())
                 self._most[row, k] = counts[k]
                 self._names[k][row] = name
-            if better.size and self._bytes < _MEMORY:
+            asked = self._asked and counts[self._asked].max() >= self._least * label_map.size
+            if (better.size or asked) and self._bytes < _MEMORY:
                 kept = image.copy(), label_map.astype(np.uint16)
                 self._pictures[name] = kept
                 self._bytes += sum(array.nbytes for array in kept)
@@ -70,7 +77,8 @@ class Candidates:
             self._drop()
 
     def _drop(self) -> None:
-        """Let go of pictures that no class needs any more."""
+        """Let go of pictures that no class needs any more; what is missing is read again."""
+        self._asked = []
         needed = {name for held in self._names for name in held}
         self._pictures = {n: kept for n, kept in self._pictures.items() if n in needed}
         self._bytes = sum(a.nbytes for kept in self._pictures.values() for a in kept)

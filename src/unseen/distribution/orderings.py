@@ -22,6 +22,7 @@ def orderings(
     designs: Sequence[SideDesign],
     presence_threshold: float | Float64[np.ndarray, " k"],
     seed: int,
+    family: Sequence[int] | None = None,
 ) -> Iterator[Ordering]:
     """Every pair of generated sides, the one that was named first being the previous one.
 
@@ -32,7 +33,9 @@ def orderings(
         presence_threshold: fraction of the image from which on a class counts as present; one, or
             one a class.
         seed: of halvings and permutations.
+        family: the columns that are tested, by number; None: all.
     """
+    columns = real.columns if family is None else [real.columns[k] for k in family]
     for i, j in itertools.combinations(range(len(generated)), 2):
         previous, new = generated[i], generated[j]
         order = _pairs(previous, new)
@@ -56,6 +59,7 @@ def orderings(
             new.fraction[rows],
             paired=order is not None,
             presence_threshold=presence_threshold,
+            family=family,
             **sampled,
         )
         distance = frechet_difference(
@@ -81,7 +85,7 @@ def orderings(
                 p_value=change.p_value,
                 smallest_detectable_regression=change.smallest_detectable_regression,
             )
-            for column, change in zip(real.columns, changes, strict=True)
+            for column, change in zip(columns, changes, strict=True)
         ]
         # What got worse first, then the largest change.
         classes.sort(key=lambda row: (CHANGES.index(row.verdict), -abs(row.difference)))

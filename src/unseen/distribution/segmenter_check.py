@@ -141,7 +141,7 @@ def judged(
     between images that were made equally blurred and pale.
 
     Args:
-        rows: of the comparison, in label order.
+        rows: of the comparison.
         sides: the areas that were compared, with the views of `instrument.VIEWS`.
         check: the areas of images made alike, if there are any.
         presence_threshold: share of the image from which on a class is present.
@@ -162,9 +162,9 @@ def judged(
         [None] * len(rows) if check.worn is None else verdicts(check.worn)
     )
     answer = []
-    for k, row in enumerate(rows):
+    for row, seen in zip(rows, worn_verdicts, strict=True):
+        k = sides[0].columns.index(row.column)
         supported = _DIRECTIONS.get(row.verdict)
-        seen = worn_verdicts[k]
         stands = supported is None or (
             _stands_in_views(row, k, sides, row.presence_threshold)
             and (seen is None or seen in supported)

@@ -6,11 +6,12 @@ docs/statistics.md; the intervals are those of `ratios`.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float64, UInt32
+from jaxtyping import Bool, Float64, UInt32
 
 from unseen.core.errors import SampleError
 from unseen.core.verdicts import ClassVerdict, SizeVerdict
@@ -150,6 +151,7 @@ def compare_classes(
     real_design: Design = INDEPENDENT,
     generated_design: Design = INDEPENDENT,
     whole: int = 1,
+    family: Sequence[int] | None = None,
 ) -> list[ClassComparison]:
     """Compare every class of two samples, with intervals that hold for all classes at once.
 
@@ -163,9 +165,11 @@ def compare_classes(
         generated_design: groups and weights of the generated images.
         whole: the image in the unit of the areas, where they are pixels and not shares. Pixels are
             never copied as a whole, only some columns at a time.
+        family: the columns that are asked about; the level is divided among these alone. None: all.
+            How alike images of a group are is learned from all classes in any case.
 
     Returns:
-        One comparison a column, in column order.
+        One comparison a column, in column order; of a family in its order.
 
     Raises:
         SampleError: fewer than two images on either side, other columns, a value that is no share
@@ -178,9 +182,13 @@ def compare_classes(
         _Side.of(real, real_design, thresholds, whole),
         _Side.of(generated, generated_design, thresholds, whole),
     )
-    sizes = _Sizes(*sides, level)
-    tests = _Tests(*sides, 1.0, level, sizes)
-    others = [_Tests(*sides, factor, level, sizes, alpha=tests.alpha) for factor in _FACTORS[1:]]
+    asked = np.ones(real.shape[1], bool) if family is None else np.zeros(real.shape[1], bool)
+    asked[list(family or ())] = True
+    sizes = _Sizes(*sides, level, asked)
+    tests = _Tests(*sides, 1.0, level, sizes, asked)
+    others = [
+        _Tests(*sides, factor, level, sizes, asked, alpha=tests.alpha) for factor in _FACTORS[1:]
+    ]
     spreads = _Spreads(*sides, tests, level)
     area = [side.area.mean for side in sides]
     given = [side.area_given_presence.mean for side in sides]
@@ -194,7 +202,7 @@ def compare_classes(
 
     return [
         ClassComparison(
-            tested=tested,
+            tested=bool(tests.tested[k]),
             verdict=tests.verdict(k),
             verdict_at_half=others[0].verdict(k),
             verdict_at_twice=others[1].verdict(k),
@@ -212,13 +220,13 @@ def compare_classes(
             generated_area_given_presence=_known(given[1][k]),
             area_ratio=_known(area_ratio[k]) if area[0][k] > 0 else None,
             ratio=_known(ratio[k]),
-            interval=ends(tests.interval, k) if tested else None,
-            p_value=_known(tests.p_value[k]) if tested else None,
-            p_omitted=_known(tests.p_omitted[k]) if tested else None,
+            interval=ends(tests.interval, k) if tests.tested[k] else None,
+            p_value=_known(tests.p_value[k]) if tests.tested[k] else None,
+            p_omitted=_known(tests.p_omitted[k]) if tests.tested[k] else None,
             p_holm=_known(tests.p_holm[k]),
             p_bh=_known(tests.p_bh[k]),
             smallest_detectable_drop=_known(tests.drop[k]),
-            size=sizes.verdict(k) if tested and not tests.by_area[k] else None,
+            size=sizes.verdict(k) if tests.tested[k] and not tests.by_area[k] else None,
             size_ratio=float(np.exp(sizes.ratio.value[k])) if sizes.tested[k] else None,
             size_interval=ends(sizes.interval, k) if sizes.tested[k] else None,
             real_spread=float(spreads.sides[0][k]),
@@ -226,7 +234,7 @@ def compare_classes(
             spread_ratio=float(np.exp(spreads.ratio.value[k])) if spreads.known[k] else None,
             spread_interval=ends(spreads.interval, k) if spreads.known[k] else None,
         )
-        for k, tested in enumerate(map(bool, tests.tested))
+        for k in (range(len(asked)) if family is None else family)
     ]
 
 
@@ -326,10 +334,12 @@ def _participants(values: Float64[np.ndarray, "n k"], grouping: Grouping) -> _Cl
 class _Sizes:
     """How large a class is where it is present; arrays have an entry a class."""
 
-    def __init__(self, real: _Side, generated: _Side, level: float) -> None:
+    def __init__(
+        self, real: _Side, generated: _Side, level: float, asked: Bool[np.ndarray, " k"]
+    ) -> None:
         self.ratio = LogRatio.of_logs(real.log_area, generated.log_area)
         least = np.minimum(real.log_area.freedom, generated.log_area.freedom)
-        self.tested = self.ratio.known & (least >= _FEWEST_SIZES - 1.0 - _ROUNDING)
+        self.tested = asked & self.ratio.known & (least >= _FEWEST_SIZES - 1.0 - _ROUNDING)
         alpha = (1.0 - level) / max(int(self.tested.sum()), 1)
         self.interval = self.ratio.interval(alpha)
         inside = (self.interval[0] >= MATCHED_WITHIN[0]) & (self.interval[1] <= MATCHED_WITHIN[1])
@@ -356,6 +366,7 @@ class _Tests:
         factor: float,
         level: float,
         sizes: _Sizes,
+        asked: Bool[np.ndarray, " k"],
         alpha: float | None = None,
     ) -> None:
         self._sizes = sizes
@@ -364,7 +375,7 @@ class _Tests:
         n, m = (side.images for side in self.counts)
         shares = np.stack([side.share for side in self.counts])
         self.by_area = by_area = np.asarray((shares > NEARLY_ALWAYS).all(axis=0))
-        self.tested = tested = np.asarray(a + b >= FEWEST_IMAGES - _ROUNDING)
+        self.tested = tested = np.asarray(asked & (a + b >= FEWEST_IMAGES - _ROUNDING))
         main = alpha is None  # the other thresholds give verdicts alone
         self.alpha = (1.0 - level) / max(int(tested.sum()), 1) if alpha is None else alpha
         self.p_value, self.p_omitted, *interval = np.full((4, len(tested)), np.nan)

@@ -6,6 +6,7 @@ Sources: as in `contrasts`.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -90,6 +91,7 @@ def compare_generators(
     real_design: Design = INDEPENDENT,
     previous_design: Design = INDEPENDENT,
     new_design: Design = INDEPENDENT,
+    family: Sequence[int] | None = None,
 ) -> list[GeneratorChange]:
     """Compare two generators class by class, to find what the new one has made worse.
 
@@ -108,9 +110,10 @@ def compare_generators(
         real_design: groups and weights of the real images.
         previous_design: of the previous generator's images.
         new_design: of the new generator's images; pairs are grouped and weighed by this.
+        family: as in `compare_classes`.
 
     Returns:
-        One comparison a column, in column order.
+        One comparison a column, in column order; of a family in its order.
 
     Raises:
         SampleError: as `compare_classes`; or pairs, and the generators have other numbers of rows.
@@ -130,7 +133,9 @@ def compare_generators(
     groupings = [Grouping(design, len(side)) for design, side in zip(designs, sides, strict=True)]
     counts, presence = _counts([side >= presence_threshold for side in sides], groupings, paired)
     means = _Means.of(sides, groupings, paired)
-    tested = np.asarray(counts.total >= FEWEST_IMAGES - _ROUNDING)
+    columns = range(len(counts.total)) if family is None else family
+    tested = np.isin(np.arange(len(counts.total)), list(columns))
+    tested &= counts.total >= FEWEST_IMAGES - _ROUNDING
     by_area = np.asarray((presence > NEARLY_ALWAYS).all(axis=0))
     value = np.where(by_area, means.value, presence)
     alpha = (1.0 - level) / max(int(np.sum(tested)), 1)  # Bonferroni
@@ -165,7 +170,7 @@ def compare_generators(
                 float(drop[k]) if tested[k] and not np.isnan(drop[k]) else None
             ),
         )
-        for k in range(len(tested))
+        for k in columns
     ]
 
 
