@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import gc
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +105,22 @@ def test_the_same_call_segments_nothing_again_and_gives_the_same_record(world):
     before = {path: path.stat().st_mtime_ns for path in (world.out / "areas").iterdir()}
     assert to_json(run_comparison(world)) == first
     assert {path: path.stat().st_mtime_ns for path in (world.out / "areas").iterdir()} == before
+
+
+def test_whole_frames_are_shown_in_their_proportions_also_when_they_are_read_again(world):
+    for path in Path(world.real).iterdir():
+        square = np.asarray(Image.open(path))
+        Image.fromarray(np.concatenate([square, square[:, ::-1]], axis=1)).save(path)
+    task = dataclasses.replace(world, fit="tiles")
+    held = run_comparison(task).real.example_images["object/person"][0]
+    picture = task.out / held.image
+    seen = picture.read_bytes()
+    with Image.open(picture) as image:
+        assert image.size == (16, 8)
+    assert held.fraction == pytest.approx(4 * 6 / 64)  # as tall and wide as before, on each half
+    picture.unlink()
+    assert run_comparison(task).real.example_images["object/person"][0] == held
+    assert picture.read_bytes() == seen
 
 
 def test_every_image_is_read_once_for_both_segmenters_and_the_pictures(world, monkeypatch):

@@ -136,6 +136,36 @@ def test_areas_are_the_pixels_of_each_class(photos):
     assert areas.label_map_pixels == 64
 
 
+@pytest.mark.parametrize(
+    ("fit", "shares"),
+    # of 12 × 8 pixels, the left quarter dark and the right half light
+    [
+        ("crop", (0.125, 0.375, 0.5)),
+        *((fit, (0.25, 0.25, 0.5)) for fit in ("squash", "tiles", "pad")),
+    ],
+)
+def test_a_frame_is_cropped_or_counts_whole(tmp_path, fit, shares):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    frame = np.repeat(np.uint8([0, 128, 255, 255]), 3)[None].repeat(8, 0)
+    Image.fromarray(np.stack([frame] * 3, -1)).save(folder / "wide.png")
+    Image.fromarray(np.stack([frame[:, :8]] * 3, -1)).save(folder / "square.png")
+    settings = {"fit": fit, "check_segmenter": True, "seed": 0}
+    areas = run(folder, Sure(), **settings)
+    wide = list(areas.names).index("wide.png")
+    np.testing.assert_array_equal(areas.pixels[wide] / 64, shares)
+    np.testing.assert_array_equal(areas.views["mirrored"], areas.pixels)
+    assert not np.isnan(areas.measured["confidence"]).any()
+    described = areas.provenance["images"][0]
+    assert described["fit"] == fit
+    assert described["sizes"] == {
+        "smallest": [8, 8],
+        "largest": [12, 8],
+        "pixels": 64 + 96,
+        "cropped_pixels": 32,
+    }
+
+
 @given(n=st.integers(1, 5), classes=st.integers(1, 400), dtype=st.sampled_from(["uint8", "int64"]))
 def test_every_label_is_counted_in_its_own_image(n, classes, dtype):
     maps = np.random.default_rng(n).integers(0, min(classes, 255), (n, 6, 7)).astype(dtype)
@@ -173,6 +203,7 @@ def test_a_finished_file_of_the_same_header_is_only_read(photos, tmp_path):
         ({"seed": 1}, "seed is 0 there, 1 here"),
         ({"count": 9}, "asked is 37 there, 9 here"),
         ({"match_resolution": 4}, "match_resolution is null there, 4 here"),
+        ({"fit": "pad"}, "fit is crop there, pad here"),
     ],
 )
 def test_a_finished_file_of_another_run_is_refused_unless_told(photos, tmp_path, settings, message):

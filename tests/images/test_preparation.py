@@ -6,6 +6,7 @@ from PIL import Image
 
 from unseen.core.errors import ImageError
 from unseen.images import Preparation
+from unseen.images.preparation import PreparedTogether
 
 
 def _noise(height, width, seed=0):
@@ -67,3 +68,51 @@ def test_matching_means_prepared_at_the_native_size_and_enlarged():
 def test_a_resolution_below_one_is_refused(sizes):
     with pytest.raises(ImageError, match="at least 1"):
         Preparation(*sizes)
+
+
+SIZES = st.tuples(st.integers(24, 96), st.integers(24, 96))  # height, width
+
+
+@pytest.mark.parametrize("fit", ["squash", "tiles", "pad"])
+@settings(max_examples=40, deadline=None)
+@given(size=SIZES, edge=st.floats(0.1, 0.9), upright=st.booleans())
+def test_label_maps_are_of_the_whole_frame_unless_it_is_cropped(fit, size, edge, upright):
+    height, width = size
+    image = np.zeros((3, height, width), np.uint8)
+    image[:, *((slice(None), slice(round(edge * width), None)) if upright else ())] = 255
+    share = (image > 0).mean()
+    preparation = Preparation(32, fit=fit)
+    prepared = preparation.apply(image)
+    assert prepared.shape == (3, *preparation.shape)
+    label_maps = [
+        (square[:, 0] > 127).astype(np.uint8)
+        for square in preparation.squares(prepared[None], [size])
+    ]
+    (whole,) = preparation.whole(label_maps, [size])
+    assert whole.shape == (32, 32)
+    assert whole.mean() == pytest.approx(share, abs=2 / 32)  # an edge at most a pixel off, twice
+    picture = preparation.picture(prepared, size)
+    if fit != "tiles":  # which narrow a frame of more than two squares
+        assert picture.shape[2] / picture.shape[1] == pytest.approx(width / height, rel=0.08)
+
+
+def test_tiles_leave_nothing_of_a_street_scene_out_where_a_crop_loses_a_quarter():
+    image = np.zeros((3, 360, 480), np.uint8)
+    image[:, 100:260, :50] = 255  # a pedestrian at the left edge
+    assert Preparation(64).apply(image).max() == 0
+    preparation = Preparation(64, fit="tiles")
+    prepared = preparation.apply(image)
+    left, right = preparation.squares(prepared[None], [(360, 480)])
+    assert left.max() == 255
+    assert right.max() == 0
+    assert preparation.picture(prepared, (360, 480)).shape == (3, 64, 85)
+    assert len(preparation.squares(prepared[None], [(360, 360)])) == 1  # a square is one tile
+
+
+def test_preparations_of_one_image_are_unpacked_as_they_are_alone():
+    image = _noise(30, 40)
+    parts = (Preparation(8), Preparation(16, fit="tiles"), Preparation(8, fit="pad"))
+    together = PreparedTogether(parts=parts)
+    unpacked = together.unpack(together.apply(image)[None])
+    for part in parts:
+        np.testing.assert_array_equal(unpacked[part][0], part.apply(image))

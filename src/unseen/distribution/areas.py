@@ -28,7 +28,9 @@ _NOTHING = {"none", "other", "others", "background", "void", "unlabeled", "unlab
 
 FORMAT = 1  # version of the file; another one means other numbers
 # What of a source's description decides areas, beside its contents.
-_DECIDING = ("asked", "seed", "part", "resolution", "match_resolution", "half", "views", "worn")
+_DECIDING = (
+    *("asked", "seed", "part", "resolution", "match_resolution", "fit", "half", "views", "worn"),
+)
 
 # Measured of every image beside its areas (see `instrument`); confidence is the segmenter's own.
 Measured = Literal["confidence", "brightness", "contrast", "saturation", "sharpness"]

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,10 +32,10 @@ from unseen.distribution.areas import (
     joined_conditions,
 )
 from unseen.distribution.areas_file import read_areas, write_areas
-from unseen.distribution.instrument import VIEWS, measure_images
+from unseen.distribution.instrument import VIEWS, measure_images, turned_back
 from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Batch, ImageSource, Preparation, batches
-from unseen.images.preparation import PreparedTogether
+from unseen.images.preparation import PreparedTogether, Size
 from unseen.images.protocol import conditions_of
 from unseen.images.record_pictures import write_label_map
 from unseen.segmenters import Segmenter, checked_label_maps, checked_labels, class_names
@@ -49,13 +50,13 @@ _LONGEST_NAME = 255  # bytes of a file's name, on every common file system
 See = Callable[
     [
         Sequence[str],
-        UInt8[np.ndarray, "n 3 s s"],
+        Sequence[UInt8[np.ndarray, "3 h2 w2"]],
         Integer[np.ndarray, "n h w"],
         UInt32[np.ndarray, "n k"],
     ],
     None,
 ]
-"""Told of every batch that is segmented: names, prepared images, label maps, counts of pixels."""
+"""Told of every batch that is segmented: names, images as shown, label maps, counts of pixels."""
 
 
 @dataclasses.dataclass
@@ -68,6 +69,7 @@ class _Counted:
     views: Mapping[str, UInt32[np.ndarray, "n k"]]
     broken: list[dict[str, str]]
     conditions: list[str] | None  # what the images were asked for
+    sizes: list[Size]  # of the images as they were read
 
 
 @dataclasses.dataclass
@@ -242,7 +244,7 @@ class AreasRun:
         """Begin a shard at this position of the run."""
         self._growing = _Growing(position)
 
-    def take(self, batch: Batch, images: UInt8[np.ndarray, "n 3 s s"], first: int) -> None:
+    def take(self, batch: Batch, images: UInt8[np.ndarray, "n 3 h s"], first: int) -> None:
         """Label and count one batch; keep the shard where it is due.
 
         Args:
@@ -256,7 +258,13 @@ class AreasRun:
         measured: dict[str, Any] = dict.fromkeys(MEASURED, np.zeros(0, np.float32))
         views = dict.fromkeys(self.views, pixels)
         if names:
-            maps, sure = checked_labels(self.segmenter, images, self.channel, first=names[0])
+            squares = self.preparation.squares(images, batch.sizes)
+            labelled = [
+                checked_labels(self.segmenter, square, self.channel, first=names[0])
+                for square in squares
+            ]
+            maps = self.preparation.whole([labels for labels, _ in labelled], batch.sizes)
+            sure = [sure for _, sure in labelled if sure is not None]
             self._check_label_map(maps.shape[1:])
             for name, label_map in zip(names, maps, strict=True):
                 if self.maps is not None:
@@ -264,16 +272,26 @@ class AreasRun:
             pixels = count_labels(maps, len(self.class_names))
             unknown = np.full(len(names), np.nan, np.float32)
             # Rounded, so that the last bits of a network's arithmetic do not show.
-            confidence = unknown if sure is None else sure.round(_CONFIDENCE_DIGITS)
+            confidence = np.mean(sure, axis=0).round(_CONFIDENCE_DIGITS) if sure else unknown
             measured = {"confidence": confidence, **measure_images(images)}
             for view in self.views:
-                again = checked_label_maps(self.segmenter, VIEWS[view](images), self.channel)
-                views[view] = count_labels(again, len(self.class_names))
+                again = [
+                    turned_back(
+                        view,
+                        checked_label_maps(self.segmenter, VIEWS[view](square), self.channel),
+                    )
+                    for square in squares
+                ]
+                seen = self.preparation.whole(again, batch.sizes)
+                views[view] = count_labels(seen, len(self.class_names))
             if self.see is not None:
-                self.see(names, images, maps, pixels)
+                pictures = [*map(self.preparation.picture, images, batch.sizes)]
+                self.see(names, pictures, maps, pixels)
         broken = [{"name": image.name, "reason": image.reason} for image in batch.broken]
         conditions = conditions_of(self.source, indices)
-        self._growing.batches.append(_Counted(names, pixels, measured, views, broken, conditions))
+        self._growing.batches.append(
+            _Counted(names, pixels, measured, views, broken, conditions, batch.sizes)
+        )
         if self._growing.due:
             self.keep()
 
@@ -299,6 +317,7 @@ class AreasRun:
                 "broken": [image for batch in self._growing.batches for image in batch.broken],
                 "batch_size": self.batch_size,
                 "drawn_batch_size": self._drawn.get("batch_size"),
+                "sizes": _sizes([s for batch in self._growing.batches for s in batch.sizes]),
             },
         )
         if not len(shard):  # all broken: no label map says a size
@@ -343,7 +362,12 @@ class AreasRun:
                 f"{broken[0]['reason']}"
             )
         height, width = self._label_map or (0, 0)
-        described = {**self.provenance["images"][0], "count": len(names), "broken": broken}
+        described = {
+            **self.provenance["images"][0],
+            "count": len(names),
+            "broken": broken,
+            "sizes": _all_sizes([shard.provenance["sizes"] for shard in shards if len(shard)]),
+        }
         if self._drawn:
             described["drawn"] = self._drawn
         # The last bits of a network may depend on how many images it is given at once.
@@ -385,6 +409,32 @@ class AreasRun:
                 f"{shape[0]}×{shape[1]} after {self._label_map[0]}×{self._label_map[1]}; one run "
                 "needs one size"
             )
+
+
+def _sizes(sizes: Sequence[Size]) -> dict[str, Any]:
+    """What is recorded of the sizes of images: width and height, and what a centre crop cuts."""
+    by_pixels = sorted({(width, height) for height, width in sizes}, key=_pixels)
+    return {
+        "smallest": by_pixels[0] if by_pixels else None,
+        "largest": by_pixels[-1] if by_pixels else None,
+        "pixels": sum(height * width for height, width in sizes),
+        "cropped_pixels": sum(height * width - min(height, width) ** 2 for height, width in sizes),
+    }
+
+
+def _all_sizes(shards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same of all shards."""
+    return {
+        "smallest": min((shard["smallest"] for shard in shards), key=_pixels),
+        "largest": max((shard["largest"] for shard in shards), key=_pixels),
+        "pixels": sum(shard["pixels"] for shard in shards),
+        "cropped_pixels": sum(shard["cropped_pixels"] for shard in shards),
+    }
+
+
+def _pixels(size: Sequence[int]) -> tuple[int, ...]:
+    """How large a size is; of as many pixels, the wider is larger."""
+    return math.prod(size), *size
 
 
 def make_areas(runs: Sequence[AreasRun]) -> list[Areas]:

@@ -52,6 +52,7 @@ from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing, keep_drawn
 from unseen.images import Images, ImageSource, Preparation, batches
 from unseen.images.pixels import Rounding
+from unseen.images.preparation import Fit, FitName
 from unseen.images.protocol import conditions_of
 from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
@@ -165,6 +166,7 @@ class ComparisonRun(Drawing):
         ),
     ] = None
     match_resolution: MatchResolution = None
+    fit: Fit = "crop"
     device: Device = "auto"
     precision: SegmenterPrecision = "fp32"
     batch_size: BatchSize = 16
@@ -195,6 +197,7 @@ class ComparisonOptions(TypedDict, total=False):
     groups: Said
     weights: Said
     match_resolution: int | None
+    fit: FitName
     device: str
     precision: Precision
     batch_size: int
@@ -510,7 +513,7 @@ class _Run:
             batches(
                 side.source,
                 segmentation.indices(side.source)[:_WEAR_SAMPLE],
-                Preparation(segmenter.resolution, task.match_resolution),
+                Preparation(segmenter.resolution, task.match_resolution, task.fit),
                 batch_size=_WEAR_SAMPLE,
                 workers=0,
                 skip_broken=task.skip_broken,
@@ -549,6 +552,7 @@ class _Run:
             seed=task.seed,
             channel=task.channel,
             match_resolution=task.match_resolution,
+            fit=task.fit,
             batch_size=task.batch_size,
             workers=task.workers,
             skip_broken=task.skip_broken,
@@ -599,20 +603,25 @@ class _Pictures:
         rest = sorted(set(names) - {name for name, *_ in kept}, key=names.index)
         if not rest:
             return
+        preparation = Preparation(self.segmenter.resolution, task.match_resolution, task.fit)
         chosen = Segmentation(count=task.count, seed=task.seed).indices(source)
         index_of = {source.names[index]: index for index in chosen}
         stream = batches(
             source,
             [index_of[name] for name in rest],
-            Preparation(self.segmenter.resolution, task.match_resolution),
+            preparation,
             batch_size=task.batch_size,
             workers=0,
         )
         for batch in stream:
-            label_maps = checked_label_maps(self.segmenter, batch.images, task.channel)
+            squares = preparation.squares(batch.images, batch.sizes)
+            label_maps = preparation.whole(
+                [checked_label_maps(self.segmenter, square, task.channel) for square in squares],
+                batch.sizes,
+            )
             yield from zip(
                 (rest[position] for position in batch.positions),
-                batch.images,
+                map(preparation.picture, batch.images, batch.sizes),
                 label_maps,
                 strict=True,
             )

@@ -54,7 +54,7 @@ class Candidates:
     def __call__(
         self,
         names: Sequence[str],
-        images: UInt8[np.ndarray, "n 3 s s"],
+        images: Sequence[UInt8[np.ndarray, "3 h2 w2"]],
         label_maps: Integer[np.ndarray, "n h w"],
         pixels: UInt32[np.ndarray, "n k"],
     ) -> None:

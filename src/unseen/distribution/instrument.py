@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.ndimage
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Integer, UInt8
 
 from unseen.images import Preparation
 
@@ -85,6 +85,11 @@ VIEWS: Mapping[str, Callable[[UInt8[np.ndarray, "n 3 h w"]], UInt8[np.ndarray, "
 }
 
 
+def turned_back(view: str, label_maps: Integer[np.ndarray, "n h w"]) -> np.ndarray:
+    """Label maps of a view as they lie over the image itself, but for the few pixels moved."""
+    return label_maps[..., ::-1] if view == "mirrored" else label_maps
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Wear:
     """What makes images as blurred, pale and dark as those of another side, and changes no label.
@@ -151,8 +156,7 @@ class WornPreparation(Preparation):
 
     wear: Wear = Wear()
 
-    def apply(self, image: UInt8[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "3 s s"]:
-        """The prepared and worn square."""
-        (worn,) = self.wear.apply(super().apply(image)[None])
-        square: np.ndarray = worn
-        return square
+    def apply(self, image: UInt8[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "3 h2 s"]:
+        """The prepared image, each of its squares worn."""
+        squares = self.squares(super().apply(image)[None], [(0, 1)])  # all of them
+        return np.concatenate([self.wear.apply(square)[0] for square in squares], axis=1)

@@ -20,6 +20,7 @@ from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing
 from unseen.images import Images, ImageSource, Preparation, default_workers, left_out, subset
+from unseen.images.preparation import Fit, FitName
 from unseen.segmenters import Segmenter, load_segmenter
 
 Channel = Annotated[str, Option("Channel of the segmenter whose classes are measured.")]
@@ -66,6 +67,7 @@ class Segmentation:
     ] = (1, 1)
     channel: Channel = "object"
     match_resolution: MatchResolution = None
+    fit: Fit = "crop"
     batch_size: BatchSize = 16
     workers: Workers = None
     skip_broken: SkipBroken = False
@@ -131,15 +133,18 @@ class Segmentation:
             "part": list(self.part),
             "resolution": segmenter.resolution,
             "match_resolution": self.match_resolution,
+            "fit": self.fit,
             "left_out": left_out(source),
         }
         views = tuple(VIEWS) if self.check_segmenter else ()
-        preparation = Preparation(segmenter.resolution, self.match_resolution)
+        preparation = Preparation(segmenter.resolution, self.match_resolution, self.fit)
         if views:
             described["views"] = list(views)
         if wear is not None:
             described["worn"] = dataclasses.asdict(wear)
-            preparation = WornPreparation(segmenter.resolution, self.match_resolution, wear)
+            preparation = WornPreparation(
+                segmenter.resolution, self.match_resolution, self.fit, wear
+            )
         if isinstance(source, DrawnImages):
             described["drawn"] = source.header
         provenance: dict[str, Any] = json.loads(  # as it is read back
@@ -178,6 +183,7 @@ class SegmentationOptions(TypedDict, total=False):
     part: tuple[int, int]
     channel: str
     match_resolution: int | None
+    fit: FitName
     batch_size: int
     workers: int | None
     skip_broken: bool
@@ -213,6 +219,7 @@ def segment(
             part: (2, 4) segments the second quarter of the subset; `concatenate` merges quarters.
             channel: of the segmenter.
             match_resolution: degrade every image to this side first, in pixels.
+            fit: how an image that is not square becomes squares: "crop", "squash", "tiles", "pad".
             batch_size: images a call of the segmenter.
             workers: decoding processes; None for one a core, 0 to decode here.
             skip_broken: count and list images that cannot be decoded, and subfolders that cannot be

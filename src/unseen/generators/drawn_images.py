@@ -172,10 +172,13 @@ class DrawnImages:
         images = self.images(indices)
         for start in range(0, len(indices), batch_size):
             stop = min(start + batch_size, len(indices))
-            prepared = [
-                preparation.apply(image) for image in itertools.islice(images, stop - start)
-            ]
-            yield Batch(positions=list(range(start, stop)), images=np.stack(prepared), broken=[])
+            drawn = list(itertools.islice(images, stop - start))
+            yield Batch(
+                positions=list(range(start, stop)),
+                images=np.stack([preparation.apply(image) for image in drawn]),
+                sizes=[(image.shape[1], image.shape[2]) for image in drawn],
+                broken=[],
+            )
 
     def keep_all(self, indices: Sequence[int], *, progress: Progress | None = None) -> None:
         """Draw into the folder those of the images that it lacks."""

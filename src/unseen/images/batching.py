@@ -18,9 +18,9 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, OutOfMemoryError
 from unseen.images.child import KILLED, Child, ChildEndedError
-from unseen.images.preparation import Preparation
+from unseen.images.preparation import Preparation, Size
 from unseen.images.protocol import ImageSource, read_image
-from unseen.images.worker import REQUEST
+from unseen.images.worker import REQUEST, SIZE
 
 _IN_FLIGHT = 3  # requests a worker has at once: it never waits for this process
 
@@ -39,7 +39,8 @@ class Batch:
     """Consecutive images of a run; those that are broken are listed instead."""
 
     positions: list[int]  # of each image, in the indices given to `batches`
-    images: UInt8[np.ndarray, "n 3 s s"]
+    images: UInt8[np.ndarray, "n 3 h w"]  # prepared
+    sizes: list[Size]  # height and width of each image as it was read
     broken: list[BrokenImage]
 
 
@@ -92,9 +93,10 @@ def batches(
 class _Pending:
     """A batch that is being filled."""
 
-    def __init__(self, start: int, stop: int, side: int) -> None:
+    def __init__(self, start: int, stop: int, shape: Size) -> None:
         self.start = start
-        self.images = np.empty((stop - start, 3, side, side), np.uint8)
+        self.images = np.empty((stop - start, 3, *shape), np.uint8)
+        self.sizes: list[Size] = [(0, 0)] * (stop - start)
         self.broken: dict[int, str] = {}  # row → reason
         self.remaining = stop - start
 
@@ -105,6 +107,7 @@ class _Pending:
         return Batch(
             positions=[self.start + row for row in rows],
             images=self.images[rows] if self.broken else self.images,
+            sizes=[self.sizes[row] for row in rows],
             broken=[
                 BrokenImage(
                     source.names[indices[self.start + row]], self.broken[row], self.start + row
@@ -123,10 +126,12 @@ def _in_process(
 ) -> Generator[Batch, None, None]:
     for start in range(0, len(indices), batch_size):
         stop = min(start + batch_size, len(indices))
-        pending = _Pending(start, stop, preparation.resolution)
+        pending = _Pending(start, stop, preparation.shape)
         for row in range(stop - start):
             try:
-                pending.images[row] = preparation.apply(read_image(source, indices[start + row]))
+                image = read_image(source, indices[start + row])
+                pending.images[row] = preparation.apply(image)
+                pending.sizes[row] = image.shape[1], image.shape[2]
             except ImageError as error:
                 if not skip_broken:
                     raise
@@ -151,7 +156,7 @@ def _in_workers(
         while True:
             while len(filling) < ahead and (start := next(starts, None)) is not None:
                 stop = min(start + batch_size, len(indices))
-                filling.append(_Pending(start, stop, preparation.resolution))
+                filling.append(_Pending(start, stop, preparation.shape))
                 pool.submit(filling[-1])
             if not filling:
                 return
@@ -234,7 +239,7 @@ class _Pool:
                     under_way.append(task)
                     child.send(REQUEST.pack(self._index(task)))
                 pending, row = under_way[0]
-                broken = _receive(child, pending.images[row])
+                broken = _receive(child, pending, row)
                 under_way.popleft()
                 with self._changed:
                     if broken is not None:
@@ -269,14 +274,15 @@ class _Pool:
             self._changed.notify_all()
 
 
-_END = _Pending(0, 0, 0)
+_END = _Pending(0, 0, (0, 0))
 
 
-def _receive(child: Child, image: UInt8[np.ndarray, "3 s s"]) -> str | None:
-    """Fill `image` from the worker's answer, or return why the image is broken."""
+def _receive(child: Child, pending: _Pending, row: int) -> str | None:
+    """Fill an image from the worker's answer, or return why it is broken."""
     kind = child.receive(1)
     if kind == b"I":
-        child.receive_into(image.data.cast("B"))
+        pending.sizes[row] = SIZE.unpack(child.receive(SIZE.size))
+        child.receive_into(pending.images[row].data.cast("B"))
         return None
     text = child.receive_message().decode()
     if kind == b"B":

@@ -1,7 +1,7 @@
 """The decoding worker process: reads indices from stdin, writes prepared images to stdout.
 
-Answers: `I` and the pixels; or a text after `B` (the image is broken), `M` (memory ran out) or `F`
-(failure).
+Answers: `I`, the size of the image as it was read, and the prepared pixels; or a text after `B`
+(the image is broken), `M` (memory ran out) or `F` (failure).
 """
 
 import pickle
@@ -14,6 +14,7 @@ from unseen.images.decode import out_of_memory
 from unseen.images.protocol import read_image
 
 REQUEST = struct.Struct("<q")  # the index of an image
+SIZE = struct.Struct("<qq")  # height and width as it was read
 
 
 def main() -> None:
@@ -26,7 +27,8 @@ def main() -> None:
         return
     while request := caller.receive(REQUEST.size):
         try:
-            image = preparation.apply(read_image(source, *REQUEST.unpack(request)))
+            read = read_image(source, *REQUEST.unpack(request))
+            image = preparation.apply(read)
         except ImageError as error:
             kind, text = b"B", str(error)
         except MemoryError as error:
@@ -34,6 +36,6 @@ def main() -> None:
         except Exception:  # noqa: BLE001 reported to the caller, who raises
             kind, text = b"F", traceback.format_exc()
         else:
-            caller.answer(b"I", image.data.cast("B"))
+            caller.answer(b"I", SIZE.pack(*read.shape[1:]), image.data.cast("B"))
             continue
         caller.answer_message(kind, text.encode("utf-8", "replace"))
