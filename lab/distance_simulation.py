@@ -15,8 +15,8 @@ import numpy as np
 from lab.distance_populations import KINDS, SHIFTS, population
 from lab.statistics_simulation import Gradient, Log, Table, known_error, true_distance, write_table
 from unseen.core.options import SEED_MOST, Option, Place
-from unseen.statistics import INDEPENDENT
-from unseen.statistics.correction import Halves, Null, Terms
+from unseen.statistics import INDEPENDENT, FrechetDistance
+from unseen.statistics.correction import Halves, Null
 from unseen.statistics.exchange import Sides
 from unseen.statistics.inference import corrected_with_interval
 
@@ -106,7 +106,7 @@ def _draw(
 ) -> dict[str, Any]:
     """The corrected value and those of the estimators that lost, of the same halves."""
     sides = Sides(real, generated, INDEPENDENT, INDEPENDENT)
-    observed = Terms.between(*sides.grams)
+    observed = FrechetDistance.between(*sides.grams)
     halves = Halves.of(sides, sides.halves(task.splits, rng))
     null = Null(sides, sides.exchanges(task.permutations, rng), halves)
     corrected, interval = corrected_with_interval(sides, observed, halves, null, 0.95)

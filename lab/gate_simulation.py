@@ -108,7 +108,7 @@ def _areas(held: Bool[np.ndarray, "n k"], name: str) -> Areas:
 
 def _no_distance(real: Any, *_: Any, **__: Any) -> FrechetInference:
     return FrechetInference(
-        plug_in=FrechetDistance(0.0, 0.0, 0.0),
+        plug_in=FrechetDistance(0.0, 0.0),
         floor=0.0,
         p_value=1.0,
         at_half=None,

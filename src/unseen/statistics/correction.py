@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from unseen.core.wording import count as counted
 from unseen.statistics.exchange import Exchange, Groups, Sides
-from unseen.statistics.frechet import fidelity
+from unseen.statistics.frechet import FrechetDistance
 from unseen.statistics.grams import Gram
 
 LEAST_HALVED = 4  # groups on a side: of fewer, a half may be a single image
@@ -22,32 +22,6 @@ ESTIMATOR = "floor-by-own-halves"  # the rule behind `covariance_bias`, as recor
 # Intervals are this much wider than the error from halves: with heavy tails a sample without its
 # rarest images varies too little. By simulation, see docs/statistics.md.
 WIDER = 1.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Terms:
-    """Both terms of a Fréchet distance."""
-
-    mean: float
-    covariance: float
-
-    @property
-    def value(self) -> float:
-        """The distance."""
-        return self.mean + self.covariance
-
-    @classmethod
-    def between(cls, first: Gram, second: Gram) -> "Terms":
-        """The distance of two sides of which these are the sums."""
-        # The factor of fewer images than classes is narrow: of the side that has fewer.
-        if second.weight < min(first.weight, len(first.total)):
-            first, second = second, first
-        sigma_t, sigma_g = first.covariance, second.covariance
-        difference = first.mean - second.mean
-        trace = float(np.trace(sigma_t) + np.trace(sigma_g))
-        return cls(
-            float(difference @ difference), max(trace - 2.0 * fidelity(sigma_t, sigma_g), 0.0)
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,8 +45,10 @@ class Halves:
         for a, c in sides.pairs(splits):
             b, d = real - a, generated - c
             pairs = ((a, c), (b, d), (a, d), (b, c))
-            across.append([Terms.between(*pair).value for pair in pairs])
-            within.append([dataclasses.astuple(Terms.between(*pair)) for pair in ((a, b), (c, d))])
+            across.append([FrechetDistance.between(*pair).value for pair in pairs])
+            within.append(
+                [dataclasses.astuple(FrechetDistance.between(*pair)) for pair in ((a, b), (c, d))]
+            )
         return cls(np.asarray(across), np.asarray(within))
 
 
@@ -113,7 +89,7 @@ class Null:
         total = sides.grams[0] + sides.grams[1]
         firsts = sides.rows.grams([exchange.first for exchange in exchanges])
         terms = np.asarray(
-            [dataclasses.astuple(Terms.between(first, total - first)) for first in firsts]
+            [dataclasses.astuple(FrechetDistance.between(first, total - first)) for first in firsts]
         )
         scale, geometric = np.ones(2), 1.0
         if halves is not None:
@@ -126,7 +102,7 @@ class Null:
         self.variance = float(self.values.var(ddof=1))
         self.covariance_bias = float(terms[:, 1].mean()) * geometric
 
-    def p_value(self, observed: Terms) -> float:
+    def p_value(self, observed: FrechetDistance) -> float:
         """How often an exchange gives a distance as large as the one observed."""
         return (1 + int((self.values >= observed.value).sum())) / (1 + len(self.values))
 
@@ -140,7 +116,7 @@ def _within(
     return np.asarray(
         [
             [
-                dataclasses.astuple(Terms.between(half, side - half))
+                dataclasses.astuple(FrechetDistance.between(half, side - half))
                 for side, half in zip((first, total - first), pair, strict=True)
             ]
             for first, pair in zip(firsts, halves, strict=True)

@@ -12,6 +12,7 @@ import scipy.linalg
 from jaxtyping import Float64, Int64
 
 from unseen.statistics.design import INDEPENDENT, Design
+from unseen.statistics.grams import Gram
 from unseen.statistics.samples import check_samples
 
 # A pivot below this share of the largest variance is rounding: areas are whole pixels, so one pixel
@@ -30,14 +31,30 @@ class FrechetDistance:
     """Squared distance between the Gaussians fitted to two samples, in the sample's unit squared.
 
     Attributes:
-        value: mean_term + covariance_term.
         mean_term: |μ_t − μ_g|².
         covariance_term: tr(Σ_t + Σ_g − 2 (Σ_t Σ_g)^½), never negative.
     """
 
-    value: float
     mean_term: float
     covariance_term: float
+
+    @property
+    def value(self) -> float:
+        """The distance: mean_term + covariance_term."""
+        return self.mean_term + self.covariance_term
+
+    @classmethod
+    def between(cls, first: Gram, second: Gram) -> "FrechetDistance":
+        """The distance of two samples of which these are the sums."""
+        # The factor of fewer images than classes is narrow: of the side that has fewer.
+        if second.weight < min(first.weight, len(first.total)):
+            first, second = second, first
+        sigma_t, sigma_g = first.covariance, second.covariance
+        difference = first.mean - second.mean
+        trace = float(np.trace(sigma_t) + np.trace(sigma_g))
+        return cls(
+            float(difference @ difference), max(trace - 2.0 * fidelity(sigma_t, sigma_g), 0.0)
+        )
 
 
 def frechet_distance(
@@ -65,12 +82,7 @@ def frechet_distance(
     (1.0, 2.0)
     """
     real, generated = check_samples(real, generated)
-    difference = real.mean(axis=0) - generated.mean(axis=0)
-    sigma_t, sigma_g = np.atleast_2d(np.cov(real.T)), np.atleast_2d(np.cov(generated.T))
-    mean_term = float(difference @ difference)
-    total = float(np.trace(sigma_t) + np.trace(sigma_g))
-    covariance_term = max(total - 2.0 * fidelity(sigma_t, sigma_g), 0.0)
-    return FrechetDistance(mean_term + covariance_term, mean_term, covariance_term)
+    return FrechetDistance.between(Gram.of(real), Gram.of(generated))
 
 
 def frechet_shares(
@@ -99,18 +111,17 @@ def frechet_shares(
         SampleError: as `frechet_distance`.
     """
     real, generated = check_samples(real, generated)
-    mu_t, sigma_t = _moments(real, real_design)
-    mu_g, sigma_g = _moments(generated, generated_design)
-    return shares_between((mu_t, sigma_t), (mu_g, sigma_g))
+    sides = ((real, real_design), (generated, generated_design))
+    grams = [
+        Gram.of(sample, None if design.weights is None else design.shares(len(sample)))
+        for sample, design in sides
+    ]
+    return shares_between(grams[0], grams[1])
 
 
-def shares_between(
-    real: tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k k"]],
-    generated: tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k k"]],
-) -> Float64[np.ndarray, " k"]:
-    """What each class adds to the distance of two sides with these means and covariances."""
-    (mu_t, sigma_t), (mu_g, sigma_g) = real, generated
-    a, b = _root(sigma_g), _root(sigma_t)  # Σ_g = a aᵀ, Σ_t = b bᵀ
+def shares_between(real: Gram, generated: Gram) -> Float64[np.ndarray, " k"]:
+    """What each class adds to the distance of two samples of which these are the sums."""
+    a, b = _root(generated.covariance), _root(real.covariance)  # Σ_g = a aᵀ, Σ_t = b bᵀ
     # With aᵀb = U D Vᵀ, X = a U ε and Y = b V ε is optimal: E XᵀY = Σ D, the largest it can be.
     u, d, vt = np.linalg.svd(a.T @ b)
     coupled = d > d.max(initial=0.0) * _COUPLED
@@ -118,17 +129,7 @@ def shares_between(
     x, y = a @ u, b @ vt.T
     shares = ((x[:, :rank] - y[:, :rank]) ** 2).sum(axis=1)
     shares += (x[:, rank:] ** 2).sum(axis=1) + (y[:, rank:] ** 2).sum(axis=1)
-    return np.asarray((mu_t - mu_g) ** 2 + shares)
-
-
-def _moments(
-    sample: Float64[np.ndarray, "n k"], design: Design
-) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "k k"]]:
-    """Mean and covariance, weighted where the design has weights."""
-    if design.weights is None:
-        return sample.mean(axis=0), np.atleast_2d(np.cov(sample.T))
-    shares = design.shares(len(sample))
-    return shares @ sample, np.atleast_2d(np.cov(sample.T, aweights=shares))
+    return np.asarray((real.mean - generated.mean) ** 2 + shares)
 
 
 def fidelity(sigma_t: Float64[np.ndarray, "k k"], sigma_g: Float64[np.ndarray, "k k"]) -> float:

@@ -11,9 +11,10 @@ import scipy.stats
 from jaxtyping import Shaped
 
 from unseen.core.errors import SampleError
-from unseen.statistics.correction import WIDER, Halves, Null, Terms, too_few, variance_by_halves
+from unseen.statistics.correction import WIDER, Halves, Null, too_few, variance_by_halves
 from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.exchange import Groups, Sides
+from unseen.statistics.frechet import FrechetDistance
 from unseen.statistics.samples import check_areas, check_level, check_number, check_samples
 
 
@@ -107,7 +108,7 @@ def frechet_difference(
         # Both generators' groups are exchanged alike, so that this chance cancels out, too.
         exchanges = sides.exchanges(permutations, np.random.default_rng([seed, 1]))
         null = Null(sides, exchanges, halves)
-        observed = Terms.between(*sides.grams)
+        observed = FrechetDistance.between(*sides.grams)
         corrected.append(observed.value - sides.mean_bias() - null.covariance_bias)
         across.append(halves.across)
     difference = corrected[1] - corrected[0]

@@ -36,6 +36,20 @@ class Gram:
     total: Float64[np.ndarray, " k"]
     products: Float64[np.ndarray, "k k"]
 
+    @classmethod
+    def of(
+        cls,
+        rows: Float64[np.ndarray, "n k"],
+        weights: Float64[np.ndarray, " n"] | None = None,
+    ) -> "Gram":
+        """Sums over rows; without weights all count 1."""
+        if weights is None:
+            count = float(len(rows))
+            return cls(count, count, rows.sum(axis=0), rows.T @ rows)
+        weighted = rows * weights[:, None]
+        squares = float(weights @ weights)
+        return cls(float(weights.sum()), squares, weighted.sum(axis=0), weighted.T @ rows)
+
     def __add__(self, other: "Gram") -> "Gram":
         return Gram(
             self.weight + other.weight,
@@ -94,14 +108,8 @@ class Rows:
     def gram(self, groups: Int64[np.ndarray, " g"]) -> Gram:
         """Sums over the rows of the groups named."""
         indices = self._rows_of(groups)
-        rows = self._table[indices]
-        if self._weights is None:
-            count = float(len(indices))
-            return Gram(count, count, rows.sum(axis=0), rows.T @ rows)
-        weights = self._weights[indices]
-        weighted = rows * weights[:, None]
-        squares = float(weights @ weights)
-        return Gram(float(weights.sum()), squares, weighted.sum(axis=0), weighted.T @ rows)
+        weights = None if self._weights is None else self._weights[indices]
+        return Gram.of(self._table[indices], weights)
 
     def grams(self, subsets: Sequence[Int64[np.ndarray, " _"]]) -> Iterator[Gram]:
         """Sums over each subset of groups, in order."""

@@ -17,7 +17,6 @@ from unseen.statistics.correction import (
     WIDER,
     Halves,
     Null,
-    Terms,
     too_few,
     variance_by_halves,
 )
@@ -111,7 +110,7 @@ def frechet_inference(
     splits = usual[1] if splits is None else splits
     check_number("permutations", permutations, 2)  # the spread of one permutation is unknown
     check_number("splits", splits, 1)
-    observed = Terms.between(*sides.grams)
+    observed = FrechetDistance.between(*sides.grams)
     exchanges = sides.exchanges(permutations, rng)
     reason = too_few(*sides.effective)
     halves = None
@@ -122,7 +121,7 @@ def frechet_inference(
     if halves is not None and reason is None:
         corrected, interval = corrected_with_interval(sides, observed, halves, null, level)
     return FrechetInference(
-        plug_in=FrechetDistance(observed.value, observed.mean, observed.covariance),
+        plug_in=observed,
         floor=float(null.values.mean()),
         p_value=null.p_value(observed),
         at_half=None if halves is None else float(halves.across.mean()),
@@ -159,13 +158,12 @@ def _shares(
             generated_design=designs[1],
         )
     shares = np.zeros(real.shape[1])
-    moments = [(gram.mean, gram.covariance) for gram in sides.grams]
-    shares[sides.kept] = shares_between(moments[0], moments[1])
+    shares[sides.kept] = shares_between(*sides.grams)
     return shares
 
 
 def corrected_with_interval(
-    sides: Sides, observed: Terms, halves: Halves, null: Null, level: float
+    sides: Sides, observed: FrechetDistance, halves: Halves, null: Null, level: float
 ) -> tuple[float, tuple[float, float]]:
     """The distance without its sampling bias, and where the true one lies."""
     corrected = observed.value - sides.mean_bias() - null.covariance_bias
