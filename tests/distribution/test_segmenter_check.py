@@ -167,7 +167,7 @@ def test_a_difference_that_is_gone_between_images_made_alike_is_undecided_by_the
     assert person.worn_verdict == "undecided"
     assert (car.verdict, car.worn_verdict) == ("under", "under")
     assert "undecided: segmenter" in verdict_in_words(person)
-    assert checked.generated[0].counts()["undecided"] == sum(
+    assert checked.generated[0].counts["undecided"] == sum(
         row.verdict == "undecided" for row in checked.generated[0].classes
     )
     assert "person (else omitted)" in summary(checked)

@@ -106,7 +106,7 @@ def test_everything_works_by_keyboard(open_page, folder):
 
 def test_a_finding_leads_to_its_class(open_page, folder):
     page = open_page(folder)
-    page.locator(".findings .link").first.click()
+    page.locator(".finding .link").first.click()
     assert page.locator("tr.detail:visible").count() == 1
     assert page.evaluate("document.activeElement.innerText").strip() == "person"
 
@@ -166,7 +166,7 @@ def test_several_generated_sides_have_a_column_each(open_page, tmp_path):
     ]
     assert names(page)[0] == "car"  # omitted on one of the sides
     assert "regressed" in page.locator("table.changes").inner_text()
-    assert page.locator("tr.sides th").all_inner_texts() == ["previous", "new"]
+    assert page.locator("tr.sides th").all_inner_texts() == ["previous", "new", "Real"]
 
 
 def test_pairs_show_what_became_of_the_real_images(open_page, tmp_path):

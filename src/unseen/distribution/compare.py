@@ -25,13 +25,16 @@ from unseen.distribution.comparison import (
     ExampleImage,
     Fsd,
     GeneratedSide,
+    KeptImage,
     Power,
     SecondSegmenter,
     Side,
+    told_columns,
+    verdict_counts,
 )
 from unseen.distribution.dependence import sampling_caveats
 from unseen.distribution.designs import Known, Said, SideDesign, sampling, side_designs
-from unseen.distribution.example_images import EXAMPLE_IMAGES
+from unseen.distribution.example_images import EXAMPLE_IMAGES, sample_rows
 from unseen.distribution.orderings import orderings
 from unseen.distribution.segmenter_check import Check, Pair, differences, judged, warnings
 from unseen.statistics import (
@@ -117,6 +120,13 @@ def compare(
         _generated_side(label, i, seen, seen_again, seed, (real_design, designs[i]))
         for i, label in enumerate(labels[1:])
     ]
+    told = told_columns(real.columns, sides)
+    sides = [
+        dataclasses.replace(
+            side, counts=verdict_counts(row for row in side.classes if row.column in told)
+        )
+        for side in sides
+    ]
     return Comparison(
         package_version=package_version(),
         seed=seed,
@@ -129,6 +139,7 @@ def compare(
             images=len(real),
             provenance=real.provenance,
             example_images=_example_images(real, seen.asked, seen.thresholds),
+            samples=_samples(real, seed),
             sampling=sampling(real, real_design),
         ),
         generated=tuple(sides),
@@ -267,6 +278,7 @@ def _generated_side(
         images=len(side),
         provenance=side.provenance,
         example_images=_example_images(side, seen.asked, seen.thresholds),
+        samples=_samples(side, seed),
         sampling=sampling(side, told[1]),
         fsd=fsd,
         classes=tuple(sorted(rows, key=_gravest_first)),
@@ -390,6 +402,15 @@ def _example_images(
         if held:
             example_images[column] = held
     return example_images
+
+
+def _samples(side: Areas, seed: int) -> tuple[KeptImage, ...]:
+    """The names of a few images, by chance."""
+    asked = side.conditions
+    return tuple(
+        KeptImage(name=side.names[i], condition=None if asked is None else asked[i])
+        for i in sample_rows(len(side), seed)
+    )
 
 
 def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[ExampleImage, ...]]:

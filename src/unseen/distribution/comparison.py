@@ -5,8 +5,9 @@ by `json_schema()` and in docs/comparison.md; its fields are the attributes here
 names. A number that is not defined, or not bounded, is null.
 """
 
+import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from unseen.core.records import Amount, Count, FilePath, RecordFile, Share, comp
 from unseen.core.results import LocatedResult
 from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict, SizeVerdict
 from unseen.core.wording import Interval
-from unseen.distribution.areas import Measured, class_name
+from unseen.distribution.areas import Measured, class_name, nothing
 from unseen.images.record_pictures import save_record
 
 Nearer = Literal["previous", "new", "undecided"]  # of two generated sides to the real one
@@ -26,20 +27,26 @@ FILE = "comparison.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExampleImage:
-    """One of the images that hold most of a class.
+class KeptImage:
+    """An image of a side that is kept beside the record, as it was segmented.
 
     Paths are relative to the folder of the record, with forward slashes; None where the side was
     given as areas alone, without its pictures.
     """
 
     name: str  # of the image, in its source
-    fraction: Share  # of the image that the class covers, 0 to 1
     condition: str | None = None  # what it was asked for, or its caption; None: nobody says
     image: FilePath | None = None  # PNG or JPEG
     label_map: FilePath | None = (
         None  # 16-bit PNG: the values are indices into `Comparison.columns`
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExampleImage(KeptImage):
+    """One of the images that hold most of a class."""
+
+    fraction: Share  # of the image that the class covers, 0 to 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +72,7 @@ class Side:
     example_images: Mapping[
         str, tuple[ExampleImage, ...]
     ]  # column → images that hold most of it, most first
+    samples: tuple[KeptImage, ...] = ()  # some images by chance: the same rows of every side
     sampling: Sampling | None = None  # None: independent images that count alike
 
 
@@ -203,14 +211,27 @@ class GeneratedSide(Side):
     # where both sides have the same image names: the images named as the real examples of a class
     counterparts: Mapping[str, tuple[ExampleImage, ...]] = dataclasses.field(default_factory=dict)
     second_segmenter: SecondSegmenter | None = None
-
-    def counts(self) -> dict[ClassVerdict, int]:
-        """How many classes got each verdict, gravest first."""
-        return {verdict: len(self.named(verdict)) for verdict in CLASS_VERDICTS}
+    # verdict → how many classes got it, of those that a summary tells of (`told_columns`)
+    counts: Mapping[ClassVerdict, Count] = dataclasses.field(default_factory=dict)
 
     def named(self, *verdicts: ClassVerdict) -> list[ClassRow]:
         """The rows with one of these verdicts, in the order of the record."""
         return [row for row in self.classes if row.verdict in verdicts]
+
+
+def told_columns(columns: Sequence[str], sides: Sequence[GeneratedSide]) -> frozenset[str]:
+    """The classes that are counted, shown in tables and judged.
+
+    Those that some side holds, without the label set's word for "no class".
+    """
+    held = (row for side in sides for row in side.classes if row.real_area or row.generated_area)
+    return frozenset(row.column for row in held) - {nothing(columns)}
+
+
+def verdict_counts(rows: Iterable[ClassRow]) -> dict[ClassVerdict, int]:
+    """How many classes got each verdict, gravest first."""
+    counted = collections.Counter(row.verdict for row in rows)
+    return {verdict: counted[verdict] for verdict in CLASS_VERDICTS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -308,6 +329,11 @@ class Comparison(LocatedResult):
     caveats: tuple[str, ...]  # sentences that a reader of the numbers must know
     gate: GateResult | None = None  # None: no condition was asked for
 
+    def told(self, side: GeneratedSide) -> list[ClassRow]:
+        """The rows of a side that a summary tells of, in the order of the record."""
+        columns = told_columns(self.columns, self.generated)
+        return [row for row in side.classes if row.column in columns]
+
     def summary(self) -> str:
         """FSD with interval and floor, verdict counts, the classes that are wrong, the caveats.
 
@@ -344,17 +370,11 @@ class Comparison(LocatedResult):
         True
         """
         sides = [self.real, *self.generated]
-        held = [example_images for side in sides for example_images in side.example_images.values()]
-        held += [
-            example_images
-            for side in self.generated
-            for example_images in side.counterparts.values()
-        ]
+        held: list[tuple[KeptImage, ...]] = [side.samples for side in sides]
+        held += [images for side in sides for images in side.example_images.values()]
+        held += [images for side in self.generated for images in side.counterparts.values()]
         files = [
-            file
-            for example_images in held
-            for example_image in example_images
-            for file in (example_image.image, example_image.label_map)
+            file for images in held for kept in images for file in (kept.image, kept.label_map)
         ]
         return save_record(RECORD_FILE, self, files, self.folder, folder)
 
@@ -378,6 +398,8 @@ def _complaint(comparison: Comparison) -> str:
         of_side = [row.column for row in side.classes]
         if len(set(of_side)) < len(of_side) or set(of_side) != judged or not judged <= columns:
             return f"generated[{i}] does not judge the same columns as the other sides, each once"
+        if side.counts != verdict_counts(comparison.told(side)):
+            return f"generated[{i}].counts do not count the verdicts of its classes"
     for i, ordering in enumerate(comparison.orderings):
         if max(ordering.previous, ordering.new) >= len(comparison.generated):
             return f"orderings[{i}] names a generated side that is not there"

@@ -13,12 +13,11 @@ from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, GateResult, GeneratedSide
 from unseen.distribution.comparison_wording import (
     corrected,
+    gate_in_words,
     p_equals,
-    told_rows,
 )
 
 _COLUMNS = ("class", "side", "image", "share_of_image", "counted", "picture", "label_map")
-_GATE = {0: "passed", 3: "failed", 4: "not shown: the sample was too small"}
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -64,7 +63,7 @@ def images_csv(comparison: Comparison) -> str:
 
 
 def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
-    rows = told_rows(comparison, side)
+    rows = comparison.told(side)
     wrong = [row for row in rows if row.verdict in ("omitted", "under", "over")]
     verdicts = [row.verdict for row in wrong]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts)]
@@ -96,7 +95,7 @@ def _cells(row: ClassRow) -> tuple[str, ...]:
 
 def _gate(gate: GateResult) -> list[str]:
     conditions = listed([f"`{condition}`" for condition in gate.fail_on]) or "power"
-    lines = ["", f"**Gate on {conditions}: {_GATE[gate.status]}.**", ""]
+    lines = ["", f"**Gate on {conditions}: {gate_in_words(gate)}.**", ""]
     return lines + [f"- {_text(sentence)}" for sentence in gate.sentences]
 
 
@@ -138,7 +137,7 @@ def _suite(comparison: Comparison, side: GeneratedSide, gate: GateResult) -> ET.
     label = printable(side.label)
     suite = ET.Element("testsuite", name=label)
     findings = [finding for finding in gate.findings if finding.side == side.label]
-    rows = told_rows(comparison, side)
+    rows = comparison.told(side)
     names: dict[str | None, str] = {row.column: row.name for row in rows}
     if any(finding.column not in names for finding in findings):
         names[None] = "all classes"

@@ -35,7 +35,7 @@ from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
 from unseen.distribution.comparison_exports import images_csv
 from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs, side_keys
-from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side
+from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side, sample_rows
 from unseen.distribution.instrument import WEARABLE, measure_images, worn_to
 from unseen.distribution.segment import (
     BatchSize,
@@ -567,6 +567,9 @@ class _Run:
         assert side.source is not None
         task, fingerprint = self.task, side.source.fingerprint()
         segmentation = self._segmentation(check=task.check_segmenter)
+        indices = segmentation.indices(side.source)
+        sample = sample_rows(len(indices), task.seed)
+        side.candidates.want(side.source.names[indices[row]] for row in sample)
         checked = "-checked" if task.check_segmenter else ""
         with self.watch(side.text) as progress:
             runs = [

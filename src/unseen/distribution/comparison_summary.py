@@ -27,7 +27,6 @@ from unseen.distribution.comparison_wording import (
     sampling_in_words,
     size_in_words,
     taken_back,
-    told_rows,
 )
 
 _MOST_ROWS = 12  # classes listed a side; the rest is on the page
@@ -105,7 +104,7 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
         f"covariances {number(fsd.covariance_term)}"
     )
     yield f"            {number(fsd.floor)} plug-in of samples of this size though nothing differs"
-    rows = told_rows(comparison, side)
+    rows = comparison.told(side)
     yield f"  Classes   {counts_in_words(rows)}"
     wrong = [row for row in rows if row.verdict in ("omitted", "under", "over")]
     yield from _table(comparison, side, wrong[:_MOST_ROWS])

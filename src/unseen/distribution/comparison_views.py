@@ -19,7 +19,6 @@ from unseen.distribution.comparison_wording import (
     corrected_with_interval,
     delta,
     fsd_sentence,
-    told_rows,
     verdict_in_words,
 )
 from unseen.images.record_pictures import thumbnail
@@ -41,7 +40,7 @@ def in_a_line(comparison: Comparison) -> str:
 
 def _counted(side: GeneratedSide) -> str:
     said = []
-    for verdict, number in side.counts().items():
+    for verdict, number in side.counts.items():
         if number:
             names = [row.name[:30] for row in side.named(verdict)]
             grave = verdict in ("omitted", "under")
@@ -79,7 +78,7 @@ def as_html(comparison: Comparison) -> str:
 
 
 def _verdicts(comparison: Comparison, side: GeneratedSide) -> str:
-    rows = told_rows(comparison, side)
+    rows = comparison.told(side)
     cells = [
         (
             row.name,

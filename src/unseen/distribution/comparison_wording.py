@@ -20,7 +20,15 @@ from unseen.core.wording import (
     value_interval,
 )
 from unseen.distribution.areas import nothing
-from unseen.distribution.comparison import ClassRow, Comparison, Fsd, GeneratedSide, Side
+from unseen.distribution.comparison import (
+    ClassRow,
+    Comparison,
+    Fsd,
+    GateResult,
+    GeneratedSide,
+    Ordering,
+    Side,
+)
 from unseen.images.inventory import QUIET, left_out_in_words
 
 VERDICT_MEANINGS: dict[ClassVerdict, str] = {
@@ -53,6 +61,12 @@ _AREA_MEANINGS: dict[ClassVerdict, str] = {  # of a class that nearly every imag
     "matched": "with 95 % confidence, it covers 0.8 to 1.25 times its area in the real images",
 }
 DEPENDS = "depends on the threshold"
+
+_CONDITIONS = {  # of a gate
+    "omitted": "a class is omitted",
+    "under": "a class is omitted or under",
+    "regressed": "a class has regressed against the side before",
+}
 
 
 def meaning(row: ClassRow) -> str:
@@ -121,6 +135,24 @@ def rates(comparison: Comparison, column: str) -> list[tuple[Side, str]]:
     return told
 
 
+def how_often(row: ClassRow, images: int, *, generated: bool) -> str:
+    """How much of a side holds a class; of a generated side, beside the real one."""
+    if row.statistic == "area":
+        said = f"Covers {percent(row.generated_area if generated else row.real_area)} of the images"
+    else:
+        presence = row.generated_presence if generated else row.real_presence
+        interval = row.generated_presence_interval if generated else row.real_presence_interval
+        said = f"In {percent(presence)} of {images:,} images"
+        if never(presence, images, interval):
+            said = f"In none of {images:,} images, so in at most {percent(interval[1])}"
+    if not generated or row.ratio is None or not row.tested:
+        return f"{said}."
+    often = "as often" if row.statistic == "presence" else "as much"
+    low, high = row.interval
+    within = f"at least {digits(low or 0.0)}" if high is None else ratio_interval(row.interval)
+    return f"{said}: {digits(row.ratio)} times {often} ({within} with 95 % confidence)."
+
+
 def collapse(classes: Sequence[ClassRow]) -> str:
     """That the areas of most classes vary less than half as much as in the real images; or nothing.
 
@@ -155,16 +187,6 @@ def collapse(classes: Sequence[ClassRow]) -> str:
 def is_nothing(comparison: Comparison, row: ClassRow) -> bool:
     """Whether the row is the label set's word for "no class"."""
     return row.column == nothing(comparison.columns)
-
-
-def occurs(row: ClassRow) -> bool:
-    """Whether the class was seen at all, on either side."""
-    return row.real_area > 0 or row.generated_area > 0
-
-
-def told_rows(comparison: Comparison, side: GeneratedSide) -> list[ClassRow]:
-    """The rows that a summary tells of: classes that occur, without the word for "no class"."""
-    return [row for row in side.classes if occurs(row) and not is_nothing(comparison, row)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,6 +300,64 @@ def verdict_in_words(row: ClassRow) -> str:
     """The verdict; of an undecided one that the sample could tell, with who cannot."""
     by_sample = row.undecided_by in (None, "sample")
     return row.verdict if by_sample else f"{row.verdict}: {row.undecided_by}"
+
+
+def gate_in_words(gate: GateResult) -> str:
+    """What the gate says, in a word or two."""
+    return {0: "passed", 3: "failed", 4: "not shown: the sample was too small"}[gate.status]
+
+
+def gate_question(gate: GateResult) -> str:
+    """What the gate was asked, as a sentence."""
+    asked = listed((_CONDITIONS.get(text, text.upper()) for text in gate.fail_on), last="or")
+    parts = [f"it fails where {asked}"] if asked else []
+    if gate.presence is not None:
+        parts.append(
+            "it passes only if four of five such samples would have found a loss of "
+            f"{percent(gate.drop)} of any class in at least {percent(gate.presence)} of the real "
+            "images"
+        )
+    said = f"{'; '.join(parts)}. Judged: {listed(gate.sides)}"
+    if gate.run is not None:
+        said += f", in run {gate.run:,} of the history"
+    return f"{said}, with {percent(gate.level)} of false alarms at most."
+
+
+def ordering_sentence(comparison: Comparison, ordering: Ordering) -> str:
+    """Which of two generated sides is nearer to the real one, and by how much."""
+    labels = {
+        "previous": comparison.generated[ordering.previous].label,
+        "new": comparison.generated[ordering.new].label,
+    }
+    if ordering.fsd_difference is None:
+        return "Too few images: which side is nearer to the real one by FSD is unknown."
+    low, high = ordering.fsd_difference_interval
+    known = (
+        f"{labels['new']} minus {labels['previous']} is {number(ordering.fsd_difference)} "
+        f"({number(low)} to {number(high)} with 95 % confidence)."
+    )
+    if ordering.nearer == "undecided":
+        return f"This sample cannot say which side is nearer to the real one by FSD: {known}"
+    return f"{labels[ordering.nearer]} is nearer to the real side by FSD: {known}"
+
+
+def changes_in_words(ordering: Ordering) -> str:
+    """What this sample says of the classes that are not called regressed or improved."""
+    undecided, untested = (len(ordering.named(verdict)) for verdict in ("undecided", "untested"))
+    said = f"{count(undecided, 'class')} undecided"
+    said += f", {untested} in too few images to test" if untested else ""
+    falls = [
+        row.smallest_detectable_regression
+        for row in ordering.named("undecided")
+        if row.smallest_detectable_regression is not None
+    ]
+    if falls:
+        said += (
+            f". The smallest fall that 80 of 100 such samples would have called regressed is "
+            f"{percent(min(falls))} of a class's presence"
+        )
+    pairs = "Image k of both sides was drawn from the same latents or prompt and compared as a pair"
+    return f"{said}. {pairs}." if ordering.paired else f"{said}."
 
 
 def counts_in_words(rows: Sequence[ClassRow]) -> str:

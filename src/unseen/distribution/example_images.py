@@ -1,4 +1,6 @@
-"""The images that hold most of a class, kept beside the record with their label maps.
+"""The images of a side that the page shows, kept beside the record with their label maps.
+
+Those that hold most of a class, and a few by chance.
 
 Files are numbered, never named after images, whose names are anyone's.
 """
@@ -7,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Integer, UInt8, UInt32
@@ -15,16 +18,19 @@ from PIL import Image
 from unseen.core.files import sha256_of_parts, write_aside
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
-from unseen.distribution.comparison import Comparison, ExampleImage
+from unseen.distribution.comparison import Comparison, ExampleImage, KeptImage, Side
 from unseen.images.record_pictures import write_label_map, write_png
 
 EXAMPLE_IMAGES = 4  # images shown a class and side
+_SAMPLES = 8  # images of a side by chance: a row of a page
 _SMALL = 128  # pixels; below, artefacts of JPEG would show and PNG costs little
 _JPEG_QUALITY = 92
 _MEMORY = 1 << 29  # bytes of pictures that are kept from the pass over the images
 _NUMBERED = re.compile(r"(\d{5})(-labels)?\.(png|jpg)")
 
-ExampleImages = Mapping[str, tuple[ExampleImage, ...]]  # column → images
+_KeptT = TypeVar("_KeptT", bound=KeptImage)
+_SideT = TypeVar("_SideT", bound=Side)
+_Paths = Mapping[str, tuple[str, str]]  # name of an image → paths of its picture and label map
 Shown = tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]
 """An image by name, as it was segmented, with its label map."""
 
@@ -32,14 +38,24 @@ Show = Callable[[list[str]], Iterable[Shown]]
 """Gives the images of these names."""
 
 
-class Candidates:
-    """Pictures that hold most of a class among those seen so far, while areas are made.
+def sample_rows(n: int, seed: int) -> list[int]:
+    """The rows of n images that are shown as a random sample, ascending.
 
-    Told of every batch. It may lack pictures, where they would take too much memory or where
-    their areas were made earlier: those are read again.
+    Sides of as many images show the same rows, which generators draw from the same latents.
+    """
+    return sorted(np.random.default_rng(seed).permutation(n)[:_SAMPLES].tolist())
+
+
+class Candidates:
+    """Pictures that are to be shown among those seen so far, while areas are made.
+
+    Told of every batch, it keeps those that hold most of a class, and those that are wanted by
+    name. It may lack pictures, where they would take too much memory or where their areas were
+    made earlier: those are read again.
     """
 
     def __init__(self) -> None:
+        self._wanted: frozenset[str] = frozenset()
         self._most: UInt32[np.ndarray, "example_images k"] | None = None
         self._names: list[list[str | None]] = []  # as `_most`: who holds so many pixels
         self._pictures: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -50,6 +66,10 @@ class Candidates:
     def keep_all(self, columns: Sequence[int], least: float) -> None:
         """Keep every image of which one of these columns covers so much, where memory allows."""
         self._asked, self._least = list(columns), least
+
+    def want(self, names: Iterable[str]) -> None:
+        """Keep the pictures of these images, too, when they are seen."""
+        self._wanted = frozenset(names)
 
     def __call__(
         self,
@@ -69,7 +89,7 @@ class Candidates:
                 self._most[row, k] = counts[k]
                 self._names[k][row] = name
             asked = self._asked and counts[self._asked].max() >= self._least * label_map.size
-            if (better.size or asked) and self._bytes < _MEMORY:
+            if (better.size or asked or name in self._wanted) and self._bytes < _MEMORY:
                 kept = image.copy(), label_map.astype(np.uint16)
                 self._pictures[name] = kept
                 self._bytes += sum(array.nbytes for array in kept)
@@ -79,7 +99,7 @@ class Candidates:
     def _drop(self) -> None:
         """Let go of pictures that no class needs any more; what is missing is read again."""
         self._asked = []
-        needed = {name for held in self._names for name in held}
+        needed = self._wanted.union(name for held in self._names for name in held)
         self._pictures = {n: kept for n, kept in self._pictures.items() if n in needed}
         self._bytes = sum(a.nbytes for kept in self._pictures.values() for a in kept)
 
@@ -91,14 +111,14 @@ class Candidates:
 def keep_side(
     folder: Path, key: str, comparison: Comparison, areas: Identity, show: Show
 ) -> Comparison:
-    """Write each example image of one side once; return the record with their paths.
+    """Write each image of one side that is shown, once; return the record with their paths.
 
     Pictures that an earlier run of the same areas wrote are kept.
 
     Args:
         folder: of the record; the files go to its `pictures/KEY/`.
         key: which side: "real", "generated-1", …
-        comparison: the record, whose example_images name images.
+        comparison: the record, which names the images.
         areas: what the areas of the side depend on.
         show: gives the pictures of the images named.
 
@@ -106,18 +126,50 @@ def keep_side(
         StorageError: the disk is full, or the place cannot be written.
     """
     if key == "real":
-        (example_images,) = _keep(folder, key, [comparison.real.example_images], areas, show)
-        return dataclasses.replace(
-            comparison, real=dataclasses.replace(comparison.real, example_images=example_images)
-        )
+        real = comparison.real
+        names = _names(real.samples, *real.example_images.values())
+        paths = _keep(folder, key, names, areas, show)
+        return dataclasses.replace(comparison, real=_with_paths(real, paths))
     sides = list(comparison.generated)
     i = int(key.removeprefix("generated-")) - 1
-    groups = [sides[i].example_images, sides[i].counterparts]
-    example_images, counterparts = _keep(folder, key, groups, areas, show)
+    side = sides[i]
+    names = _names(side.samples, *side.example_images.values(), *side.counterparts.values())
+    paths = _keep(folder, key, names, areas, show)
     sides[i] = dataclasses.replace(
-        sides[i], example_images=example_images, counterparts=counterparts
+        _with_paths(side, paths), counterparts=_shown(side.counterparts, paths)
     )
     return dataclasses.replace(comparison, generated=tuple(sides))
+
+
+def _names(*held: Sequence[KeptImage]) -> list[str]:
+    """The names of all these images, each once."""
+    return list(dict.fromkeys(kept.name for images in held for kept in images))
+
+
+def _with_paths(side: _SideT, paths: _Paths) -> _SideT:
+    """The side with the paths of its pictures, but for counterparts."""
+    return dataclasses.replace(
+        side,
+        example_images=_shown(side.example_images, paths),
+        samples=_found(side.samples, paths),
+    )
+
+
+def _shown(
+    held: Mapping[str, tuple[ExampleImage, ...]], paths: _Paths
+) -> dict[str, tuple[ExampleImage, ...]]:
+    """The images of every class with the paths of their pictures."""
+    return {column: _found(images, paths) for column, images in held.items()}
+
+
+def _found(held: tuple[_KeptT, ...], paths: _Paths) -> tuple[_KeptT, ...]:
+    """The images with the paths of those pictures that there are."""
+    return tuple(
+        dataclasses.replace(kept, image=paths[kept.name][0], label_map=paths[kept.name][1])
+        if kept.name in paths
+        else kept
+        for kept in held
+    )
 
 
 def clear_side(folder: Path, key: str) -> None:
@@ -140,16 +192,9 @@ def _store(folder: Path, key: str, identity: Identity) -> RunFolder:
 
 
 def _keep(
-    folder: Path, key: str, groups: Sequence[ExampleImages], areas: Identity, show: Show
-) -> list[ExampleImages]:
-    names = list(
-        dict.fromkeys(
-            example_image.name
-            for example_images in groups
-            for held in example_images.values()
-            for example_image in held
-        )
-    )
+    folder: Path, key: str, names: list[str], areas: Identity, show: Show
+) -> dict[str, tuple[str, str]]:
+    """Write the pictures of these images, but for those that lie there; their paths."""
     options = {**areas.options, "shown": sha256_of_parts(names)}
     store = _store(folder, key, dataclasses.replace(areas, kind="pictures", options=options))
     stems = {name: f"pictures/{key}/{i:05d}" for i, name in enumerate(names)}
@@ -163,22 +208,7 @@ def _keep(
             match = _NUMBERED.fullmatch(path.name)
             if match and int(match[1]) >= len(names):
                 path.unlink()
-    return [
-        {
-            column: tuple(
-                dataclasses.replace(
-                    example_image,
-                    image=paths[example_image.name][0],
-                    label_map=paths[example_image.name][1],
-                )
-                if example_image.name in paths
-                else example_image
-                for example_image in held
-            )
-            for column, held in example_images.items()
-        }
-        for example_images in groups
-    ]
+    return paths
 
 
 def _find(folder: Path, stem: str) -> tuple[str, str] | None:

@@ -139,7 +139,7 @@ class SegmentationStatistics(Metric):
             "fsd_plug_in": side.fsd.value,
             "fsd_p_value": side.fsd.p_value,
         }
-        numbers |= {verdict: side.counts()[verdict] for verdict in CLASS_VERDICTS}
+        numbers |= {verdict: side.counts[verdict] for verdict in CLASS_VERDICTS}
         return {
             name: torch.tensor(torch.nan if number is None else number, dtype=torch.float64)
             for name, number in numbers.items()

@@ -1,15 +1,28 @@
-"""What the page shows of a comparison: a row a class, with the images that hold most of it."""
+"""What the page shows of a comparison: what is left out in pictures, then a row a class."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from unseen.core.verdicts import CLASS_VERDICTS, InstanceVerdict
+from unseen.core.verdicts import CLASS_VERDICTS, ClassVerdict, InstanceVerdict
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import ClassRow, Comparison, ExampleImage, Side
-from unseen.distribution.comparison_wording import occurs
+from unseen.distribution.comparison import (
+    ClassRow,
+    Comparison,
+    ExampleImage,
+    GeneratedSide,
+    KeptImage,
+    Side,
+    told_columns,
+)
+from unseen.distribution.comparison_wording import how_often, largest_falls
+from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.pages.overlays import class_colour
 from unseen.pages.page_images import Legend, PageImages, is_small
+
+_MOST_FINDINGS = 6  # classes whose pictures open the page
+_ABREAST = 3  # pictures of a side in a finding, where more than two sides stand beside each other
+_LEFT_OUT: tuple[ClassVerdict, ...] = ("omitted", "under")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,24 +41,32 @@ class Picture:
 
     name: str
     condition: str | None  # what the image was asked for, or its caption
-    fraction: float
-    image: str | None
-    class_overlay: str | None
-    labels_overlay: str | None
-    width: int
-    height: int
-    largest: Legend
-    pixelated: bool  # so small that it is shown enlarged
+    fraction: float | None  # of the image that the class covers; None: it stands for no class
+    image: str | None = None
+    class_overlay: str | None = None
+    labels_overlay: str | None = None
+    width: int = 0
+    height: int = 0
+    largest: Legend = dataclasses.field(default_factory=list)
+    pixelated: bool = False  # so small that it is shown enlarged
 
 
 @dataclasses.dataclass(frozen=True)
 class Strip:
-    """The images of one side that hold most of a class."""
+    """Images of one side in a row."""
 
     label: str
-    generated: bool
-    counterparts: bool  # not those that hold most, but those named as the real ones
+    side: int  # its number; 0 is the real one
+    images: int  # of the side
     pictures: Sequence[Picture]
+    counterparts: bool = False  # not those that hold most, but those named as the real ones
+    cell: ClassRow | None = None  # the class that they hold, of a generated side
+    said: str = ""  # how often the side holds the class
+
+    @property
+    def generated(self) -> bool:
+        """Whether a generated side holds these images."""
+        return self.side > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +81,43 @@ class TableRow:
     strips: Sequence[Strip]
     evidence: Link | None  # the class in single photographs
 
+    @property
+    def gravest(self) -> ClassVerdict:
+        """The gravest verdict of any side."""
+        return min((cell.verdict for cell in self.cells), key=CLASS_VERDICTS.index)
 
-def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> Iterator[TableRow]:
-    """The classes that occur, gravest verdict of any side first; draws their overlays.
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A class that some side leaves out: a strip a side."""
+
+    row: TableRow
+    strips: Sequence[Strip]
+
+
+@dataclasses.dataclass(frozen=True)
+class More:
+    """What else is to be said of a generated side, class by class."""
+
+    over: Sequence[ClassRow]
+    missed: Sequence[ClassRow]  # the segmenter may explain the difference
+    sized: Sequence[ClassRow]  # smaller or larger where drawn
+    falls: Sequence[ClassRow]  # which may be chance
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonView:
+    """The whole side."""
+
+    samples: Sequence[Strip]  # of every side, the real one first
+    left_out: int  # classes that some side leaves out
+    findings: Sequence[Finding]  # the first of them
+    more: Sequence[More]  # of every generated side
+    rows: Sequence[TableRow]  # gravest verdict of any side first
+
+
+def view(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> ComparisonView:
+    """Draw the overlays of the pictures, and put the record in the order of the page.
 
     Args:
         folder: of the record.
@@ -73,19 +128,40 @@ def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> It
         RecordError: a picture that the record names is missing or broken.
         StorageError: the disk is full, or the folder cannot be written.
     """
-    by_side = [{row.column: row for row in side.classes} for side in comparison.generated]
     overlays = _Overlays(folder, comparison.columns)
+    rows = sorted(
+        _rows(comparison, links, overlays),
+        key=lambda row: (CLASS_VERDICTS.index(row.gravest), -row.cells[0].real_area),
+    )
+    left_out = [row for row in rows if row.gravest in _LEFT_OUT]
+    left_out.sort(key=_least_drawn)
+    return ComparisonView(
+        samples=[
+            Strip(
+                label=side.label,
+                side=i,
+                images=side.images,
+                pictures=[overlays.sample(kept) for kept in side.samples],
+            )
+            for i, side in enumerate([comparison.real, *comparison.generated])
+        ],
+        left_out=len(left_out),
+        findings=[Finding(row, _beside(row)) for row in left_out[:_MOST_FINDINGS]],
+        more=[_more(comparison, side) for side in comparison.generated],
+        rows=rows,
+    )
 
-    def order(column: str) -> tuple[int, float]:
-        rows = [rows[column] for rows in by_side]
-        return min(CLASS_VERDICTS.index(row.verdict) for row in rows), -rows[0].real_area
 
-    for column in sorted(by_side[0], key=order):
-        cells = [rows[column] for rows in by_side]
-        if not any(occurs(cell) for cell in cells):
-            continue
+def _rows(
+    comparison: Comparison, links: Mapping[str, Link], overlays: "_Overlays"
+) -> Iterator[TableRow]:
+    """The classes that are told of."""
+    by_side = [{row.column: row for row in side.classes} for side in comparison.generated]
+    told = told_columns(comparison.columns, comparison.generated)
+    for column in (column for column in by_side[0] if column in told):
         name = class_name(column)
         label = comparison.columns.index(column)
+        cells = [rows[column] for rows in by_side]
         yield TableRow(
             key=f"class-{label}",
             name=name,
@@ -95,14 +171,47 @@ def table(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> It
             strips=[
                 Strip(
                     label=side.label,
-                    generated=i > 0,
+                    side=i,
+                    images=side.images,
                     counterparts=counterparts,
-                    pictures=[overlays.picture(example_image, label) for example_image in held],
+                    pictures=[
+                        overlays.picture(example_image, label)
+                        for example_image in held[:EXAMPLE_IMAGES]
+                    ],
+                    cell=cells[i - 1] if i else None,
+                    said=how_often(cells[max(i - 1, 0)], side.images, generated=i > 0),
                 )
                 for i, side, counterparts, held in _held(comparison, column)
             ],
             evidence=links.get(column),
         )
+
+
+def _least_drawn(row: TableRow) -> tuple[int, float]:
+    """What sorts omitted classes first, then those of which least is left."""
+    ratios = [cell.ratio for cell in row.cells if cell.verdict in _LEFT_OUT]
+    return CLASS_VERDICTS.index(row.gravest), min(ratio or 0.0 for ratio in ratios)
+
+
+def _beside(row: TableRow) -> list[Strip]:
+    """A strip a side: counterparts, where there are any, instead of what holds most."""
+    by_side: dict[int, Strip] = {}
+    for strip in row.strips:
+        by_side.setdefault(strip.side, strip)
+    most = _ABREAST if len(by_side) > 2 else None
+    return [
+        dataclasses.replace(strip, pictures=strip.pictures[:most]) for strip in by_side.values()
+    ]
+
+
+def _more(comparison: Comparison, side: GeneratedSide) -> More:
+    rows = comparison.told(side)
+    return More(
+        over=[row for row in rows if row.verdict == "over"],
+        missed=[row for row in rows if row.undecided_by == "segmenter"],
+        sized=[row for row in rows if row.size in ("smaller", "larger")],
+        falls=largest_falls(comparison, side),
+    )
 
 
 def _held(
@@ -125,37 +234,43 @@ class _Overlays:
 
     def picture(self, example_image: ExampleImage, label: int) -> Picture:
         """The example image with its overlay of one class and that of all."""
-        if example_image.image is None or example_image.label_map is None:
-            return Picture(
-                name=example_image.name,
-                condition=example_image.condition,
-                fraction=example_image.fraction,
-                image=None,
-                class_overlay=None,
-                labels_overlay=None,
-                width=0,
-                height=0,
-                largest=[],
-                pixelated=False,
-            )
-        width, height = self._images.size(example_image.image)
+        picture = self._drawn(example_image, example_image.fraction)
+        if picture.image is None or example_image.label_map is None:
+            return picture
         label_map = self._images.label_map(example_image.label_map)
-        stem = example_image.image.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
-        if example_image.label_map not in self._seen:
-            self._seen[example_image.label_map] = (
-                self._images.draw_labels(label_map, stem),
+        stem = f"{_stem(picture.image)}-{label}"
+        return dataclasses.replace(
+            picture, class_overlay=self._images.draw_class(label_map, label, stem)
+        )
+
+    def sample(self, kept: KeptImage) -> Picture:
+        """An image by chance, with its overlay of all classes."""
+        return self._drawn(kept, None)
+
+    def _drawn(self, kept: KeptImage, fraction: float | None) -> Picture:
+        if kept.image is None or kept.label_map is None:
+            return Picture(kept.name, kept.condition, fraction)
+        width, height = self._images.size(kept.image)
+        if kept.label_map not in self._seen:
+            label_map = self._images.label_map(kept.label_map)
+            self._seen[kept.label_map] = (
+                self._images.draw_labels(label_map, _stem(kept.image)),
                 self._images.legend(label_map),
             )
-        labels, largest = self._seen[example_image.label_map]
+        labels, largest = self._seen[kept.label_map]
         return Picture(
-            name=example_image.name,
-            condition=example_image.condition,
-            fraction=example_image.fraction,
-            image=example_image.image,
-            class_overlay=self._images.draw_class(label_map, label, f"{stem}-{label}"),
+            name=kept.name,
+            condition=kept.condition,
+            fraction=fraction,
+            image=kept.image,
             labels_overlay=labels,
             width=width,
             height=height,
             largest=largest,
             pixelated=is_small(width, height),
         )
+
+
+def _stem(picture: str) -> str:
+    """What the overlays of a picture are called after."""
+    return picture.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")

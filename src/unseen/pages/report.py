@@ -42,15 +42,18 @@ from unseen.distribution.comparison_wording import (
     MEASURES_IN_WORDS,
     VERDICT_MEANINGS,
     below_zero,
+    changes_in_words,
     collapse,
     corrected,
     corrected_with_interval,
     delta,
     fsd_p_value,
     fsd_sentence,
-    largest_falls,
+    gate_in_words,
+    gate_question,
     left_out_of,
     meaning,
+    ordering_sentence,
     presences,
     sampling_in_words,
     significant_but_undecided,
@@ -83,6 +86,8 @@ _NUMBERS = (
     corrected_with_interval,
     delta,
     fsd_p_value,
+    gate_in_words,
+    gate_question,
     mean_share,
     meaning,
     number,
@@ -224,7 +229,7 @@ def _shown(
         shown |= _evidence(evidence, evidence_side.view(folder, evidence))
     if comparison is not None:
         links = _links(evidence) if evidence is not None else {}
-        shown |= _comparison(comparison, list(comparison_side.table(folder, comparison, links)))
+        shown |= _comparison(comparison, comparison_side.view(folder, comparison, links))
     return shown
 
 
@@ -251,13 +256,16 @@ def _render(
     )
 
 
-def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) -> dict[str, Any]:
+def _comparison(comparison: Comparison, found: comparison_side.ComparisonView) -> dict[str, Any]:
+    rows = found.rows
     return {
-        "rows": rows,
+        "found": found,
         "keys": {row.cells[0].column: row.key for row in rows},
+        # how many classes got each verdict on each generated side
         "counted": {
-            verdict: sum(any(cell.verdict == verdict for cell in row.cells) for row in rows)
+            verdict: [side.counts[verdict] for side in comparison.generated]
             for verdict in CLASS_VERDICTS
+            if any(side.counts[verdict] for side in comparison.generated)
         },
         "single": len(comparison.generated) == 1,
         "has_pictures": any(p.image for row in rows for s in row.strips for p in s.pictures),
@@ -268,7 +276,8 @@ def _comparison(comparison: Comparison, rows: list[comparison_side.TableRow]) ->
         "depends": DEPENDS,
         "presences": presences,
         "measure_words": MEASURES_IN_WORDS,
-        "falls": [largest_falls(comparison, side) for side in comparison.generated],
+        "ordering_sentence": ordering_sentence,
+        "changes_in_words": changes_in_words,
         "fsd_sentence": fsd_sentence,
     }
 

@@ -97,7 +97,7 @@
   addEventListener("hashchange", () => reveal(location.hash.slice(1)));
 
   // Overlays: one choice for all classes of a table, so that it stays while going through them.
-  for (const section of document.querySelectorAll(".catalogue")) {
+  for (const section of document.querySelectorAll(".catalogue, .found")) {
     section.addEventListener("change", (event) => {
       if (!event.target.matches(".overlay input")) return;
       const choice = event.target.value;
