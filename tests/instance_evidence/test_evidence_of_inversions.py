@@ -12,6 +12,7 @@ from unseen.cli.main import run as unseen_command
 from unseen.core.errors import RecordError, SpecError
 from unseen.instance_evidence.record import curve
 from unseen.inversion.inversions import InversionsWriter, Place, Reconstruction
+from unseen.statistics.noise_typicality import NoiseTypicality
 
 PHOTOGRAPHS, CONTROLS = 8, 10
 LAYERS = [f"layer{i}" for i in range(1, 11)]
@@ -25,7 +26,9 @@ def without_person(label_map):
     return np.where(label_map == 2, 1, label_map)
 
 
-def write_run(folder, layers, *, keeps_person, methods=("d", "f"), failed=(), seed=0):
+def write_run(
+    folder, layers, *, keeps_person, methods=("d", "f"), failed=(), seed=0, atypical=None
+):
     """Photographs lose their persons under d always and under f unless kept; controls nothing."""
     writer = InversionsWriter(
         folder,
@@ -58,6 +61,11 @@ def write_run(folder, layers, *, keeps_person, methods=("d", "f"), failed=(), se
                     cosine=None,
                     steps=100,
                     failed="the loss became NaN at step 7" if wrong else None,
+                    noise=None
+                    if atypical is None
+                    else NoiseTypicality(
+                        length=1.0, neighbours=0.0, distance=0.0, p=0.5 * (number >= atypical)
+                    ),
                 )
                 writer.write(
                     place,
@@ -95,6 +103,18 @@ def test_a_run_is_judged_by_f_above_and_d_below(tmp_path):
     assert named.classes == record.classes
     with pytest.raises(SpecError, match="LSUN"):
         gather(run, labels=["LSUN"])
+
+
+@pytest.mark.parametrize(("atypical", "in_range"), [(0, True), (1, False)])
+def test_what_comes_from_noise_that_is_not_drawn_bounds_nothing(tmp_path, atypical, in_range):
+    # 1 of 8 photographs is more than one in twenty
+    run = write_run(tmp_path / "run", ["layer1"], keeps_person=False, atypical=atypical)
+    record = gather(run)
+    d = record.methods[0]
+    assert (d.key, d.in_range, d.atypical_noise) == ("d", in_range, atypical / PHOTOGRAPHS)
+    sky = next(row for row in record.classes if row.name == "sky")
+    assert (sky.verdict == "can draw") == in_range
+    assert any("12 %" in text for text in record.caveats) == (not in_range)
 
 
 def test_pictures_of_the_run_are_named_where_they_lie(tmp_path):

@@ -401,7 +401,8 @@ class NoiseLevels:
         self.default_cut = min(
             inner, key=lambda name: abs(self.steps.level(self._states[name]) - 0.5)
         )
-        self.latent_size = math.prod(self.steps.shape)
+        self.noise_shape = self.steps.shape  # of one image's latents: a map of neighbours
+        self.latent_size = math.prod(self.noise_shape)
         self.resolution = self.steps.resolution
         levels = {name: self.steps.level(state) for name, state in self._states.items()}
         self.provenance: Mapping[str, Any] = {**own.provenance, "levels": levels}

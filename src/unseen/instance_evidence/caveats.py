@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from unseen.core.wording import count, listed
-from unseen.instance_evidence.pairs import Collection
+from unseen.core.wording import count, listed, share
+from unseen.instance_evidence.pairs import IN_RANGE, Collection
 from unseen.instance_evidence.record import (
     CONTROL_PASSES,
     REFERENCE,
@@ -12,6 +12,7 @@ from unseen.instance_evidence.record import (
     Picture,
     Side,
 )
+from unseen.statistics.noise_typicality import ATYPICAL_BELOW
 
 _FEW = 20  # photographs
 _SHOWN = 4  # names in a sentence
@@ -95,7 +96,16 @@ def _about_methods(collection: Collection, primary: Method) -> Iterator[str]:
                 "nobody can say what a perfect generator would keep, and no class is called "
                 '"cannot draw". Ask for fewer samples.'
             )
-    if not any(method.in_range for method in methods):
+    bounds = [method for method in methods if method.method in IN_RANGE]
+    for method in bounds:
+        if not method.in_range:
+            yield (
+                f"The noise that method {method.method} finds is unlike noise that is drawn for "
+                f"{share(method.atypical_noise or 0)} of the photographs (p < {ATYPICAL_BELOW}). "
+                "From such noise a sampler rebuilds images that the generator does not draw, so "
+                'what this method keeps makes no class "can draw".'
+            )
+    if not bounds:
         yield (
             "No method whose reconstructions are images of the generator (d, e) was run, so "
             'no class can be called "can draw".'

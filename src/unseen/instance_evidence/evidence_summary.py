@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import capitalised, count, listed, percent, printable, sentence, share
 from unseen.distribution.areas import class_name
-from unseen.instance_evidence.evidence_wording import as_much, mean_share
+from unseen.instance_evidence.evidence_wording import as_much, earliest_cut, mean_share
 from unseen.instance_evidence.record import ClassEvidence, Evidence, Instance, Picture
 
 _MOST_ROWS = 12  # classes, and photographs; the rest is on the page
@@ -43,6 +43,11 @@ def _lines(evidence: Evidence) -> Iterator[str]:
         text = f"{primary.cut or 'unknown'}: {sentence(evidence.cut_rule)}"
         yield textwrap.fill(
             text, _WIDTH, initial_indent="  Cut          ", subsequent_indent=" " * 15
+        )
+    if (earliest := earliest_cut(evidence)) is not None:
+        text = sentence(capitalised(earliest) if earliest.startswith("none") else earliest)
+        yield textwrap.fill(
+            text, _WIDTH, initial_indent="  Controls     ", subsequent_indent=" " * 15
         )
     yield ""
     yield f"  Classes, {'the gravest' if controls else 'those that lost most'} first"

@@ -6,12 +6,16 @@ from unseen.core.verdicts import Against, InstanceVerdict
 from unseen.core.wording import capitalised, count, p_value, sentence, share, share_interval
 from unseen.distribution.areas import class_name
 from unseen.instance_evidence.record import (
+    CONTROL_PASSES,
     ClassEvidence,
     ClassRatio,
+    Evidence,
     Mean,
     Method,
     Rules,
     Typicality,
+    earliest_passing,
+    runs_by_depth,
 )
 
 
@@ -96,6 +100,19 @@ def bound(method: Method) -> str:
     if method.in_range:
         return "lower bound"
     return {"f": "upper bound", "nearest": "what it draws"}.get(method.method, "")
+
+
+def earliest_cut(evidence: Evidence) -> str | None:
+    """The earliest cut whose controls pass; None where only one was run, or no controls."""
+    runs = runs_by_depth(evidence)
+    if len(runs) < 2 or evidence.controls is None:
+        return None
+    cuts = [run.last_perturbed or "z" for run in runs]
+    passing = earliest_passing(evidence)
+    passes = f"whose controls retain {share(CONTROL_PASSES)} on average"
+    if passing is None:
+        return f"none of {', '.join(cuts)} is a cut {passes}"
+    return f"{passing.last_perturbed or 'z'} is the earliest of {', '.join(cuts)} {passes}"
 
 
 def class_in_photographs(row: ClassEvidence) -> str:

@@ -23,6 +23,9 @@ from unseen.instance_evidence.record import Method, Side
 from unseen.inversion.inversions import Inversions, InvertedImage, Role, read_inversions
 
 IN_RANGE = ("a", "b", "c", "d", "e")  # methods whose reconstructions are images G(z)
+# Of the photographs: an ODE rebuilds any image from some noise, and only what leads from noise that
+# is drawn is drawn. One in a hundred drawn noises is called atypical, too.
+_ATYPICAL_NOISE = 0.05
 JUDGED_BY = ("f", "nearest")  # methods that verdicts may be about, the first of them unless told
 _SHOWN = 3  # names in a message
 _GIVEN = Method(
@@ -411,6 +414,12 @@ def _method(record: Inversions, name: str, *, numbered: bool) -> _RunMethod:
         "nearest": f"nearest of {settings.samples:,} samples",
         "reference": f"nearest of {settings.samples:,} other photographs",
     }
+    noises = [
+        result.noise.atypical
+        for image in record.of("photograph")
+        if (result := image.reconstructions.get(name)) is not None and result.noise is not None
+    ]
+    atypical = sum(noises) / len(noises) if noises else None
     method = Method(
         key=f"{name}-{last}" if numbered and last else name,
         method=name,
@@ -418,7 +427,8 @@ def _method(record: Inversions, name: str, *, numbered: bool) -> _RunMethod:
         cut=settings.cut,
         last_perturbed=last,
         depth=depth or (0 if name in IN_RANGE else None),
-        in_range=name in IN_RANGE,
+        in_range=name in IN_RANGE and (atypical or 0) <= _ATYPICAL_NOISE,
+        atypical_noise=atypical,
     )
     images = {(image.role, image.number): image for image in record.images}
     return _RunMethod(method, record, name, settings, images)

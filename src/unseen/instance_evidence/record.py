@@ -48,7 +48,11 @@ class Method:
     last_perturbed: str | None  # last layer whose output was perturbed; None: none, or not known
     # of that layer in the generator, the first is 1; 0: z alone; the curve's axis
     depth: Count | None
-    in_range: bool  # whether every reconstruction is an image G(z): methods a to e
+    # whether its reconstructions are images that the generator draws: methods a to e, unless
+    # atypical_noise says otherwise
+    in_range: bool
+    # of a diffusion pipeline: the share of photographs whose z is unlike noise that it draws from
+    atypical_noise: Share | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -352,7 +356,9 @@ def cases(evidence: Evidence, column: str) -> list[Case]:
 def curve(evidence: Evidence, column: str) -> Curve | None:
     """Retention of a class against the last perturbed layer; None where only one was run."""
     methods = [
-        method for method in _alike(evidence) if method.depth is not None and not method.in_range
+        method
+        for method in runs_by_depth(evidence)
+        if method.depth is not None and not method.in_range
     ]
     if len(methods) < 2:
         return None
@@ -383,14 +389,14 @@ def earliest_passing(evidence: Evidence) -> Method | None:
     A control passes that retains 0.8 on average: a search that rebuilds even the generator's own
     images worse says nothing of photographs. Choose on seeds that no verdict is reported on.
     """
-    for method in _alike(evidence):
+    for method in runs_by_depth(evidence):
         kept = control_retention(evidence, method.key)
         if kept is not None and kept >= CONTROL_PASSES:
             return method
     return None
 
 
-def _alike(evidence: Evidence) -> list[Method]:
+def runs_by_depth(evidence: Evidence) -> list[Method]:
     """The runs of the primary method, by the depth of the last perturbed layer."""
     kind = evidence.primary_method.method
     alike = (method for method in evidence.methods if method.method == kind)

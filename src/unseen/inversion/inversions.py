@@ -40,6 +40,7 @@ from unseen.images.record_pictures import (
     write_label_map,
     write_png,
 )
+from unseen.statistics.noise_typicality import NoiseTypicality
 
 SCHEMA_VERSION = 1
 RECORD = "inversions.json"
@@ -85,6 +86,8 @@ class Reconstruction:
     steps: Count  # evaluations of loss and gradient
     failed: str | None = None  # why there is no reconstruction, in words
     label_map: FilePath | None = None  # 16-bit PNG; a mosaic's; others are to be segmented
+    # of a diffusion pipeline: whether the latents look like noise that it draws from
+    noise: NoiseTypicality | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

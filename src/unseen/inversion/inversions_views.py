@@ -10,6 +10,7 @@ from unseen.core.figure_style import LIGHT, figure_of_panels, plain
 from unseen.core.results import html_picture, html_table, html_text
 from unseen.core.wording import count, listed, number
 from unseen.inversion.inversions import ROLES, Inversions
+from unseen.statistics.noise_typicality import ATYPICAL_BELOW
 
 _LONGEST_NAME = 24  # characters
 
@@ -33,9 +34,15 @@ def as_lines(inversions: Inversions) -> str:
             f": loss {means.loss:.4f} (pixels {means.pixel:.4f}), correlation of pixels "
             f"{means.correlation:.4f}, on average"
         )
+        atypical = (
+            f"; noise unlike what is drawn (p < {ATYPICAL_BELOW}) of {means.atypical} of "
+            f"{means.noises}"
+            if means.noises
+            else ""
+        )
         lines.append(
             f"  method {means.method}: {count(means.good, means.role)}{failed}"
-            f"{said if means.good else ''}"
+            f"{said if means.good else ''}{atypical}"
         )
     return "\n".join(lines)
 
@@ -53,6 +60,7 @@ def rows(inversions: Inversions) -> list[dict[str, Any]]:
             "cosine": result.cosine,
             "steps": result.steps,
             "failed": result.failed,
+            "noise_p": None if result.noise is None else result.noise.p,
         }
         for image in inversions.images
         for method, result in image.reconstructions.items()
@@ -115,6 +123,8 @@ class _Means:
     loss: float
     pixel: float
     correlation: float
+    noises: int  # whose noise is known
+    atypical: int  # of these
 
 
 def _means(inversions: Inversions) -> Iterator[_Means]:
@@ -135,6 +145,8 @@ def _means(inversions: Inversions) -> Iterator[_Means]:
                     _mean([result.loss or 0.0 for result in good]),
                     _mean([result.terms.get("pixel", 0.0) for result in good]),
                     _mean([result.correlation or 0.0 for result in good]),
+                    sum(result.noise is not None for result in good),
+                    sum(result.noise is not None and result.noise.atypical for result in good),
                 )
 
 

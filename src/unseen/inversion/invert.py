@@ -64,6 +64,7 @@ from unseen.inversion.perceptual import Perceptual, PerceptualName, load_percept
 from unseen.inversion.photograph_selection import Chosen, choose_images
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.statistics.correlations import correlations
+from unseen.statistics.noise_typicality import NoiseTypicality, noise_typicality
 
 CONTROLS_SEED = 30_003  # of the controls' latents: other than samples', training's, validation's
 MOSAICS: tuple[Method, ...] = ("nearest", "reference")
@@ -524,7 +525,9 @@ class _Methods:
         last = method.perturbed[-1]
         depth = self.layers.index(last) + 1
         if asked == "auto":
-            depths = sorted({1, depth // 2, 2 * depth} - {0, depth})
+            # Where the cut alone is perturbed, the last cut is a floor that belongs beside it.
+            floor = len(self.layers) - 1 if method.cut_alone else 2 * depth
+            depths = sorted({1, depth // 2, floor} - {0, depth})
             return [self.layers[i - 1] for i in depths if i < len(self.layers)]
         if unknown := [name for name in asked if name not in self.layers[:-1]]:
             raise SpecError(
@@ -650,6 +653,7 @@ class _Run:
     ) -> None:
         self.methods, self.images, self.task, self.say = methods, images, methods.task, say
         self.total = len(images.places()) * len(methods.names)
+        self.noise_shape = getattr(parts.generator, "noise_shape", None)
         self.writer = InversionsWriter(
             folder,
             provenance=_provenance(parts, methods, images),
@@ -736,6 +740,12 @@ class _Run:
         with memory_for(what, f"{advice}; the run goes on from what is kept"):
             yield from self.methods.ready[method](batch, numbers=numbers)
 
+    def _typicality(self, inverted: Inverted | Mosaic) -> NoiseTypicality | None:
+        """Whether the latents are what the generator draws from, where they are a map of noise."""
+        if self.noise_shape is None or isinstance(inverted, Mosaic):
+            return None
+        return noise_typicality(inverted.latents.reshape(self.noise_shape).cpu().numpy())
+
     def _keep(self, image: _Image, method: Method, inverted: Inverted | Mosaic) -> None:
         """Write one result."""
         result = Reconstruction(
@@ -760,6 +770,7 @@ class _Run:
             terms=inverted.terms,
             correlation=agreement.pooled,
             cosine=agreement.cosine,
+            noise=self._typicality(inverted),
         )
         tensors = inverted.tensors
         if image.latents is not None:

@@ -219,6 +219,7 @@ class PreparedMethod:
     Attributes:
         split: the generator, cut.
         perturbed: the layers that method f perturbs.
+        cut_alone: whether these are the cut alone unless the settings say otherwise.
     """
 
     def __init__(
@@ -261,7 +262,8 @@ class PreparedMethod:
         cut = settings.cut or (own if guide is None else guide.layer_names[-1])
         self.split = split_generator(generator, cut, styles=True)
         self.generator = generator
-        if settings.perturbed is None and getattr(generator, "perturbs_cut_alone", False):
+        self.cut_alone: bool = getattr(generator, "perturbs_cut_alone", False)
+        if settings.perturbed is None and self.cut_alone:
             settings = dataclasses.replace(settings, perturbed=(self.split.cut,))
         self.perturbed = perturbed_layers(settings, self.split.shapes.layer_names)
         # What d, e and f begin from; the others have a start of their own.

@@ -17,6 +17,7 @@ from unseen.instance_evidence.evidence_wording import (
     as_much,
     beside,
     bound,
+    earliest_cut,
     shares,
     typicality_in_words,
     within,
@@ -92,6 +93,7 @@ class EvidenceView:
     atypical: int | None  # photographs; None: no controls
     failed: int  # photographs without a reconstruction by the primary method
     curves: int  # classes with a curve
+    earliest_cut: str | None  # whose controls pass, in words; None: one cut alone
     photographs: int  # in the list
 
 
@@ -186,6 +188,7 @@ class _View:
                 if rebuilt.method == evidence.primary
             ),
             curves=sum(curve(evidence, row.column) is not None for row in evidence.classes),
+            earliest_cut=earliest_cut(evidence),
             photographs=len(photographs),
         )
 
