@@ -286,7 +286,7 @@ def _generated_side(
         measures=differences(real, side, designs),
         checked=check is not None,
         worn=None if check is None else check.wear,
-        counterparts=_counterparts(real, side),
+        counterparts=_counterparts(real, side, seen.asked, seen.thresholds),
         second_segmenter=opinion,
     )
 
@@ -413,7 +413,12 @@ def _samples(side: Areas, seed: int) -> tuple[KeptImage, ...]:
     )
 
 
-def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[ExampleImage, ...]]:
+def _counterparts(
+    real: Areas,
+    side: Areas,
+    asked: Sequence[str] | None,
+    thresholds: float | Float64[np.ndarray, " k"],
+) -> dict[str, tuple[ExampleImage, ...]]:
     """The images of this side named as the real example images; none unless the sides are pairs."""
     if not _are_pairs(real, side):
         return {}
@@ -423,7 +428,7 @@ def _counterparts(real: Areas, side: Areas) -> dict[str, tuple[ExampleImage, ...
             example_image(side, row[held_image.name], side.columns.index(column))
             for held_image in held
         )
-        for column, held in _example_images(real).items()
+        for column, held in _example_images(real, asked, thresholds).items()
     }
 
 

@@ -21,6 +21,7 @@ from unseen.distribution.comparison_wording import (
     fsd_sentence,
     verdict_in_words,
 )
+from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.images.record_pictures import thumbnail
 
 _MOST_CLASSES = 20  # rows of a table
@@ -107,7 +108,8 @@ def _left_out(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
                 side.example_images,
             ),
         ):
-            pictures = list(_pictures(comparison.folder, row, example_images.get(row.column, ())))
+            most = example_images.get(row.column, ())[:EXAMPLE_IMAGES]
+            pictures = list(_pictures(comparison.folder, row, most))
             if pictures:
                 yield html_strip(of, pictures)
 

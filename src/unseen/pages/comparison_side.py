@@ -218,11 +218,12 @@ def _held(
     comparison: Comparison, column: str
 ) -> Iterator[tuple[int, Side, bool, Sequence[ExampleImage]]]:
     """The images of a class: the number of the side, the side, whether counterparts, images."""
-    yield 0, comparison.real, False, comparison.real.example_images.get(column, ())
+    real = comparison.real
+    yield 0, real, False, real.example_images.get(column, ())[:EXAMPLE_IMAGES]
     for i, side in enumerate(comparison.generated):
         if side.counterparts.get(column):
-            yield i + 1, side, True, side.counterparts[column]
-        yield i + 1, side, False, side.example_images.get(column, ())
+            yield i + 1, side, True, side.counterparts[column][:EXAMPLE_IMAGES]
+        yield i + 1, side, False, side.example_images.get(column, ())[:EXAMPLE_IMAGES]
 
 
 class _Overlays:

@@ -71,7 +71,7 @@ from unseen.instance_evidence.record import FILE as EVIDENCE_FILE
 from unseen.instance_evidence.record import RECORD_FILE as EVIDENCE_RECORD
 from unseen.instance_evidence.record import Evidence, read_evidence
 from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
-from unseen.pages import comparison_side, evidence_side
+from unseen.pages import asked_side, comparison_side, evidence_side
 from unseen.pages.page_images import clear_overlays
 from unseen.pages.single_file import inline
 from unseen.pages.small_figures import slug
@@ -230,6 +230,7 @@ def _shown(
     if comparison is not None:
         links = _links(evidence) if evidence is not None else {}
         shown |= _comparison(comparison, comparison_side.view(folder, comparison, links))
+        shown["asked"] = asked_side.view(folder, comparison)
     return shown
 
 

@@ -122,4 +122,29 @@
   addEventListener("beforeprint", unfold);
   addEventListener("afterprint", () => opened.splice(0).forEach((one) => open(one, false)));
   if (location.search === "?print") unfold();
+
+  // Images of a class that was asked about: a leaf of them at a time, and the class over them.
+  for (const section of document.querySelectorAll(".asked")) {
+    for (const book of section.querySelectorAll(".book")) {
+      const leaves = [...book.querySelectorAll(".leaf")];
+      const output = book.querySelector("output");
+      const count = book.querySelectorAll(".leaf > li").length;
+      let shown = 0;
+      const turn = (by) => {
+        shown = (shown + by + leaves.length) % leaves.length;
+        leaves.forEach((leaf, i) => { leaf.hidden = i !== shown; });
+        const first = shown * Number(book.dataset.aLeaf) + 1;
+        output.textContent = `${first} – ${first + leaves[shown].children.length - 1} of ${count}`;
+      };
+      if (output) turn(0);
+      for (const button of book.querySelectorAll("[data-turn]")) {
+        button.addEventListener("click", () => turn(Number(button.dataset.turn)));
+      }
+    }
+    section.addEventListener("change", (event) => {
+      if (!event.target.matches(".overlay input")) return;
+      const article = event.target.closest("article");
+      article.querySelectorAll(".class-over").forEach((i) => { i.hidden = event.target.value !== "class"; });
+    });
+  }
 })();
