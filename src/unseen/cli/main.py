@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "report": ("unseen.cli.report:report", "Draw the page again from the record."),
     "figure": ("unseen.cli.figure:figure", "Draw one figure of a run, for a paper."),
+    "export": ("unseen.cli.export:export", "Write a comparison's pictures for other tools."),
     "churchyard": ("", "Render the built-in world."),
     "churchyard render": ("unseen.cli.churchyard:render", "Write scenes as PNG files."),
     "churchyard presence": (

@@ -1,18 +1,26 @@
-"""The same statistics inside other tools: TorchMetrics, and what builds on it.
+"""The same statistics inside and beside other tools.
 
-In: images of a training loop. Out: the numbers and the record of `unseen.compare`. Each tool is an
-extra of its own, and is imported when its name is first used.
+In: images of a training loop, or a comparison. Out: its numbers and its record as a metric of
+TorchMetrics (`segmentation_statistics`), in the loggers of Lightning (`lightning_callback`), and as
+data sets of COCO and FiftyOne (`exports`). Each tool is an extra of its own, and is imported when
+its name is first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from unseen.integrations.exports import export as export
+    from unseen.integrations.lightning_callback import SegmentationCallback as SegmentationCallback
     from unseen.integrations.segmentation_statistics import (
         SegmentationStatistics as SegmentationStatistics,
     )
 
-_PUBLIC = {"SegmentationStatistics": "unseen.integrations.segmentation_statistics"}
+_PUBLIC = {
+    "SegmentationCallback": "unseen.integrations.lightning_callback",
+    "SegmentationStatistics": "unseen.integrations.segmentation_statistics",
+    "export": "unseen.integrations.exports",
+}
 __all__ = [*_PUBLIC]
 
 

@@ -5,6 +5,7 @@ rows are gathered, those of the first rank first, so the numbers are those of al
 order.
 """
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,6 @@ import torch
 from jaxtyping import Shaped
 
 from unseen.core.errors import SampleError, missing_package
-from unseen.core.verdicts import CLASS_VERDICTS
 from unseen.core.wording import count as counted
 from unseen.distribution.areas import MEASURED, Areas
 from unseen.distribution.areas_run import make_areas
@@ -32,6 +32,25 @@ except ImportError as error:
     raise missing_package("SegmentationStatistics", "torchmetrics") from error
 
 _SIDES = ("real", "generated")
+
+
+def numbers(comparison: Comparison) -> dict[str, float]:
+    """What a logger keeps of a comparison of two sides; NaN where it says nothing.
+
+    `SegmentationStatistics.compute` says what they are.
+    """
+    (side,) = comparison.generated
+    low, high = side.fsd.interval
+    found: dict[str, float | None] = {
+        "fsd": side.fsd.corrected,
+        "fsd_low": low,
+        "fsd_high": high,
+        "fsd_floor": side.fsd.floor,
+        "fsd_plug_in": side.fsd.value,
+        "fsd_p_value": side.fsd.p_value,
+    }
+    found.update({str(verdict): number for verdict, number in side.counts.items()})
+    return {name: math.nan if number is None else number for name, number in found.items()}
 
 
 class SegmentationStatistics(Metric):
@@ -130,19 +149,9 @@ class SegmentationStatistics(Metric):
             seed=self.seed,
             presence_threshold=self.presence_threshold,
         )
-        (side,) = self._record.generated
-        numbers: dict[str, float | None] = {
-            "fsd": side.fsd.corrected,
-            "fsd_low": side.fsd.interval[0],
-            "fsd_high": side.fsd.interval[1],
-            "fsd_floor": side.fsd.floor,
-            "fsd_plug_in": side.fsd.value,
-            "fsd_p_value": side.fsd.p_value,
-        }
-        numbers |= {verdict: side.counts[verdict] for verdict in CLASS_VERDICTS}
         return {
-            name: torch.tensor(torch.nan if number is None else number, dtype=torch.float64)
-            for name, number in numbers.items()
+            name: torch.tensor(number, dtype=torch.float64)
+            for name, number in numbers(self._record).items()
         }
 
     def comparison(self) -> Comparison:
