@@ -217,6 +217,7 @@ def test_the_record_says_what_decides_the_images(places: dict[str, Path]) -> Non
     [
         ("csv", 'name,prompt\na,a church\nb,"a car, red"\n'),
         ("jsonl", '{"prompt": "a church"}\n{"prompt": "a car, red"}\n'),
+        ("jsonl", '{"file_name": "a.png", "caption": "a church"}\n{"text": "a car, red"}\n'),
         ("txt", "a church\na car, red"),
     ],
 )

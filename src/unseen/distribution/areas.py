@@ -29,7 +29,8 @@ _NOTHING = {"none", "other", "others", "background", "void", "unlabeled", "unlab
 FORMAT = 1  # version of the file; another one means other numbers
 # What of a source's description decides areas, beside its contents.
 _DECIDING = (
-    *("asked", "seed", "part", "resolution", "match_resolution", "fit", "half", "views", "worn"),
+    *("asked", "seed", "part", "paired", "resolution", "match_resolution", "fit"),
+    *("half", "views", "worn"),
 )
 
 # Measured of every image beside its areas (see `instrument`); confidence is the segmenter's own.

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from unseen.core.errors import SampleError
+from unseen.core.errors import SampleError, SpecError
 from unseen.core.files import package_version
 from unseen.core.options import check_labels
 from unseen.core.verdicts import CLASS_VERDICTS, ClassVerdict
@@ -34,8 +34,15 @@ from unseen.distribution.comparison import (
 )
 from unseen.distribution.dependence import sampling_caveats
 from unseen.distribution.designs import Known, Said, SideDesign, sampling, side_designs
-from unseen.distribution.example_images import EXAMPLE_IMAGES, sample_rows
+from unseen.distribution.example_images import EXAMPLE_IMAGES, example_image, sample_rows
 from unseen.distribution.orderings import orderings
+from unseen.distribution.pairing import (
+    OF_PAIRS,
+    Pairing,
+    compare_in_pairs,
+    pair_sides,
+    without_partner,
+)
 from unseen.distribution.segmenter_check import Check, Pair, differences, judged, warnings
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
@@ -65,6 +72,7 @@ def compare(
     second: tuple[Areas, Sequence[Areas]] | None = None,
     groups: Said = None,
     weights: Said = None,
+    paired: bool = False,
     checks: Sequence[Check] | None = None,
     second_checks: Sequence[Check] | None = None,
 ) -> Comparison:
@@ -85,6 +93,8 @@ def compare(
             expression on names, a file, a mapping or an array; or one of these by side, as in
             `{"real": "folder", "generated": array}`. None: the conditions of a side that repeat.
         weights: how much images count, told likewise. None: all the same.
+        paired: compare each real image with what was drawn for its caption, too; images without
+            a partner are left out. They are paired as `pairing.pair_sides` says.
         checks: of the segmenter, one a generated side, which take back verdicts that the segmenter
             may explain: the areas of every side then need views, as
             `segment(…, check_segmenter=True)` makes them. None: no check.
@@ -101,6 +111,15 @@ def compare(
     if not generated:
         raise SampleError("there is a real side and no generated one; name at least one")
     labels = check_labels(labels or _labels([real, *generated]), 1 + len(generated))
+    pairing = None
+    if paired:
+        if weights is not None:
+            raise SpecError("pairs count alike; leave out either the weights or the pairs")
+        pairing = pair_sides(_known(labels, [real, *generated]))
+        real, *generated = _in_pairs(pairing, [real, *generated])
+        if second is not None:
+            second_real, *others = _in_pairs(pairing, [second[0], *second[1]])
+            second = second_real, others
     for label, side in zip(labels, [real, *generated], strict=True):
         if len(side) < 2:
             raise SampleError(f"{label} has {len(side)} image; a covariance needs at least 2")
@@ -111,13 +130,10 @@ def compare(
         names = {class_name(column).casefold() for column in asked}
         theirs = [c for c in second[0].columns if class_name(c).casefold() in names]
         seen_again = _Seen.of(*second, presence_threshold, second_checks, theirs if asked else None)
-    known = [
-        Known(label, side.names, side.conditions)
-        for label, side in zip(labels, [real, *generated], strict=True)
-    ]
+    known = _known(labels, [real, *generated])
     real_design, *designs = side_designs(known, groups, weights)
     sides = [
-        _generated_side(label, i, seen, seen_again, seed, (real_design, designs[i]))
+        _generated_side(label, i, seen, seen_again, seed, (real_design, designs[i]), pairing)
         for i, label in enumerate(labels[1:])
     ]
     told = told_columns(real.columns, sides)
@@ -155,10 +171,22 @@ def compare(
         ),
         warnings=tuple(warnings(sides)),
         caveats=(
+            *([] if pairing is None else [OF_PAIRS, *without_partner(labels, pairing.alone)]),
             *_caveats(real, generated, sides),
             *sampling_caveats([real, *generated], known, [real_design, *designs]),
         ),
     )
+
+
+def _known(labels: Sequence[str], sides: Sequence[Areas]) -> list[Known]:
+    return [
+        Known(label, side.names, side.conditions) for label, side in zip(labels, sides, strict=True)
+    ]
+
+
+def _in_pairs(pairing: Pairing, sides: Sequence[Areas]) -> list[Areas]:
+    """The images of every side that have partners, in the order of the pairs."""
+    return [side.part(rows) for side, rows in zip(sides, pairing.rows, strict=True)]
 
 
 def _labels(sides: Sequence[Areas]) -> list[str]:
@@ -258,6 +286,7 @@ def _generated_side(
     seen_again: _Seen | None,
     seed: int,
     told: tuple[SideDesign, SideDesign],
+    pairing: Pairing | None,
 ) -> GeneratedSide:
     """A generated side against the real one, judged by the second segmenter where there is one."""
     real, side, check = seen.real, seen.generated[i], seen.check(i)
@@ -287,6 +316,9 @@ def _generated_side(
         checked=check is not None,
         worn=None if check is None else check.wear,
         counterparts=_counterparts(real, side, seen.asked, seen.thresholds),
+        pairs=None
+        if pairing is None
+        else compare_in_pairs(real, side, seen.thresholds, told, pairing.by),
         second_segmenter=opinion,
     )
 
@@ -372,15 +404,6 @@ def shows_drop(row: ClassRow, drop: float) -> bool:
     """Whether this sample would have called the class under (80 % power), had it so lost."""
     least = row.smallest_detectable_drop
     return row.tested and least is not None and least <= drop
-
-
-def example_image(side: Areas, row: int, k: int) -> ExampleImage:
-    """Image `row` of a side, as one that shows class k."""
-    return ExampleImage(
-        name=side.names[row],
-        fraction=float(side.pixels[row, k] / side.label_map_pixels),
-        condition=None if side.conditions is None else side.conditions[row],
-    )
 
 
 def _example_images(

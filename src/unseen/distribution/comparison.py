@@ -198,6 +198,50 @@ class SecondSegmenter:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PairClass:
+    """One class in pairs of a photograph and the image drawn for its caption."""
+
+    column: str
+    tested: bool
+    held: Count  # pairs whose photograph holds the class
+    kept: Count  # those of them whose drawn image holds it, too
+    kept_interval: Interval  # of kept / held; exact, 95 %, of this class alone
+    lacking: Count  # pairs whose photograph lacks the class
+    added: Count  # those of them whose drawn image holds it
+    added_interval: Interval  # of added / lacking, likewise
+    difference: float  # generated − real presence in the pairs
+    difference_interval: Interval  # simultaneous over the tested classes
+    p_value: Share | None  # of no difference, by the pairs that differ (McNemar, mid-p)
+    p_holm: Share | None
+
+    @property
+    def share(self) -> float | None:
+        """Of the photographs that hold the class, how many drawn images do; None: no photograph."""
+        return self.kept / self.held if self.held else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairImages:
+    """A photograph that holds a class, and what was drawn for its caption."""
+
+    real: ExampleImage
+    generated: ExampleImage
+    kept: bool  # whether the drawn image holds the class
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """What pairs of photographs and drawn images show beside the comparison of the sides."""
+
+    paired_by: Literal["condition", "name"]
+    pairs: Count
+    groups: Count | None  # pairs of one caption are one group; None: every pair by itself
+    grouped_by: str | None
+    classes: tuple[PairClass, ...]  # tested first, of these the most often lost
+    images: Mapping[str, tuple[PairImages, ...]]  # column → pairs, those that lost it first
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneratedSide(Side):
     """One generated set, measured against the real one."""
 
@@ -210,6 +254,7 @@ class GeneratedSide(Side):
     checked: bool = False  # whether the segmenter was checked
     # where both sides have the same image names: the images named as the real examples of a class
     counterparts: Mapping[str, tuple[ExampleImage, ...]] = dataclasses.field(default_factory=dict)
+    pairs: Pairs | None = None  # None: the sides were not compared in pairs
     second_segmenter: SecondSegmenter | None = None
     # verdict → how many classes got it, of those that a summary tells of (`told_columns`)
     counts: Mapping[ClassVerdict, Count] = dataclasses.field(default_factory=dict)
@@ -373,6 +418,13 @@ class Comparison(LocatedResult):
         held: list[tuple[KeptImage, ...]] = [side.samples for side in sides]
         held += [images for side in sides for images in side.example_images.values()]
         held += [images for side in self.generated for images in side.counterparts.values()]
+        held += [
+            (pair.real, pair.generated)
+            for side in self.generated
+            if side.pairs is not None
+            for pairs in side.pairs.images.values()
+            for pair in pairs
+        ]
         files = [
             file for images in held for kept in images for file in (kept.image, kept.label_map)
         ]
@@ -400,6 +452,10 @@ def _complaint(comparison: Comparison) -> str:
             return f"generated[{i}] does not judge the same columns as the other sides, each once"
         if side.counts != verdict_counts(comparison.told(side)):
             return f"generated[{i}].counts do not count the verdicts of its classes"
+        if side.pairs is not None:
+            of_pairs = [row.column for row in side.pairs.classes]
+            if len(set(of_pairs)) < len(of_pairs) or not {*of_pairs, *side.pairs.images} <= columns:
+                return f"generated[{i}] has pairs of other columns, or of one twice"
     for i, ordering in enumerate(comparison.orderings):
         if max(ordering.previous, ordering.new) >= len(comparison.generated):
             return f"orderings[{i}] names a generated side that is not there"

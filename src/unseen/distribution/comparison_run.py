@@ -37,6 +37,7 @@ from unseen.distribution.comparison_exports import images_csv
 from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs, side_keys
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side, sample_rows
 from unseen.distribution.instrument import WEARABLE, measure_images, worn_to
+from unseen.distribution.pairing import candidates, pair_sides, without_partner
 from unseen.distribution.segment import (
     BatchSize,
     Channel,
@@ -165,6 +166,14 @@ class ComparisonRun(Drawing):
             parse=str,
         ),
     ] = None
+    paired: Annotated[
+        bool,
+        Option(
+            "Compare each photograph with the image drawn for its caption, too: of the "
+            "photographs that hold a class, how many drawn images do. Images without a partner "
+            "are left out."
+        ),
+    ] = False
     match_resolution: MatchResolution = None
     fit: Fit = "crop"
     device: Device = "auto"
@@ -179,6 +188,10 @@ class ComparisonRun(Drawing):
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.paired and not self.generated:
+            raise SpecError("pairs need a generated side; name it, or leave --paired out")
+        if self.paired and self.weights is not None:
+            raise SpecError("pairs count alike; leave out --weights or --paired")
         if self.labels is not None:
             check_labels(self.labels, 1 + len(self.generated))
 
@@ -196,6 +209,7 @@ class ComparisonOptions(TypedDict, total=False):
     presence_threshold: Threshold
     groups: Said
     weights: Said
+    paired: bool
     match_resolution: int | None
     fit: FitName
     device: str
@@ -325,6 +339,7 @@ class _Input:
     key: str  # of its files: "real", "generated-1", …
     source: ImageSource | None  # of images or of a generator; None where it is areas
     areas: Areas | None  # None where it is images, until it is segmented
+    paired: Sequence[int] | None = None  # the source's images that have partners; None: a subset
     candidates: Candidates = dataclasses.field(default_factory=Candidates)  # for its pictures
 
 
@@ -347,6 +362,9 @@ class _Run:
             self._keep_images(as_path(task.keep_images))
         self.labels = list(task.labels or _told_apart([side.text for side in self.inputs]))
         sources = [side.source for side in self.inputs if side.source is not None]
+        self.alone: Sequence[int] = [0] * len(self.inputs)  # images without a partner
+        if task.paired:
+            self.inputs = self._paired()
         # too few images, no count, groups that do not fit: said before hours of work
         side_designs(
             [
@@ -390,9 +408,53 @@ class _Run:
         if side.areas is not None:
             return Known(label, side.areas.names, side.areas.conditions)
         assert side.source is not None
-        indices = Segmentation(count=self.task.count, seed=self.task.seed).indices(side.source)
-        conditions = conditions_of(side.source, indices)
-        return Known(label, [side.source.names[index] for index in indices], conditions)
+        return self._described(side.source, self._indices(side), label)
+
+    @staticmethod
+    def _described(source: ImageSource, indices: Sequence[int], label: str) -> Known:
+        conditions = conditions_of(source, indices)
+        return Known(label, [source.names[index] for index in indices], conditions)
+
+    def _indices(self, side: _Input) -> Sequence[int]:
+        """The images of a side that are compared, in its source's index."""
+        assert side.source is not None
+        if side.paired is not None:
+            return side.paired
+        return Segmentation(count=self.task.count, seed=self.task.seed).indices(side.source)
+
+    def _paired(self) -> list[_Input]:
+        """The sides, of which those images are kept that have partners on every other side."""
+        there = [len(side.areas) for side in self.inputs if side.areas is not None]
+        there += [
+            len(side.source.names)
+            for side in self.inputs
+            if side.source is not None and not side.source.endless
+        ]
+        if not there:
+            raise SpecError(
+                "pairs need photographs, whose number and captions are known; every side here is "
+                "without end"
+            )
+        known = []
+        for side, label in zip(self.inputs, self.labels, strict=True):
+            if side.source is None:
+                known.append(self._known(side, label))
+            else:
+                images = candidates(max(there)) if side.source.endless else len(side.source.names)
+                known.append(self._described(side.source, range(images), label))
+        pairing = pair_sides(known)
+        self.alone = [
+            0 if side.source is not None and side.source.endless else images
+            for side, images in zip(self.inputs, pairing.alone, strict=True)
+        ]
+        return [
+            dataclasses.replace(side, areas=side.areas.part(rows))
+            if side.areas is not None
+            else dataclasses.replace(side, paired=rows)
+            for side, rows in zip(
+                self.inputs, pairing.chosen(self.task.count, self.task.seed).rows, strict=True
+            )
+        ]
 
     def _source(self, side: Any) -> ImageSource:
         return self.task.open(side, self.task.device, skip_broken=self.task.skip_broken)
@@ -459,7 +521,7 @@ class _Run:
             else None
             for which in (0, 1)
         )
-        return compare_areas(
+        comparison = compare_areas(
             real,
             generated,
             seed=task.seed,
@@ -469,9 +531,12 @@ class _Run:
             second=second,
             groups=groups,
             weights=weights,
+            paired=task.paired,
             checks=checks,
             second_checks=second_checks,
         )
+        left_out = without_partner(self.labels, self.alone)
+        return dataclasses.replace(comparison, caveats=(*left_out, *comparison.caveats))
 
     def _check(self, which: int, side: int, seen: Sequence[Sequence[Areas]]) -> Check:
         """The check of a segmenter on a generated side: images made alike where they differ much.
@@ -512,7 +577,7 @@ class _Run:
         sample = next(
             batches(
                 side.source,
-                segmentation.indices(side.source)[:_WEAR_SAMPLE],
+                self._indices(side)[:_WEAR_SAMPLE],
                 Preparation(segmenter.resolution, task.match_resolution, task.fit),
                 batch_size=_WEAR_SAMPLE,
                 workers=0,
@@ -529,6 +594,7 @@ class _Run:
                 out=task.out / "areas" / f"{side.key}-like-{like.key}{_SUFFIXES[which]}.parquet",
                 progress=progress,
                 wear=wear,
+                paired=side.paired,
             )
             return make_areas([run])[0]
 
@@ -541,7 +607,7 @@ class _Run:
             if side.source is None:
                 clear_side(self.task.out, key)
                 continue
-            show = _Pictures(self.task, side, side.source, self.segmenters[0])
+            show = _Pictures(self.task, side, self._indices(side), self.segmenters[0])
             comparison = keep_side(self.task.out, key, comparison, identity, show)
         return comparison
 
@@ -567,7 +633,7 @@ class _Run:
         assert side.source is not None
         task, fingerprint = self.task, side.source.fingerprint()
         segmentation = self._segmentation(check=task.check_segmenter)
-        indices = segmentation.indices(side.source)
+        indices = self._indices(side)
         sample = sample_rows(len(indices), task.seed)
         side.candidates.want(side.source.names[indices[row]] for row in sample)
         checked = "-checked" if task.check_segmenter else ""
@@ -580,6 +646,7 @@ class _Run:
                     out=task.out / "areas" / f"{side.key}{suffix}{checked}.parquet",
                     progress=progress,
                     see=side.candidates if task.pictures and not suffix else None,
+                    paired=side.paired,
                 )
                 for segmenter, suffix in zip(self.segmenters, _SUFFIXES, strict=False)
             ]
@@ -595,20 +662,20 @@ class _Pictures:
 
     task: ComparisonRun
     side: _Input
-    source: ImageSource
+    chosen: Sequence[int]  # the images that were compared
     segmenter: Segmenter
 
     def __call__(self, names: list[str]) -> Iterator[Shown]:
         """The images of these names: kept from the pass over the images, or read again."""
         kept = self.side.candidates.show(names)
         yield from kept
-        task, source = self.task, self.source
+        task, source = self.task, self.side.source
+        assert source is not None
         rest = sorted(set(names) - {name for name, *_ in kept}, key=names.index)
         if not rest:
             return
         preparation = Preparation(self.segmenter.resolution, task.match_resolution, task.fit)
-        chosen = Segmentation(count=task.count, seed=task.seed).indices(source)
-        index_of = {source.names[index]: index for index in chosen}
+        index_of = {source.names[index]: index for index in self.chosen}
         stream = batches(
             source,
             [index_of[name] for name in rest],

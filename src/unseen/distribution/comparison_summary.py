@@ -28,6 +28,7 @@ from unseen.distribution.comparison_wording import (
     size_in_words,
     taken_back,
 )
+from unseen.distribution.pairs_wording import is_drawn_less, kept_in_words, pairs_in_words
 
 _MOST_ROWS = 12  # classes listed a side; the rest is on the page
 _WIDTH = 100
@@ -56,6 +57,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield ""
         yield from _sampled(comparison.real, side)
         yield from _side(comparison, side)
+        yield from _pairs(side)
         yield ""
     for ordering in comparison.orderings:
         previous = comparison.generated[ordering.previous].label
@@ -83,6 +85,23 @@ def _sampled(*sides: Side) -> Iterator[str]:
         said = sampling_in_words(side)
         if said:
             yield _wrapped("Groups", f"{side.label}: {said}")
+
+
+def _pairs(side: GeneratedSide) -> Iterator[str]:
+    """Of the photographs that hold a class, how many drawn images do; the most often lost first."""
+    if side.pairs is None:
+        return
+    yield _wrapped("Pairs", pairs_in_words(side.pairs))
+    rows = [row for row in side.pairs.classes if row.tested and row.held]
+    width = max((len(class_name(row.column)) for row in rows[:_MOST_ROWS]), default=0)
+    for row in rows[:_MOST_ROWS]:
+        less = "; drawn less than photographed" if is_drawn_less(row) else ""
+        yield (
+            f"            {class_name(row.column):<{width}}  drawn for {kept_in_words(row)} that "
+            f"hold it{less}"
+        )
+    if len(rows) > _MOST_ROWS:
+        yield f"            … and {len(rows) - _MOST_ROWS} more on the page"
 
 
 def _wrapped(name: str, text: str) -> str:

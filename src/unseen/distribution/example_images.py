@@ -9,7 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Integer, UInt8, UInt32
@@ -18,7 +18,15 @@ from PIL import Image
 from unseen.core.files import sha256_of_parts, write_aside
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
-from unseen.distribution.comparison import Comparison, ExampleImage, KeptImage, Side
+from unseen.distribution.areas import Areas
+from unseen.distribution.comparison import (
+    Comparison,
+    ExampleImage,
+    GeneratedSide,
+    KeptImage,
+    PairImages,
+    Side,
+)
 from unseen.images.record_pictures import write_label_map, write_png
 
 EXAMPLE_IMAGES = 4  # images shown a class and side
@@ -36,6 +44,15 @@ Shown = tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]
 
 Show = Callable[[list[str]], Iterable[Shown]]
 """Gives the images of these names."""
+
+
+def example_image(side: Areas, row: int, k: int) -> ExampleImage:
+    """Image `row` of a side, as one that shows class k."""
+    return ExampleImage(
+        name=side.names[row],
+        fraction=float(side.pixels[row, k] / side.label_map_pixels),
+        condition=None if side.conditions is None else side.conditions[row],
+    )
 
 
 def sample_rows(n: int, seed: int) -> list[int]:
@@ -127,18 +144,49 @@ def keep_side(
     """
     if key == "real":
         real = comparison.real
-        names = _names(real.samples, *real.example_images.values())
+        of_pairs = [pair.real for side in comparison.generated for pair in _pairs(side)]
+        names = _names(real.samples, *real.example_images.values(), of_pairs)
         paths = _keep(folder, key, names, areas, show)
-        return dataclasses.replace(comparison, real=_with_paths(real, paths))
+        return dataclasses.replace(
+            comparison,
+            real=_with_paths(real, paths),
+            generated=tuple(_with_pairs(side, "real", paths) for side in comparison.generated),
+        )
     sides = list(comparison.generated)
     i = int(key.removeprefix("generated-")) - 1
     side = sides[i]
-    names = _names(side.samples, *side.example_images.values(), *side.counterparts.values())
-    paths = _keep(folder, key, names, areas, show)
-    sides[i] = dataclasses.replace(
-        _with_paths(side, paths), counterparts=_shown(side.counterparts, paths)
+    of_pairs = [pair.generated for pair in _pairs(side)]
+    held = (*side.example_images.values(), *side.counterparts.values(), of_pairs)
+    paths = _keep(folder, key, _names(side.samples, *held), areas, show)
+    sides[i] = _with_pairs(
+        dataclasses.replace(
+            _with_paths(side, paths), counterparts=_shown(side.counterparts, paths)
+        ),
+        "generated",
+        paths,
     )
     return dataclasses.replace(comparison, generated=tuple(sides))
+
+
+def _pairs(side: GeneratedSide) -> list[PairImages]:
+    """The pairs that a side shows."""
+    return [] if side.pairs is None else [p for of in side.pairs.images.values() for p in of]
+
+
+def _with_pairs(
+    side: GeneratedSide, role: Literal["real", "generated"], paths: _Paths
+) -> GeneratedSide:
+    """The side with the paths of the pictures that play this role in its pairs."""
+    if side.pairs is None:
+        return side
+
+    def found(pair: PairImages) -> PairImages:
+        if role == "real":
+            return dataclasses.replace(pair, real=_found((pair.real,), paths)[0])
+        return dataclasses.replace(pair, generated=_found((pair.generated,), paths)[0])
+
+    images = {column: tuple(map(found, pairs)) for column, pairs in side.pairs.images.items()}
+    return dataclasses.replace(side, pairs=dataclasses.replace(side.pairs, images=images))
 
 
 def _names(*held: Sequence[KeptImage]) -> list[str]:

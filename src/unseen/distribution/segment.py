@@ -5,11 +5,12 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack
 
 from unseen.core.errors import ImageError, RecordError, SampleError
-from unseen.core.files import as_path, canonical_json, package_version
+from unseen.core.files import as_path, canonical_json, package_version, sha256_of_parts
 from unseen.core.options import Count, Option, Overwrite, Seed, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, shown, silent
 from unseen.core.registry import plugin_names, spec_name
@@ -102,6 +103,7 @@ class Segmentation:
         progress: Progress | None = None,
         see: See | None = None,
         wear: Wear | None = None,
+        paired: Sequence[int] | None = None,
     ) -> AreasRun:
         """The run that this task is of these images and this segmenter.
 
@@ -113,6 +115,8 @@ class Segmentation:
             progress: called with images done and images in all.
             see: told of every batch that is segmented.
             wear: what makes the images like those of another side, where they are to be.
+            paired: the images instead of a subset, in the source's index: those with partners on
+                other sides.
 
         Raises:
             ImageError: there is no image in this part, or fewer than asked for.
@@ -124,8 +128,8 @@ class Segmentation:
             raise RecordError(
                 f"{out} is to hold areas; give it the ending .parquet, by which it is known again"
             )
-        indices = self.indices(source)
-        described = {
+        indices = self.indices(source) if paired is None else list(paired)
+        described: dict[str, Any] = {
             "spec": source.spec,
             "fingerprint": fingerprint,
             "asked": len(indices),
@@ -136,6 +140,8 @@ class Segmentation:
             "fit": self.fit,
             "left_out": left_out(source),
         }
+        if paired is not None:
+            described["paired"] = sha256_of_parts([canonical_json(indices)])
         views = tuple(VIEWS) if self.check_segmenter else ()
         preparation = Preparation(segmenter.resolution, self.match_resolution, self.fit)
         if views:

@@ -34,6 +34,7 @@ from unseen.core.errors import (
 from unseen.core.files import as_path, canonical_json, sha256_of_file, sha256_of_parts
 from unseen.core.registry import Spec, takes
 from unseen.generators.protocol import Precision
+from unseen.images.captions import caption_in
 
 if TYPE_CHECKING:
     from unseen.generators.noise_levels import NoiseLevels
@@ -189,7 +190,7 @@ def load_diffusers(
 ) -> PipelineGenerator:
     """The pipeline in a folder, or of a name in the local cache.
 
-    Options: `prompts=FILE` (.txt, or .csv and .jsonl with `column=prompt`), `negative`,
+    Options: `prompts=FILE` (.txt, or .csv and .jsonl with a `column`), `negative`,
     `classes=cycle|K`, `steps`, `guidance`, `size=512` or `768x512` (width × height),
     `dtype=fp32|bf16|fp16`, `scheduler=CLASS`, `revision`, `offload=model|sequential`, `lora=FILE`,
     `checkpointing=on|off` (of inversion: off is faster and takes more memory).
@@ -382,7 +383,9 @@ def _prompts(spec: Spec, taken: Mapping[str, Any]) -> tuple[str, ...]:
         if path.suffix == ".csv":
             prompts = [row[column] for row in csv.DictReader(io.StringIO(text))]
         elif path.suffix == ".jsonl":
-            prompts = [json.loads(line)[column] for line in text.splitlines() if line.strip()]
+            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            named = "column" in spec.options
+            prompts = [row[column] if named else caption_in(row) for row in rows]
         else:
             prompts = [line.strip() for line in text.splitlines() if line.strip()]
     except (KeyError, TypeError, ValueError) as error:

@@ -61,6 +61,13 @@ from unseen.distribution.comparison_wording import (
     threshold_in_words,
     verdict_in_words,
 )
+from unseen.distribution.pairs_wording import (
+    added_in_words,
+    difference_in_words,
+    is_drawn_less,
+    kept_in_words,
+    pairs_in_words,
+)
 from unseen.instance_evidence.evidence_wording import (
     as_much,
     class_in_photographs,
@@ -71,7 +78,7 @@ from unseen.instance_evidence.record import FILE as EVIDENCE_FILE
 from unseen.instance_evidence.record import RECORD_FILE as EVIDENCE_RECORD
 from unseen.instance_evidence.record import Evidence, read_evidence
 from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
-from unseen.pages import asked_side, comparison_side, evidence_side
+from unseen.pages import asked_side, comparison_side, evidence_side, pairs_side
 from unseen.pages.page_images import clear_overlays
 from unseen.pages.single_file import inline
 from unseen.pages.small_figures import slug
@@ -80,14 +87,17 @@ PAGE = "report.html"
 SINGLE_FILE = "report-single.html"
 # functions that the templates call by their names, as filters
 _NUMBERS = (
+    added_in_words,
     below_zero,
     collapse,
     corrected,
     corrected_with_interval,
     delta,
+    difference_in_words,
     fsd_p_value,
     gate_in_words,
     gate_question,
+    kept_in_words,
     mean_share,
     meaning,
     number,
@@ -108,7 +118,9 @@ _WORDS = (
     capitalised,
     class_name,
     count,
+    is_drawn_less,
     left_out_of,
+    pairs_in_words,
     sampling_in_words,
     sentence,
     slug,
@@ -231,6 +243,7 @@ def _shown(
         links = _links(evidence) if evidence is not None else {}
         shown |= _comparison(comparison, comparison_side.view(folder, comparison, links))
         shown["asked"] = asked_side.view(folder, comparison)
+        shown["pairs"] = list(pairs_side.view(folder, comparison))
     return shown
 
 
