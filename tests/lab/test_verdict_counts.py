@@ -171,6 +171,36 @@ def weights(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
+def test_the_bench_of_searches_that_begin_at_the_nearest_sample_needs_no_inverter(
+    weights, tmp_path
+):
+    task = EvidenceBench(
+        out=tmp_path,
+        subjects=[
+            Subject(name="full", generator=f"progan:{weights / 'generator.safetensors'}"),
+        ],
+        start="nearest",
+        cuts=("layer1",),
+        perturbed=("all",),
+        regularisations=(1.0,),
+        seeds=1,
+        by_class=1,
+        development_by_class=1,
+        pool=8,
+        presence_count=8,
+        steps=1,
+        methods=("d", "f"),
+        workers=0,
+    )
+    assert list(measure_evidence(task))[-1].name == "evidence.png"
+    record = json.loads(
+        (tmp_path / "reporting" / "full" / "seed-30003" / "inversions.json").read_text()
+    )
+    assert record["provenance"]["settings"]["f"]["start"] == "nearest"
+    assert record["provenance"]["inverter"] is None
+
+
 @pytest.mark.timeout(600)
 def test_the_whole_bench_on_an_untrained_generator_and_again_without_inverting(
     weights, tmp_path, monkeypatch
