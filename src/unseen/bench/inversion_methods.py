@@ -40,7 +40,8 @@ from unseen.inversion.methods import Inversion
 from unseen.statistics.agreement import DEFINITIONS, Agreement, agreement, order, resamples
 
 GENERATED_SEED = 60_006  # of the generated images' latents: not training's, validation's, controls'
-PRESETS = ("default", "iccv2019")  # of all methods; a to e of the second are by iccv2019-z
+# Of all methods; a, c and e of the last are by iccv2019-z.
+PRESETS = ("default", "quick", "iccv2019")
 
 _BATCH = 64  # images whose true features are computed at once
 _POINTS = 200_000  # values of a scatter plot, at most
@@ -69,7 +70,6 @@ class MethodComparison(LayerBench):
     examples: Annotated[
         int, Option("Generated images, and photographs, in the rows of examples.", min=1)
     ] = 3
-    preset: str = "default"  # or iccv2019: methods a to e then take iccv2019-z
     draws: int = 2000  # resamples of the images, for intervals
 
     def __post_init__(self) -> None:
