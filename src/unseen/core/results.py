@@ -25,11 +25,22 @@ _T = TypeVar("_T", bound="LocatedResult")
 _MOST = 1_900  # characters of a repr
 
 _STYLE = {
-    "table": "border-collapse:collapse;margin:.5em 0",
-    "cell": "text-align:left;padding:.15em .8em .15em 0;border-top:1px solid #8884",
-    "pictures": "display:flex;flex-wrap:wrap;gap:6px;margin:.2em 0 .6em",
-    "picture": "height:96px;image-rendering:auto;display:block",
+    "table": "border-collapse:collapse;margin:.5em 0;table-layout:auto",
+    "cell": "text-align:left;vertical-align:middle;padding:.2em .9em .2em 0;"
+    "border-top:1px solid #8884",
+    "row": "display:flex;flex-wrap:wrap;gap:4px 20px;margin:.2em 0 .8em",
+    "pictures": "display:flex;flex-wrap:wrap;gap:4px;margin:.2em 0",
+    "picture": "height:96px;max-width:none;margin:0;display:block",
+    # Figures are drawn on white: a dark notebook shows them on a card.
+    "figure": "max-width:100%;background:#fff;padding:6px;border-radius:4px",
+    "mark": "display:inline-block;width:.7em;height:.7em;margin-right:.4em;"
+    "border:1px solid currentColor",
+    "bar": "display:inline-block;height:.7em;background:#7d8794",
 }
+
+
+class Html(str):
+    """Text that is HTML already, all that came from elsewhere in it escaped."""
 
 
 class Result:
@@ -102,32 +113,68 @@ def flat(record: Any, **more: Any) -> dict[str, Any]:
     return row
 
 
-def html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the cells are text."""
+def html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
+    """A table; the cells are text, or `Html`."""
 
     def line(tag: str, cells: Sequence[str]) -> str:
         style = _STYLE["cell"]
-        inside = (f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in cells)
+        inside = (f'<{tag} style="{style}">{_escaped(cell)}</{tag}>' for cell in cells)
         return f"<tr>{''.join(inside)}</tr>"
 
     body = "".join(line("td", row) for row in rows)
-    return f'<table style="{_STYLE["table"]}">{line("th", headings)}{body}</table>'
+    return Html(f'<table style="{_STYLE["table"]}">{line("th", headings)}{body}</table>')
 
 
-def html_picture(data: bytes, description: str, kind: str = "png", *, small: bool = True) -> str:
-    """A picture inside the text itself; a small one is a thumbnail."""
+def html_picture(data: bytes, description: str) -> Html:
+    """A small picture inside the text itself, a WebP."""
+    return _picture(data, description, "webp", "picture")
+
+
+def html_figure(figure: Any, description: str) -> Html:
+    """A figure of matplotlib inside the text itself, a PNG."""
+    return _picture(figure._repr_png_(), description, "png", "figure")
+
+
+def _picture(data: bytes, description: str, kind: str, style: str) -> Html:
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    style = _STYLE["picture"] if small else "max-width:100%"
     said = html.escape(description)
-    return f'<img src="{source}" alt="{said}" title="{said}" style="{style}">'
+    return Html(f'<img src="{source}" alt="{said}" title="{said}" style="{_STYLE[style]}">')
 
 
-def html_strip(heading: str, pictures: Iterable[str]) -> str:
+def html_strip(heading: str, pictures: Iterable[str]) -> Html:
     """Pictures in a row below a heading, which is text."""
     inside = "".join(pictures)
-    return f'<div>{html.escape(heading)}</div><div style="{_STYLE["pictures"]}">{inside}</div>'
+    return Html(
+        f'<div><div>{_escaped(heading)}</div><div style="{_STYLE["pictures"]}">{inside}</div></div>'
+    )
 
 
-def html_text(text: str, tag: str = "p") -> str:
+def html_row(parts: Iterable[Html]) -> Html:
+    """Parts side by side, as far as the width allows."""
+    return Html(f'<div style="{_STYLE["row"]}">{"".join(parts)}</div>')
+
+
+def html_more(summary: str, parts: Iterable[Html]) -> Html:
+    """Parts that are shown when the reader opens them; nothing where there are none."""
+    inside = "".join(parts)
+    shown = f"<details><summary>{_escaped(summary)}</summary>{inside}</details>"
+    return Html(shown if inside else "")
+
+
+def html_text(text: str, tag: str = "p") -> Html:
     """Text as one element."""
-    return f"<{tag}>{html.escape(text)}</{tag}>"
+    return Html(f"<{tag}>{_escaped(text)}</{tag}>")
+
+
+def html_marked(text: str, colour: str) -> Html:
+    """Text behind a small square of a colour, which stands out on light and on dark."""
+    return Html(f'<span style="{_STYLE["mark"]};background:{colour}"></span>{_escaped(text)}')
+
+
+def html_bar(share: float) -> Html:
+    """A bar; a share of 1 is as wide as twelve letters."""
+    return Html(f'<span style="{_STYLE["bar"]};width:{12 * share:.2f}em"></span>')
+
+
+def _escaped(text: str) -> str:
+    return text if isinstance(text, Html) else html.escape(text)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from unseen.core.figure_style import LIGHT, figure_of_panels, plain
-from unseen.core.results import html_picture, html_table, html_text
+from unseen.core.results import html_bar, html_table, html_text
 from unseen.core.wording import count, listed, percent
 from unseen.distribution.areas import Areas, class_name
 
@@ -25,8 +25,8 @@ def as_table(areas: Areas) -> str:
     """The classes that cover most, aligned for a terminal."""
     lines = [in_a_line(areas), ""]
     for column, mean in _largest(areas):
-        presence = float((areas.pixels[:, areas.columns.index(column)] > 0).mean())
-        lines.append(f"  {class_name(column):<24} {percent(mean):>8}  in {percent(presence)}")
+        presence = percent(_presence(areas, column))
+        lines.append(f"  {class_name(column):<24} {percent(mean):>8}  in {presence}")
     return "\n".join(lines)
 
 
@@ -48,14 +48,22 @@ def draw_areas(areas: Areas) -> Any:
 
 def as_html(areas: Areas) -> str:
     """The areas for a notebook."""
-    rows = [(class_name(column), percent(mean)) for column, mean in _largest(areas)]
-    return "".join(
+    largest = _largest(areas)
+    rows = [
         (
-            html_text(in_a_line(areas)),
-            html_table(("Class", "Mean area"), rows),
-            html_picture(draw_areas(areas)._repr_png_(), "mean areas", small=False),
+            class_name(column),
+            percent(mean),
+            html_bar(mean / largest[0][1]),
+            percent(_presence(areas, column)),
         )
-    )
+        for column, mean in largest
+    ]
+    return html_text(in_a_line(areas)) + html_table(("Class", "Mean area", "", "In images"), rows)
+
+
+def _presence(areas: Areas, column: str) -> float:
+    """The share of the images that hold the class at all."""
+    return float((areas.pixels[:, areas.columns.index(column)] > 0).mean())
 
 
 def _largest(areas: Areas) -> list[tuple[str, float]]:

@@ -4,12 +4,23 @@ The HTML holds all that it shows: verdicts, the figure, and the pictures of what
 they were kept.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unseen.core.errors import RecordError
-from unseen.core.results import flat, html_picture, html_strip, html_table, html_text
+from unseen.core.figure_style import LIGHT
+from unseen.core.results import (
+    Html,
+    flat,
+    html_figure,
+    html_marked,
+    html_more,
+    html_row,
+    html_strip,
+    html_table,
+    html_text,
+)
 from unseen.core.wording import count, listed, percent, ratio_interval, times
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, ExampleImage, GeneratedSide
@@ -19,10 +30,11 @@ from unseen.distribution.comparison_wording import (
     corrected_with_interval,
     delta,
     fsd_sentence,
+    presences,
     verdict_in_words,
 )
 from unseen.distribution.example_images import EXAMPLE_IMAGES
-from unseen.images.record_pictures import thumbnail
+from unseen.images.record_pictures import read_picture, thumbnail
 
 _MOST_CLASSES = 20  # rows of a table
 _MOST_PICTURED = 6  # classes that are left out and shown
@@ -60,9 +72,12 @@ def rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 def as_html(comparison: Comparison) -> str:
     """The comparison for a notebook."""
-    parts = [html_text(warning) for warning in comparison.warnings]
+    parts = []
     for side in comparison.generated:
         parts.append(html_text(f"{side.label} against {comparison.real.label}", "h4"))
+        parts.append(_counts(side))
+        parts += _left_out(comparison, side)
+        parts.append(_verdicts(comparison, side))
         parts.append(
             html_text(
                 f"FSD {corrected_with_interval(side.fsd)}, "
@@ -70,59 +85,74 @@ def as_html(comparison: Comparison) -> str:
                 f"{fsd_sentence(side.fsd)}"
             )
         )
-        parts.append(_verdicts(comparison, side))
-    parts.append(html_picture(draw_histogram(comparison)._repr_png_(), "histogram", small=False))
-    for side in comparison.generated:
-        parts += _left_out(comparison, side)
-    parts += [html_text(caveat) for caveat in comparison.caveats]
+    parts.append(html_figure(draw_histogram(comparison), "histogram"))
+    parts += [html_text(warning) for warning in comparison.warnings]
+    caveats = [html_text(caveat) for caveat in comparison.caveats]
+    parts.append(html_more(count(len(caveats), "caveat"), caveats))
     return "".join(parts)
 
 
-def _verdicts(comparison: Comparison, side: GeneratedSide) -> str:
+def _counts(side: GeneratedSide) -> Html:
+    """How many classes got each verdict."""
+    counted = (
+        html_marked(f"{number} {verdict}", LIGHT.verdicts[verdict])
+        for verdict, number in side.counts.items()
+        if number
+    )
+    return html_row(html_text(verdict, "span") for verdict in counted)
+
+
+def _verdicts(comparison: Comparison, side: GeneratedSide) -> Html:
+    """The classes in a table, to be opened."""
     rows = comparison.told(side)
     cells = [
         (
             row.name,
-            verdict_in_words(row),
+            html_marked(verdict_in_words(row), LIGHT.verdicts[row.verdict]),
             f"{times(row.ratio)} [{ratio_interval(row.interval)}]",
-            f"{percent(row.real_presence)} → {percent(row.generated_presence)}",
-            DEPENDS if row.depends_on_threshold else "",
+            presences(row, comparison.real.images, side.images),
             delta(row),
+            DEPENDS if row.depends_on_threshold else "",
         )
         for row in rows[:_MOST_CLASSES]
     ]
-    headings = ("Class", "Verdict", "Generated / real", "Presence", "", "Change of area")
-    more = len(rows) - len(cells)
-    return html_table(headings, cells) + (
-        html_text(f"… and {count(more, 'more class')}") if more else ""
-    )
+    headings = ("Class", "Verdict", "Generated / real", "Presence", "Change of area", "")
+    parts = [html_table(headings, cells)]
+    if len(rows) > len(cells):
+        parts.append(html_text(f"… and {count(len(rows) - len(cells), 'more class')}"))
+    return html_more(count(len(rows), "class"), parts)
 
 
-def _left_out(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
-    """Real images that hold what is left out, and the generated images that hold most of it."""
-    for row in side.named("omitted", "under")[:_MOST_PICTURED]:
+def _left_out(comparison: Comparison, side: GeneratedSide) -> Iterator[Html]:
+    """Real images that hold what is left out, beside the generated images that hold most of it."""
+    missing = side.named("omitted", "under")
+    for row in missing[:_MOST_PICTURED]:
+        said = (
+            f"{row.name}: {verdict_in_words(row)}, {times(row.ratio)} "
+            f"[{ratio_interval(row.interval)}], in "
+            f"{presences(row, comparison.real.images, side.images)} of the images"
+        )
+        yield html_text(html_marked(said, LIGHT.verdicts[row.verdict]), "div")
+        strips = []
         for of, example_images in (
             (f"Real images that hold most {row.name}", comparison.real.example_images),
-            (
-                f"Images of {side.label} that hold most {row.name} ({row.verdict})",
-                side.example_images,
-            ),
+            (f"Images of {side.label} that hold most {row.name}", side.example_images),
         ):
             most = example_images.get(row.column, ())[:EXAMPLE_IMAGES]
             pictures = list(_pictures(comparison.folder, row, most))
             if pictures:
-                yield html_strip(of, pictures)
+                strips.append(html_strip(of, pictures))
+        yield html_row(strips)
+    if len(missing) > _MOST_PICTURED:
+        yield html_text(f"… and {count(len(missing) - _MOST_PICTURED, 'more class')} left out")
 
 
 def _pictures(
     folder: Path | None, row: ClassRow, example_images: tuple[ExampleImage, ...]
-) -> Iterator[str]:
+) -> Iterator[Html]:
     for example_image in example_images:
         if example_image.image is None or folder is None:
             continue
         covered = percent(example_image.fraction)
         said = f"{example_image.name}: {class_name(row.column)} covers {covered}"
-        try:
-            yield html_picture(thumbnail(folder, example_image.image), said)
-        except RecordError as error:
-            yield html_text(str(error), "span")
+        yield thumbnail(functools.partial(read_picture, folder, example_image.image), said)

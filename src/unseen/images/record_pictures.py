@@ -9,7 +9,7 @@ import contextlib
 import io
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from PIL import Image
 from unseen.core.errors import ImageError, RecordError
 from unseen.core.files import as_path, write_aside
 from unseen.core.records import RecordFile
+from unseen.core.results import Html, html_picture, html_text
 from unseen.images.decode import check_size, rgb_array
 
 _T = TypeVar("_T")
@@ -129,13 +130,24 @@ def read_label_map(
     return labels
 
 
-def thumbnail(folder: Path, relative: str, side: int = 192) -> bytes:
-    """A picture as the bytes of a PNG of at most so many pixels a side (as in `read_picture`)."""
-    image = Image.fromarray(np.moveaxis(read_picture(folder, relative), 0, -1))
+def thumbnail(
+    read: Callable[[], UInt8[np.ndarray, "3 h w"]], description: str, side: int = 192
+) -> Html:
+    """A small picture for a notebook, or why it cannot be shown.
+
+    Args:
+        read: gives the pixels, as `read_picture` does (RecordError).
+        description: what is to be seen.
+        side: at most so many pixels.
+    """
+    try:
+        image = Image.fromarray(np.moveaxis(read(), 0, -1))
+    except RecordError as error:
+        return html_text(str(error), "span")
     image.thumbnail((side, side))
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
+    image.save(buffer, format="WEBP", quality=85)
+    return html_picture(buffer.getvalue(), description)
 
 
 def copy_pictures(source: Path | None, target: Path, relatives: Iterable[str | None]) -> None:

@@ -3,14 +3,24 @@
 The HTML holds all that it shows: verdicts, the figure, and photographs beside reconstructions.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
-from unseen.core.errors import RecordError
-from unseen.core.results import html_picture, html_strip, html_table, html_text
+from unseen.core.figure_style import LIGHT
+from unseen.core.results import (
+    Html,
+    html_figure,
+    html_marked,
+    html_more,
+    html_row,
+    html_strip,
+    html_table,
+    html_text,
+)
 from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import count, listed, percent
-from unseen.images.record_pictures import thumbnail
+from unseen.images.record_pictures import read_picture, thumbnail
 from unseen.instance_evidence.evidence_wording import as_much, mean_share
 from unseen.instance_evidence.record import Evidence, Picture
 from unseen.instance_evidence.retention_figures import draw_retention
@@ -71,36 +81,39 @@ def rows(evidence: Evidence) -> list[dict[str, Any]]:
 
 def as_html(evidence: Evidence) -> str:
     """The evidence for a notebook."""
-    headings = ["Class", "Verdict", "Retained", "Matched controls", "Beside these", "Vanished"]
+    headings = ["Class", "Verdict", "Kept", "Of matched controls", "In comparison", "Vanished"]
     cells = []
     for row in evidence.classes[:_MOST_CLASSES]:
         retention = row.by(evidence.primary)
         ratio = row.ratio("controls", evidence.primary)
+        verdict = html_marked(row.verdict, LIGHT.verdicts[row.verdict]) if row.verdict else None
         cells.append(
             (
                 row.name,
-                row.verdict or "no verdict",
+                verdict or "no verdict",
                 mean_share(retention.photographs),
                 mean_share(retention.controls),
                 "–" if ratio is None else as_much(ratio),
                 f"{row.vanished:,} of {row.instances:,}",
             )
         )
-    more = len(evidence.classes) - len(cells)
-    figure = draw_retention(evidence)
+    table = [html_table(headings, cells)]
+    if len(evidence.classes) > len(cells):
+        more = len(evidence.classes) - len(cells)
+        table.append(html_text(f"… and {count(more, 'more class')}"))
+    caveats = [html_text(caveat) for caveat in evidence.caveats]
     return "".join(
         (
             html_text(in_a_line(evidence)),
-            html_table(headings, cells),
-            html_text(f"… and {count(more, 'more class')}") if more else "",
-            html_picture(figure._repr_png_(), "retention by class", small=False),
-            *_photographs(evidence),
-            *(html_text(caveat) for caveat in evidence.caveats),
+            html_row(_photographs(evidence)),
+            html_more(count(len(evidence.classes), "class"), table),
+            html_figure(draw_retention(evidence), "retention by class"),
+            html_more(count(len(caveats), "caveat"), caveats),
         )
     )
 
 
-def _photographs(evidence: Evidence) -> Iterator[str]:
+def _photographs(evidence: Evidence) -> Iterator[Html]:
     """The photographs that lost most, each beside what the primary method rebuilt of it."""
     ranked = [picture for picture in evidence.pictures if picture.rank is not None]
     for picture in ranked[:_MOST_PHOTOGRAPHS]:
@@ -110,7 +123,7 @@ def _photographs(evidence: Evidence) -> Iterator[str]:
             yield html_strip(f"{picture.name}: {lost}", pictures)
 
 
-def _pair(evidence: Evidence, picture: Picture) -> Iterator[str]:
+def _pair(evidence: Evidence, picture: Picture) -> Iterator[Html]:
     if evidence.folder is None:
         return
     shown = [(picture.image, "the photograph")]
@@ -120,7 +133,5 @@ def _pair(evidence: Evidence, picture: Picture) -> Iterator[str]:
         if rebuilt.method == evidence.primary and rebuilt.image is not None
     ]
     for image, said in shown:
-        try:
-            yield html_picture(thumbnail(evidence.folder, image), f"{picture.name}: {said}")
-        except RecordError as error:
-            yield html_text(str(error), "span")
+        read = functools.partial(read_picture, evidence.folder, image)
+        yield thumbnail(read, f"{picture.name}: {said}")

@@ -1,18 +1,21 @@
 """Inversions as a line, as rows, as pairs of pictures and as HTML for a notebook."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from unseen.core.figure_style import LIGHT, figure_of_panels, plain
-from unseen.core.results import html_picture, html_table, html_text
+from unseen.core.results import html_table, html_text
 from unseen.core.wording import count, listed, number
-from unseen.inversion.inversions import ROLES, Inversions
+from unseen.images.record_pictures import thumbnail
+from unseen.inversion.inversions import ROLES, Inversions, InvertedImage
 from unseen.statistics.noise_typicality import ATYPICAL_BELOW
 
 _LONGEST_NAME = 24  # characters
+_MOST_SHOWN = 6  # images beside their reconstructions in a notebook
 
 
 def in_a_line(inversions: Inversions) -> str:
@@ -103,13 +106,23 @@ def as_html(inversions: Inversions) -> str:
         )
         for means in _means(inversions)
     ]
-    return "".join(
-        (
-            html_text(in_a_line(inversions)),
-            html_table(headings, rows),
-            html_picture(draw_pairs(inversions, 4)._repr_png_(), "reconstructions", small=False),
-        )
+    shown = inversions.images[:_MOST_SHOWN]
+    pictures = html_table(
+        ("Image", *inversions.methods), [tuple(_row(inversions, image)) for image in shown]
     )
+    return html_text(in_a_line(inversions)) + html_table(headings, rows) + pictures
+
+
+def _row(inversions: Inversions, image: InvertedImage) -> Iterator[str]:
+    """An image beside what every method made of it."""
+    yield thumbnail(functools.partial(inversions.target, image), image.name)
+    for method in inversions.methods:
+        result = image.reconstructions.get(method)
+        if result is None or result.failed is not None:
+            yield "–" if result is None else "failed"
+        else:
+            read = functools.partial(inversions.reconstruction, image, method)
+            yield thumbnail(read, f"{image.name}: method {method}")
 
 
 @dataclasses.dataclass(frozen=True)
