@@ -1,6 +1,16 @@
+import re
+
 import pytest
 
-from unseen.core.wording import count, listed, percent, ratio_interval, share, times
+from unseen.core.wording import (
+    count,
+    listed,
+    p_values,
+    percent,
+    ratio_interval,
+    share,
+    times,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +57,15 @@ def test_shares_are_whole_percent():
     assert share(0.254) == "25 %"
     assert share(0.001) == "< 1 %"
     assert share(0.0) == "0 %"
+
+
+def test_an_end_of_a_ratio_shows_on_which_side_of_a_mark_it_lies():
+    assert ratio_interval((0.77, 0.9979)) == "0.77 – 0.998"
+    assert ratio_interval((1.0004, 1.0)) == "1.0004 – 1.00"
+    assert ratio_interval((0.0999, 0.8001)) == "0.0999 – 0.8001"
+
+
+def test_p_values_that_are_all_tiny_are_said_once():
+    assert p_values(1e-9, 1e-8, 1e-8).count("0.001") == 1
+    assert {"0.012", "0.24", "0.036"} <= set(re.findall(r"[\d.]*\d", p_values(0.012, 0.24, 0.036)))
+    assert p_values(0.5, None, None) == "0.50"

@@ -1,10 +1,12 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.support.worlds import CLASSES, areas, run
 
 from unseen.core.errors import RecordError, SampleError, SpecError
+from unseen.distribution.areas import Areas
 from unseen.distribution.compare import compare, shows_drop
 
 REAL = {"sky": 0.7, "tree": 0.4, "person": 0.3, "car": 0.2}
@@ -252,3 +254,53 @@ def test_a_second_segmenter_is_asked_about_the_same_classes():
     (row,) = comparison.generated[0].second_segmenter.classes
     assert row.name == "car"
     assert rows(comparison)["car"].second_verdict == row.verdict
+
+
+def described(side: Areas, **source: Any) -> Areas:
+    """The areas of images that are described so."""
+    (images,) = side.provenance["images"]
+    return dataclasses.replace(side, provenance={"images": [{**images, **source}]})
+
+
+def sized(width: int, height: int) -> dict[str, Any]:
+    size, cut = [width, height], width * height - min(width, height) ** 2
+    return {
+        "sizes": {
+            "smallest": size,
+            "largest": size,
+            "pixels": 100 * width * height,
+            "cropped_pixels": 100 * cut,
+        }
+    }
+
+
+def test_sides_reduced_to_different_resolutions_are_refused():
+    real, fakes = (areas(40, {"sky": 0.5}, seed=seed, name=str(seed)) for seed in (0, 1))
+    with pytest.raises(RecordError, match="128"):
+        compare(described(real, match_resolution=128), [described(fakes, match_resolution=None)])
+    both = [described(side, match_resolution=128) for side in (real, fakes)]
+    assert compare(both[0], both[1:]).generated[0].fsd.p_value > 0.001
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "said"),
+    [
+        (sized(480, 360), sized(360, 360), "25.0 %"),
+        (sized(256, 256), sized(64, 64), "64"),
+        (sized(480, 360) | {"fit": "pad"}, sized(480, 360), "pad"),
+        (sized(480, 360), sized(480, 360), None),
+        (sized(256, 256), sized(250, 250), None),
+        (
+            sized(256, 256) | {"match_resolution": 64},
+            sized(64, 64) | {"match_resolution": 64},
+            None,
+        ),
+    ],
+)
+def test_a_crop_or_a_resize_that_differs_is_said(real, generated, said):
+    sides = [areas(40, {"sky": 0.5}, seed=seed, name=str(seed)) for seed in (0, 1)]
+    plain = compare(sides[0], sides[1:]).caveats
+    told = compare(described(sides[0], **real), [described(sides[1], **generated)]).caveats
+    new = [caveat for caveat in told if caveat not in plain]
+    assert len(new) == (said is not None)
+    assert said is None or said in new[0]

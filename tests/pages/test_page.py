@@ -9,8 +9,10 @@ from PIL import Image
 from tests.support.worlds import CLASSES, areas, run
 
 from unseen.core.errors import RecordError
+from unseen.core.wording import number
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import read_comparison
+from unseen.distribution.gate import Gate
 from unseen.pages import report
 from unseen.pages.overlays import class_colour, class_overlay, labels_overlay
 
@@ -265,3 +267,62 @@ def test_label_maps_keep_more_than_256_classes(tmp_path):
     stored = run(tmp_path, real, [real]).real.example_images["object/sky"][0].label_map
     with Image.open(tmp_path / stored) as image:
         assert np.asarray(image).max() == 400
+
+
+def test_pictures_of_what_is_left_out_open_the_page(open_page, folder):
+    page = open_page(folder)
+    assert page.locator("main > section").first.locator("h2").get_attribute("id") == "found"
+    findings = page.locator(".finding")
+    assert findings.locator("h3 .link").all_inner_texts() == ["person"]
+    real, generated = findings.first.locator(".strip").all()
+    assert real.locator(".pictures li").count() == 4
+    assert "none of 200" in generated.inner_text()
+    assert [row.locator("img").count() for row in page.locator(".samples .side").all()] == [8, 8]
+
+
+def test_no_more_than_six_classes_are_pictured(open_page, tmp_path):
+    classes = ("none", "sky", "building", *(f"lost {i}" for i in range(8)))
+    real = areas(300, dict.fromkeys(classes[3:], 0.3), seed=0, classes=classes)
+    fakes = areas(300, {"sky": 0.3}, seed=1, classes=classes)
+    report(tmp_path, run(tmp_path, real, [fakes]))
+    page = open_page(tmp_path)
+    assert page.locator(".finding").count() == 6
+    assert "8 classes" in page.locator(".found .said").inner_text()
+
+
+def test_chips_record_and_terminal_count_the_same_classes(open_page, tmp_path):
+    real = areas(200, REAL, seed=0, name="photos")
+    real.pixels[:, 0] = real.pixels[:, 2] // 2
+    real.pixels[:, 2] -= real.pixels[:, 0]
+    fakes = areas(200, REAL | {"person": 0.0}, seed=1, name="fakes")
+    comparison = run(tmp_path, real, [fakes])
+    report(tmp_path, comparison)
+    page = open_page(tmp_path)
+    chips = [text.split() for text in page.locator(".filter").all_inner_texts()]
+    counts = {verdict: n for verdict, n in comparison.generated[0].counts.items() if n}
+    assert {verdict: int(shown) for verdict, shown in chips} == counts
+    assert sum(counts.values()) == len(names(page)) == 5  # without the word for no class
+    line = next(line for line in comparison.summary().split("\n") if "Classes" in line)
+    assert all(f"{n} {verdict}" in line for verdict, n in counts.items())
+
+
+def test_the_gate_and_what_two_generators_differ_in_are_on_the_page(open_page, tmp_path):
+    sides = [areas(200, REAL, seed=1, name="previous"), areas(200, REAL, seed=2, name="new")]
+    sides[1].pixels[:, 2] += sides[1].pixels[:, 5]
+    sides[1].pixels[:, 5] = 0
+    comparison = run(tmp_path, areas(200, REAL, seed=0, name="photos"), sides)
+    gate = Gate(("omitted",)).judge(comparison)
+    report(tmp_path, dataclasses.replace(comparison, gate=gate))
+    page = open_page(tmp_path)
+    said = page.locator("section", has=page.locator("#gate")).inner_text()
+    assert all(sentence in said for sentence in gate.sentences)
+    between = page.locator("section", has=page.locator("#between")).inner_text()
+    assert number(comparison.orderings[0].fsd_difference) in between
+
+
+def test_two_generators_fit_into_a_page_of_1280_pixels(open_page, tmp_path):
+    sides = [areas(200, REAL, seed=seed, name=f"generator-{seed}") for seed in range(3)]
+    report(tmp_path, run(tmp_path, sides[0], sides[1:]))
+    page = open_page(tmp_path, viewport={"width": 1280, "height": 800})
+    table = page.locator(".catalogue .scroll").first
+    assert table.evaluate("e => e.scrollWidth <= e.clientWidth")

@@ -6,6 +6,7 @@ Plain text; whoever writes HTML escapes it.
 from collections.abc import Iterable
 
 Interval = tuple[float | None, float | None]  # 95 %; None: not bounded, or not defined
+_MARKS = (0.1, 0.8, 1.0, 1.25)  # of ratios: by which side of these an end lies a class is judged
 
 
 def cut(text: str, most: int) -> str:
@@ -50,7 +51,19 @@ def ratio_interval(interval: Interval) -> str:
     low, high = interval
     if low is None and high is None:
         return "–"
-    return f"{digits(low or 0.0)} – {'∞' if high is None else digits(high)}"
+    return f"{_beside_marks(low or 0.0)} – {'∞' if high is None else _beside_marks(high)}"
+
+
+def _beside_marks(ratio: float) -> str:
+    """A ratio with as many digits as show on which side of a mark it lies: 0.998, not 1.00."""
+    said = digits(ratio)
+    if not 0.05 < ratio < 2:
+        return said
+    for decimals in range(3, 7):
+        if float(said) not in _MARKS or float(said) == ratio:
+            break
+        said = f"{ratio:.{decimals}f}"
+    return said
 
 
 def number(value: float | None) -> str:
@@ -70,6 +83,18 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_values(raw: float | None, holm: float | None, bh: float | None) -> str:
+    """A p-value and what corrections for many tests leave of it, in a sentence's part."""
+    if raw is None or holm is None or bh is None:
+        return p_value(raw)
+    if holm < 0.001:
+        return "< 0.001, also after correction for all classes"
+    return (
+        f"{p_value(raw)}; corrected for all classes {p_value(holm)} (Holm: no false alarm at all) "
+        f"or {p_value(bh)} (Benjamini and Hochberg: few false alarms among those found)"
+    )
 
 
 def points(fraction: float | None) -> str:
@@ -125,7 +150,7 @@ def digits(value: float) -> str:
         return f"{sign}{value:.0f}"
     if value >= 9.995:
         return f"{sign}{value:.1f}"
-    if value >= 0.1:
+    if value >= 0.0995:
         return f"{sign}{value:.2f}"
     return f"{sign}{value:.2g}" if value >= 1e-3 else f"{sign}<0.001" if not sign else "0"
 

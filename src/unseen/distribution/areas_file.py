@@ -22,6 +22,7 @@ from unseen.core.errors import RecordError
 from unseen.core.files import as_path, canonical_json, sha256_of_parts, write_aside
 from unseen.core.identity import part_difference
 from unseen.core.records import Count, build, decode
+from unseen.core.wording import listed
 from unseen.distribution.areas import FORMAT, Areas, joined, joined_conditions
 
 _KEY = b"unseen"  # of the schema metadata
@@ -365,6 +366,18 @@ def check_comparable(real: Areas, generated: Areas) -> None:
         raise RecordError(
             f"{names[0]} has label maps of {real.label_map_pixels} pixels, {names[1]} of "
             f"{generated.label_map_pixels}; segment both at the same resolution"
+        )
+    matched = [
+        {source.get("match_resolution") for source in _sources(s)} for s in (real, generated)
+    ]
+    if matched[0] != matched[1]:
+        sizes = [
+            listed(sorted("none" if size is None else f"{size:,}" for size in side))
+            for side in matched
+        ]
+        raise RecordError(
+            f"{names[0]} was reduced by --match-resolution {sizes[0]}, {names[1]} by {sizes[1]}, "
+            "so blur would be measured; segment both with the same --match-resolution"
         )
     if ours is None or theirs is None:  # a tally of 2019 does not say: the labels must do
         return

@@ -16,7 +16,7 @@ from unseen.core.errors import SampleError, SpecError
 from unseen.core.files import package_version
 from unseen.core.options import check_labels
 from unseen.core.verdicts import CLASS_VERDICTS, ClassVerdict
-from unseen.core.wording import Interval
+from unseen.core.wording import Interval, listed, percent
 from unseen.distribution.areas import Areas, class_name, columns_named
 from unseen.distribution.areas_file import check_comparable
 from unseen.distribution.comparison import (
@@ -58,6 +58,8 @@ Threshold = float | Literal["auto"]  # of presence, a share of the image
 
 _POWER_DROPS = (0.2, 0.5, 0.8)  # relative losses for which the record says who would show them
 _SMALL_SAMPLE = 1000  # images; the paper compares 10,000, and below 1,000 the floor dominates
+_CROPS_APART = 0.05  # difference of the shares that were cut off from which on it is said
+_SIZES_APART = 1.2  # factor between the sizes of the sides from which on it is said
 _IMAGES_A_CLASS = 5  # fewer, and a covariance matrix is hardly determined
 
 
@@ -479,7 +481,73 @@ def _caveats(
         yield caveat if len(labels) == len(sides) else f"{', '.join(labels)}: {caveat}"
 
 
+@dataclasses.dataclass(frozen=True)
+class _Frames:
+    """How the images of a side were made squares, as its areas recorded it."""
+
+    fits: frozenset[str]
+    cropped: float  # share of all pixels that a crop cut off
+    shorter: tuple[int, int]  # shorter sides of the smallest and the largest image, pixels
+    matched: int | None  # resolution to which they were reduced first
+
+    @classmethod
+    def of(cls, areas: Areas) -> "_Frames | None":
+        """None where the areas do not say."""
+        sources = areas.provenance.get("images") or [{}]
+        sizes = [source.get("sizes") for source in sources]
+        if not all(size and size.get("smallest") for size in sizes):
+            return None
+        pixels = sum(size["pixels"] for size in sizes)
+        cropped = sum(
+            size["cropped_pixels"]
+            for size, source in zip(sizes, sources, strict=True)
+            if source.get("fit", "crop") == "crop"
+        )
+        return cls(
+            fits=frozenset(source.get("fit", "crop") for source in sources),
+            cropped=cropped / max(pixels, 1),
+            shorter=(
+                min(min(size["smallest"]) for size in sizes),
+                max(min(size["largest"]) for size in sizes),
+            ),
+            matched=sources[0].get("match_resolution"),
+        )
+
+
+def _frame_caveats(real: Areas, areas: Areas) -> Iterator[str]:
+    """Where the images of the sides were fitted, cropped or resized in different ways."""
+    ours, theirs = _Frames.of(real), _Frames.of(areas)
+    if ours is None or theirs is None:
+        return
+    if ours.fits != theirs.fits:
+        fits = [listed(sorted(frames.fits)) for frames in (ours, theirs)]
+        yield (
+            f"The real images were made squares by --fit {fits[0]}, the generated ones by "
+            f"{fits[1]}: the sides do not show the same parts of a scene."
+        )
+    elif abs(ours.cropped - theirs.cropped) > _CROPS_APART:
+        yield (
+            f"The centre crop cut off {percent(ours.cropped)} of the real pixels and "
+            f"{percent(theirs.cropped)} of the generated ones: what stands at the edges is seen on "
+            "one side alone. --fit squash, tiles or pad keep whole frames."
+        )
+    apart = [our / max(their, 1) for our, their in zip(ours.shorter, theirs.shorter, strict=True)]
+    if min(apart) > _SIZES_APART or max(apart) < 1 / _SIZES_APART:
+        least = min(*ours.shorter, *theirs.shorter)
+        if ours.matched is None or ours.matched > least:
+            sizes = [
+                f"{low:,}" if low == high else f"{low:,} to {high:,}"
+                for low, high in (ours.shorter, theirs.shorter)
+            ]
+            yield (
+                f"The shorter sides of the real images have {sizes[0]} pixels, those of the "
+                f"generated ones {sizes[1]}: they are resized by different factors, and blur may "
+                f"read as an omission. --match-resolution {least} makes both alike."
+            )
+
+
 def _side_caveats(real: Areas, areas: Areas, side: GeneratedSide) -> Iterator[str]:
+    yield from _frame_caveats(real, areas)
     least = min(len(real), len(areas))
     pooled = (real.pixels.sum(axis=0, dtype=np.int64) > 0) | (
         areas.pixels.sum(axis=0, dtype=np.int64) > 0
@@ -513,7 +581,7 @@ def _side_caveats(real: Areas, areas: Areas, side: GeneratedSide) -> Iterator[st
         )
     untested = [row.name for row in side.named("untested") if row.real_presence > 0]
     if untested:
-        listed = ", ".join(untested[:6]) + (", …" if len(untested) > 6 else "")
+        names = ", ".join(untested[:6]) + (", …" if len(untested) > 6 else "")
         many = len(untested) > 1
         alike = all(
             (row.real_effective, row.generated_effective) == (len(real), len(areas))
@@ -523,7 +591,7 @@ def _side_caveats(real: Areas, areas: Areas, side: GeneratedSide) -> Iterator[st
             f"{len(untested)} real {'classes occur' if many else 'class occurs'} in fewer than "
             f"{FEWEST_IMAGES} {'images' if alike else 'independent images'} of both sides "
             "together, too few to test "
-            f"({listed}). Without a verdict {'they are' if many else 'it is'} not "
+            f"({names}). Without a verdict {'they are' if many else 'it is'} not "
             f"cleared: see {'their' if many else 'its'} numbers and images."
         )
 

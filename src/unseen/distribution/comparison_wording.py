@@ -150,7 +150,7 @@ def how_often(row: ClassRow, images: int, *, generated: bool) -> str:
     often = "as often" if row.statistic == "presence" else "as much"
     low, high = row.interval
     within = f"at least {digits(low or 0.0)}" if high is None else ratio_interval(row.interval)
-    return f"{said}: {digits(row.ratio)} times {often} ({within} with 95 % confidence)."
+    return f"{said}: {digits(row.ratio)} times {often} (95 %: {within})."
 
 
 def collapse(classes: Sequence[ClassRow]) -> str:

@@ -405,12 +405,12 @@ def _method(record: Inversions, name: str, *, numbered: bool) -> _RunMethod:
         "noise": "the image run backwards",
     }.get(settings.start or "", "the inverter")
     labels = {
-        "a": "optimised latents (method a)",
-        "b": "the encoder (method b)",
-        "c": "the encoder, then optimised latents (method c)",
-        "d": f"{begun} alone (method d)",
-        "e": f"{begun}, then optimised latents (method e)",
-        "f": "optimised features (method f)" + (f" up to {last}" if last else ""),
+        "a": "optimised latents",
+        "b": "the encoder",
+        "c": "the encoder, then optimised latents",
+        "d": f"{begun} alone",
+        "e": f"{begun}, then optimised latents",
+        "f": "optimised features" + (f" (layers up to “{last}” are changed)" if last else ""),
         "nearest": f"nearest of {settings.samples:,} samples",
         "reference": f"nearest of {settings.samples:,} other photographs",
     }
