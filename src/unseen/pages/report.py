@@ -258,7 +258,8 @@ def _render(
     """The page; `alone` without the folder."""
     environment = _environment()
     scripts = ["inlined.js", *(["evidence.js"] if evidence else []), "report.js"]
-    css = _colours() + _asset(environment, "report.css", *(["evidence.css"] if evidence else []))
+    sheets = ["report.css", *(["evidence.css"] if evidence else []), "print.css"]
+    css = _colours() + _asset(environment, *sheets)
     script = _asset(environment, *scripts)
     return environment.get_template("report.html.j2").render(
         comparison=comparison,
