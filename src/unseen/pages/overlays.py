@@ -108,7 +108,7 @@ def tiled_overlay(
     """
     present, pixels = np.unique(label_map, return_inverse=True)
     colours: list[tuple[int, int, int, int]] = [
-        (*_rgb(class_colour(names[label])), _OPACITY) for label in present
+        (*rgb(class_colour(names[label])), _OPACITY) for label in present
     ][: _PALETTE - 2 - len(labels)]
     tiles = [np.minimum(pixels.reshape(label_map.shape), len(colours) - 1)]
     scrim, clear, first = len(colours), len(colours) + 1, len(colours) + 2
@@ -125,7 +125,7 @@ def labels_overlay(label_map: Integer[np.ndarray, "h w"], names: list[str]) -> I
     present, pixels = np.unique(label_map, return_inverse=True)
     # A palette has 256 entries; of more classes in one image, the last share one.
     pixels = np.minimum(pixels.reshape(label_map.shape), 255).astype(np.uint8)
-    colours = [(*_rgb(class_colour(names[label])), _OPACITY) for label in present[:256]]
+    colours = [(*rgb(class_colour(names[label])), _OPACITY) for label in present[:256]]
     return _palette_image(pixels, colours)
 
 
@@ -167,12 +167,13 @@ def _grow(mask: Bool[np.ndarray, "h w"], by: int) -> Bool[np.ndarray, "h w"]:
     return mask
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of "#rrggbb"."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def _bright(colour: str) -> tuple[int, int, int]:
     """The colour, light enough to be seen on the darkened picture."""
-    hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in _rgb(colour)))
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in rgb(colour)))
     r, g, b = colorsys.hls_to_rgb(hue, max(0.62, lightness), saturation)
     return round(255 * r), round(255 * g), round(255 * b)

@@ -30,7 +30,7 @@ from unseen.distribution.comparison import Comparison
 from unseen.images.record_pictures import read_label_map, read_picture
 from unseen.instance_evidence.record import Case, Evidence, Instance, cases
 from unseen.instance_evidence.record import Picture as EvidencePicture
-from unseen.pages.overlays import class_colour
+from unseen.pages.overlays import class_colour, rgb
 
 _HEADS = ("photograph", "reconstruction", "segmented", "segmented")
 _LINE, _GAP = 0.13, 0.04  # inches: a line of text; between panels
@@ -360,16 +360,12 @@ def _coloured(
     label_map: Int64[np.ndarray, "h w"], columns: Sequence[str], asked: Sequence[int]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """A label map in the colours of its classes."""
-    palette = np.array([_rgb(class_colour(class_name(column))) for column in columns], np.float64)
+    palette = np.array([rgb(class_colour(class_name(column))) for column in columns], np.float64)
     if asked:
         pale = np.ones(len(columns), bool)
         pale[list(asked)] = False
         palette[pale] += _FAINT * (255 - palette[pale])
     return np.asarray(palette.round().astype(np.uint8)[label_map])
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def _shares(label_map: Int64[np.ndarray, "h w"], classes: int) -> Float64[np.ndarray, " k"]:
