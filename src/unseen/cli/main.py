@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "unseen.cli.compare:compare",
         "Compare generated images with real ones, class by class.",
     ),
+    "asked": (
+        "unseen.cli.asked:asked",
+        "Count how often classes are drawn that prompts name.",
+    ),
     "plan": (
         "unseen.cli.plan:plan",
         "Say how many images a stated loss of a class needs.",
