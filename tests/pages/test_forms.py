@@ -87,6 +87,9 @@ def test_pictures_shrink_until_the_file_is_small_enough(tmp_path, monkeypatch):
     for most in (whole // 2, whole // 8):
         monkeypatch.setattr(single_file, "MOST_BYTES", most)
         assert most / 4 < len(inline(page, tmp_path)) < most
+    monkeypatch.setattr(single_file, "MOST_BYTES", 5_000)
+    with pytest.warns(UserWarning, match="above 0.005"):
+        inline(page, tmp_path)
 
 
 def test_a_single_file_is_written_where_it_is_asked_for_and_kept_while_it_is_current(tmp_path):

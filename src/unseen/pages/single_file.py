@@ -10,6 +10,7 @@ import html
 import io
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -95,9 +96,16 @@ def _addresses(folder: Path, paths: list[str], budget: int) -> Mapping[str, str]
             if estimated * len(pictures) > budget * len(sample):
                 continue
         encoded = _encoded(folder, pictures, size)
-        if size is _SIZES[-1] or sum(map(len, encoded.values())) <= budget:
-            return figures | encoded
-    raise AssertionError("the last size is taken whatever it needs")
+        over = sum(map(len, encoded.values())) - budget
+        if over <= 0 or size is _SIZES[-1]:
+            break
+    if over > 0:
+        warnings.warn(
+            f"the single file has {(MOST_BYTES + over) / 1e6:.1f} MB, above {MOST_BYTES / 1e6:g}; "
+            "compare fewer sides at once for a smaller one",
+            stacklevel=2,
+        )
+    return figures | encoded
 
 
 def _encoded(folder: Path, pictures: Iterable[str], size: _Size) -> dict[str, str]:
