@@ -30,7 +30,7 @@ FORMAT = 1  # version of the file; another one means other numbers
 # What of a source's description decides areas, beside its contents.
 _DECIDING = (
     *("asked", "seed", "part", "paired", "resolution", "match_resolution", "fit"),
-    *("half", "views", "worn"),
+    *("half", "views", "worn", "maps"),
 )
 
 # Measured of every image beside its areas (see `instrument`); confidence is the segmenter's own.

@@ -38,7 +38,14 @@ from unseen.images import Batch, ImageSource, Preparation, batches
 from unseen.images.preparation import PreparedTogether, Size
 from unseen.images.protocol import conditions_of
 from unseen.images.record_pictures import write_label_map
-from unseen.segmenters import Segmenter, checked_label_maps, checked_labels, class_names
+from unseen.segmenters import (
+    LabelsByName,
+    Segmenter,
+    checked_label_maps,
+    checked_labels,
+    class_names,
+)
+from unseen.segmenters.protocol import LabelsAndConfidence
 
 # A shard is kept after so many images, or so much time: a slow network loses little when it is
 # killed, a fast one is not held up by writing.
@@ -258,13 +265,13 @@ class AreasRun:
         measured: dict[str, Any] = dict.fromkeys(MEASURED, np.zeros(0, np.float32))
         views = dict.fromkeys(self.views, pixels)
         if names:
-            squares = self.preparation.squares(images, batch.sizes)
-            labelled = [
-                checked_labels(self.segmenter, square, self.channel, first=names[0])
-                for square in squares
-            ]
-            maps = self.preparation.whole([labels for labels, _ in labelled], batch.sizes)
-            sure = [sure for _, sure in labelled if sure is not None]
+            maps, sure = label_batch(
+                self.segmenter,
+                images,
+                self.channel,
+                of=(self.source, names, batch.sizes),
+                preparation=self.preparation,
+            )
             self._check_label_map(maps.shape[1:])
             for name, label_map in zip(names, maps, strict=True):
                 if self.maps is not None:
@@ -272,7 +279,7 @@ class AreasRun:
             pixels = count_labels(maps, len(self.class_names))
             unknown = np.full(len(names), np.nan, np.float32)
             # Rounded, so that the last bits of a network's arithmetic do not show.
-            confidence = np.mean(sure, axis=0).round(_CONFIDENCE_DIGITS) if sure else unknown
+            confidence = unknown if sure is None else sure.round(_CONFIDENCE_DIGITS)
             measured = {"confidence": confidence, **measure_images(images)}
             for view in self.views:
                 again = [
@@ -280,7 +287,7 @@ class AreasRun:
                         view,
                         checked_label_maps(self.segmenter, VIEWS[view](square), self.channel),
                     )
-                    for square in squares
+                    for square in self.preparation.squares(images, batch.sizes)
                 ]
                 seen = self.preparation.whole(again, batch.sizes)
                 views[view] = count_labels(seen, len(self.class_names))
@@ -409,6 +416,35 @@ class AreasRun:
                 f"{shape[0]}×{shape[1]} after {self._label_map[0]}×{self._label_map[1]}; one run "
                 "needs one size"
             )
+
+
+def label_batch(
+    segmenter: Segmenter,
+    images: UInt8[np.ndarray, "n 3 h s"],
+    channel: str,
+    *,
+    of: tuple[ImageSource, Sequence[str], Sequence[Size]],
+    preparation: Preparation,
+) -> LabelsAndConfidence:
+    """The label maps of prepared images, and how sure the segmenter is of each.
+
+    Args:
+        segmenter: is given the images' squares; or their names, where it finds label maps by them.
+        images: prepared.
+        channel: of the segmenter.
+        of: the images' source, their names, and their sizes as they were read.
+        preparation: how the images were prepared.
+    """
+    source, names, sizes = of
+    if isinstance(segmenter, LabelsByName):
+        return segmenter.maps_of(source, names, sizes, preparation), None
+    labelled = [
+        checked_labels(segmenter, square, channel, first=names[0])
+        for square in preparation.squares(images, sizes)
+    ]
+    maps = preparation.whole([labels for labels, _ in labelled], sizes)
+    sure = [sure for _, sure in labelled if sure is not None]
+    return maps, np.mean(sure, axis=0) if sure else None
 
 
 def _sizes(sizes: Sequence[Size]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from unseen.core.progress import Watch, watch_in_notebook
 from unseen.core.results import in_temporary_folder
 from unseen.distribution.areas import Areas, areas_identity, columns_named
 from unseen.distribution.areas_file import read_areas
-from unseen.distribution.areas_run import make_areas
+from unseen.distribution.areas_run import label_batch, make_areas
 from unseen.distribution.compare import Threshold
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
@@ -55,7 +55,7 @@ from unseen.images import Images, ImageSource, Preparation, batches
 from unseen.images.pixels import Rounding
 from unseen.images.preparation import Fit, FitName
 from unseen.images.protocol import conditions_of
-from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
+from unseen.segmenters import Segmenter, class_names, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
@@ -684,13 +684,16 @@ class _Pictures:
             workers=0,
         )
         for batch in stream:
-            squares = preparation.squares(batch.images, batch.sizes)
-            label_maps = preparation.whole(
-                [checked_label_maps(self.segmenter, square, task.channel) for square in squares],
-                batch.sizes,
+            shown = [rest[position] for position in batch.positions]
+            label_maps, _ = label_batch(
+                self.segmenter,
+                batch.images,
+                task.channel,
+                of=(source, shown, batch.sizes),
+                preparation=preparation,
             )
             yield from zip(
-                (rest[position] for position in batch.positions),
+                shown,
                 map(preparation.picture, batch.images, batch.sizes),
                 label_maps,
                 strict=True,

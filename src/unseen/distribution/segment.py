@@ -22,7 +22,7 @@ from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing
 from unseen.images import Images, ImageSource, Preparation, default_workers, left_out, subset
 from unseen.images.preparation import Fit, FitName
-from unseen.segmenters import Segmenter, load_segmenter
+from unseen.segmenters import LabelsByName, Segmenter, load_segmenter
 
 Channel = Annotated[str, Option("Channel of the segmenter whose classes are measured.")]
 MatchResolution = Annotated[
@@ -153,6 +153,8 @@ class Segmentation:
             )
         if isinstance(source, DrawnImages):
             described["drawn"] = source.header
+        if isinstance(segmenter, LabelsByName):
+            described["maps"] = segmenter.maps_fingerprint(source)
         provenance: dict[str, Any] = json.loads(  # as it is read back
             canonical_json(
                 {

@@ -79,6 +79,14 @@ class Preparation:
         below, right = side - top - height, side - left - width
         return np.pad(frame, ((top, below), (left, right), (0, 0)), mode="symmetric")
 
+    def labels(self, label_map: Integer[np.ndarray, "h w"]) -> Integer[np.ndarray, "s s"]:
+        """A label map of an image as it was read, as `whole` would give it: nearest pixels."""
+        side = self.resolution
+        if self.fit != "crop":
+            return _nearest(label_map, (side, side))
+        picture = Image.fromarray(label_map.astype(np.int32))
+        return np.asarray(_centre_square(picture, side, Image.Resampling.NEAREST)).astype(np.uint16)
+
     def squares(
         self, images: UInt8[np.ndarray, "n 3 h2 s"], sizes: Sequence[Size]
     ) -> list[UInt8[np.ndarray, "n 3 s s"]]:
@@ -174,7 +182,11 @@ def _resized(picture: Image.Image, shape: Size) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _centre_square(picture: Image.Image, side: int) -> Image.Image:
+def _centre_square(
+    picture: Image.Image,
+    side: int,
+    resampling: Image.Resampling = Image.Resampling.BILINEAR,
+) -> Image.Image:
     """Shorter side to `side`, then the centre crop; only the crop is ever resampled.
 
     A strip of 1 × 100,000 pixels would otherwise become an image of gigabytes.
@@ -189,7 +201,7 @@ def _centre_square(picture: Image.Image, side: int) -> Image.Image:
         return picture.crop((left, top, left + side, top + side))
     across, down = width / scaled_width, height / scaled_height  # source pixels a target pixel
     box = (left * across, top * down, (left + side) * across, (top + side) * down)
-    return picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    return picture.resize((side, side), resampling, box=box)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 `loading` goes from a spec to a segmenter; `checks` is what every segmenter and answer passes. `upp`
 (with `unified_parsing`, `precise_pooling`), `hf`, `onnx` (with `onnx_files`) and `custom` are the
-families; `label_maps` turns coarse scores into labels.
+families; `existing_maps` reads label maps that are there already. `label_maps` turns coarse scores
+into labels.
 """
 
 from unseen.segmenters.checks import (
@@ -12,9 +13,10 @@ from unseen.segmenters.checks import (
     class_names,
 )
 from unseen.segmenters.loading import load_segmenter, segmenter_spec
-from unseen.segmenters.protocol import Precision, Segmenter
+from unseen.segmenters.protocol import LabelsByName, Precision, Segmenter
 
 __all__ = [
+    "LabelsByName",
     "Precision",
     "Segmenter",
     "check_segmenter",

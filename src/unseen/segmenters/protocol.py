@@ -1,12 +1,14 @@
 """What a segmenter is. Anything with these members is one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Integer, UInt8
 
 from unseen.core.options import Option
+from unseen.images import ImageSource
+from unseen.images.preparation import Preparation, Size
 
 LabelsAndConfidence = tuple[Integer[np.ndarray, "n h2 w2"], Float32[np.ndarray, " n"] | None]
 """Label maps, and for every image how sure they are; None where the network does not say."""
@@ -51,4 +53,23 @@ class Segmenter(Protocol):
 
         The label maps may have another resolution than the images, the same for every batch.
         """
+        ...
+
+
+@runtime_checkable
+class LabelsByName(Protocol):
+    """A segmenter whose label maps exist already, and are found by the names of images."""
+
+    def maps_fingerprint(self, source: ImageSource) -> str:
+        """SHA-256 of all label maps of a set."""
+        ...
+
+    def maps_of(
+        self,
+        source: ImageSource,
+        names: Sequence[str],
+        sizes: Sequence[Size],
+        preparation: Preparation,
+    ) -> Integer[np.ndarray, "n h w"]:
+        """The label maps of images of a set, fitted into squares as the images are."""
         ...
