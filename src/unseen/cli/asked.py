@@ -8,7 +8,6 @@ from unseen.cli.progress import progress_bar
 from unseen.core.files import as_path, write_json
 from unseen.core.options import Argument, Device, Fields, Option
 from unseen.distribution import segment as library
-from unseen.distribution.areas import class_name
 from unseen.distribution.asked_for import FILE, RECORD_FILE, count_asked, default_words, read_words
 from unseen.distribution.segment import Segmentation, default_segmenter
 from unseen.generators.sources import Drawing, keep_drawn
@@ -44,7 +43,7 @@ def asked(
     network = load_segmenter(
         segmenter or default_segmenter(source), device=device, precision=precision
     )
-    known = [class_name(f"/{name}") for name in class_names(network, options["channel"])]
+    known = list(class_names(network, options["channel"]))
     used = default_words(known) if words is None else read_words(as_path(words), known)
     with progress_bar("asked") as progress:
         areas = library.segment(
