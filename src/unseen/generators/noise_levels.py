@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # One step from x_t depends on x_t alone; others draw noise, or remember earlier steps.
 DETERMINISTIC = ("DDIMScheduler", "FlowMatchEulerDiscreteScheduler")
 PURE, DECODER, IMAGE = "t=1", "decoder", "image"  # the first layer, the last cut, the last layer
-ITERATIONS = 10  # of the fixed point of a step backwards; 1 is the plain DDIM inversion
+ITERATIONS = 30  # of the fixed point of a step backwards at most; 1 is the plain DDIM inversion
 TOLERANCE = 1e-5  # root mean square of what a step forwards misses, in units of x_t
 _NEAR = 0.06  # from a tenth to the step that is named by it
 _SMALL = 1e-3  # a sample that no clipping changes, which shows how a step scales x_t
@@ -405,7 +405,11 @@ class NoiseLevels:
         self.latent_size = math.prod(self.noise_shape)
         self.resolution = self.steps.resolution
         levels = {name: self.steps.level(state) for name, state in self._states.items()}
-        self.provenance: Mapping[str, Any] = {**own.provenance, "levels": levels}
+        self.provenance: Mapping[str, Any] = {
+            **own.provenance,
+            "levels": levels,
+            "backwards": {"iterations": ITERATIONS, "tolerance": TOLERANCE},
+        }
 
     def conditions(self, indices: Sequence[int]) -> list[str] | None:
         """What every image was asked for."""
