@@ -2,9 +2,22 @@
 (() => {
   // Open and close a class. Whoever fills a class when it is opened listens to "opened".
   const open = (one, wanted) => {
+    const template = one.querySelector("template");
+    if (wanted && template) {
+      template.replaceWith(template.content);
+      const chosen = one.closest(".catalogue").dataset.overlay;
+      if (chosen) lay(one, chosen);
+    }
     one.querySelector(".opener").setAttribute("aria-expanded", String(wanted));
     one.querySelector(".detail").hidden = !wanted;
     if (wanted) one.dispatchEvent(new CustomEvent("opened"));
+  };
+
+  // Lay the class, or all labels, over the pictures.
+  const lay = (part, choice) => {
+    part.querySelectorAll(".class-over").forEach((i) => { i.hidden = choice !== "class"; });
+    part.querySelectorAll(".labels-over, .legend").forEach((i) => { i.hidden = choice !== "labels"; });
+    part.querySelectorAll(`.overlay input[value="${choice}"]`).forEach((i) => { i.checked = true; });
   };
 
   // A table of classes with its filters.
@@ -100,10 +113,8 @@
   for (const section of document.querySelectorAll(".catalogue, .found")) {
     section.addEventListener("change", (event) => {
       if (!event.target.matches(".overlay input")) return;
-      const choice = event.target.value;
-      section.querySelectorAll(".class-over").forEach((i) => { i.hidden = choice !== "class"; });
-      section.querySelectorAll(".labels-over, .legend").forEach((i) => { i.hidden = choice !== "labels"; });
-      section.querySelectorAll(`.overlay input[value="${choice}"]`).forEach((i) => { i.checked = true; });
+      section.dataset.overlay = event.target.value;
+      lay(section, event.target.value);
     });
   }
 
@@ -143,8 +154,7 @@
     }
     section.addEventListener("change", (event) => {
       if (!event.target.matches(".overlay input")) return;
-      const article = event.target.closest("article");
-      article.querySelectorAll(".class-over").forEach((i) => { i.hidden = event.target.value !== "class"; });
+      lay(event.target.closest("article"), event.target.value);
     });
   }
 })();
