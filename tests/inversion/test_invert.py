@@ -22,7 +22,7 @@ from unseen.core.files import write_aside
 from unseen.inversion.inversions import read_inversions
 from unseen.inversion.invert import InversionRun, default_perceptual, invert, preset_for
 from unseen.inversion.inverter_file import write_inverter
-from unseen.inversion.methods import Inversion
+from unseen.inversion.methods import Inversion, Problem
 from unseen.inversion.optimise import Adam
 
 FEW = Inversion(
@@ -304,10 +304,7 @@ def test_an_image_that_fails_is_named_and_the_status_says_so(photos, weights, ca
 
     spoilt.rows = torch.tensor([False] * 64)
     monkeypatch.setattr(tiny_generator().network[-1].__class__, "forward", spoilt)
-    problem = "unseen.inversion.methods._Problem"
-    from unseen.inversion.methods import _Problem
-
-    draw = _Problem._draw
+    draw = Problem._draw
 
     def marked(self, points, rows):
         brightest = self.images[rows].flatten(1).sum(1)
@@ -318,7 +315,7 @@ def test_an_image_that_fails_is_named_and_the_status_says_so(photos, weights, ca
         spoilt.rows = torch.tensor([False] * 64)
         return drawn
 
-    monkeypatch.setattr(f"{problem}._draw", marked)
+    monkeypatch.setattr(Problem, "_draw", marked)
     pixels = np.asarray(Image.open(photos / "2.png")).transpose(2, 0, 1).astype(np.float32)
     chosen = torch.from_numpy(pixels / np.float32(127.5) - np.float32(1)).flatten().sum()
     assert run(arguments(weights)) == FAILED

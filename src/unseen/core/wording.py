@@ -158,7 +158,7 @@ def digits(value: float) -> str:
 def duration(seconds: float) -> str:
     """A time in its two largest units.
 
-    >>> [duration(seconds) for seconds in (0.4, 59, 90, 7_500, 100_000)]
+    >>> [duration(seconds) for seconds in (0.4, 59.0, 90.0, 7_500.0, 100_000.0)]
     ['1 s', '59 s', '1 min 30 s', '2 h 5 min', '1 d 3 h']
     """
     left = max(1, round(seconds))
