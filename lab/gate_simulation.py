@@ -60,8 +60,8 @@ _PLANTED = (
     _Asked("under", 50, (2000, 2000), 5.0),
     _Asked("under", 80, (5000, 1000), 2.2),
     _Asked("under", 30, (1000, 5000), 20.0),
-    _Asked("omitted", 100, (2000, 2000), 22.0),
-    _Asked("omitted", 97, (5000, 1000), 35.0),
+    _Asked("omitted", 100, (4000, 4000), 22.0),
+    _Asked("omitted", 97, (5000, 2500), 35.0),
     _Asked("under", 50, (2000, 2000), 6.5, second=True),
     _Asked("omitted", 100, (2000, 2000), 30.0, second=True),
 )
