@@ -8,7 +8,7 @@ from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, ExampleImage
 from unseen.distribution.comparison_wording import rates
 from unseen.pages.overlays import class_colour
-from unseen.pages.page_images import PageImages, is_small
+from unseen.pages.page_images import PageImages, Picture
 
 _A_LEAF = 24  # images; six rows of four on a wide screen
 
@@ -17,14 +17,8 @@ _A_LEAF = 24  # images; six rows of four on a wide screen
 class AskedImage:
     """An image that holds the class."""
 
-    name: str
-    fraction: float  # of the image, that the class covers
-    counted: bool  # whether that is presence
-    image: str | None
-    overlay: str | None  # the class alone
-    width: int
-    height: int
-    pixelated: bool  # so small that it is shown enlarged
+    picture: Picture
+    counted: bool  # whether what the class covers is presence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,20 +82,5 @@ def _shown(
 ) -> Iterator[AskedImage]:
     """The images with the overlay of the class."""
     for kept in held:
-        overlay, size = None, (0, 0)
-        if kept.image is not None:
-            size = pictures.size(kept.image)
-        if kept.image is not None and kept.label_map is not None:
-            stem = kept.image.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
-            label_map = pictures.label_map(kept.label_map)
-            overlay = pictures.draw_class(label_map, label, f"{stem}-{label}")
-        yield AskedImage(
-            name=kept.name,
-            fraction=kept.fraction,
-            counted=kept.fraction >= least,
-            image=kept.image,
-            overlay=overlay,
-            width=size[0],
-            height=size[1],
-            pixelated=is_small(*size),
-        )
+        picture = pictures.picture(kept, kept.fraction)
+        yield AskedImage(pictures.with_class(picture, kept, label), kept.fraction >= least)

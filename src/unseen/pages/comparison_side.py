@@ -18,7 +18,7 @@ from unseen.distribution.comparison import (
 from unseen.distribution.comparison_wording import how_often, largest_falls
 from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.pages.overlays import class_colour
-from unseen.pages.page_images import Legend, PageImages, is_small
+from unseen.pages.page_images import Legend, PageImages, Picture, stem_of
 
 _MOST_FINDINGS = 6  # classes whose pictures open the page
 _ABREAST = 3  # pictures of a side in a finding, where more than two sides stand beside each other
@@ -33,22 +33,6 @@ class Link:
     verdict: InstanceVerdict | None
     said: str
     gallery: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """An image of the page, with the overlays that lie on it."""
-
-    name: str
-    condition: str | None  # what the image was asked for, or its caption
-    fraction: float | None  # of the image that the class covers; None: it stands for no class
-    image: str | None = None
-    class_overlay: str | None = None
-    labels_overlay: str | None = None
-    width: int = 0
-    height: int = 0
-    largest: Legend = dataclasses.field(default_factory=list)
-    pixelated: bool = False  # so small that it is shown enlarged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,13 +220,7 @@ class _Overlays:
     def picture(self, example_image: ExampleImage, label: int) -> Picture:
         """The example image with its overlay of one class and that of all."""
         picture = self._drawn(example_image, example_image.fraction)
-        if picture.image is None or example_image.label_map is None:
-            return picture
-        label_map = self._images.label_map(example_image.label_map)
-        stem = f"{_stem(picture.image)}-{label}"
-        return dataclasses.replace(
-            picture, class_overlay=self._images.draw_class(label_map, label, stem)
-        )
+        return self._images.with_class(picture, example_image, label)
 
     def sample(self, kept: KeptImage) -> Picture:
         """An image by chance, with its overlay of all classes."""
@@ -251,27 +229,12 @@ class _Overlays:
     def _drawn(self, kept: KeptImage, fraction: float | None) -> Picture:
         if kept.image is None or kept.label_map is None:
             return Picture(kept.name, kept.condition, fraction)
-        width, height = self._images.size(kept.image)
         if kept.label_map not in self._seen:
             label_map = self._images.label_map(kept.label_map)
             self._seen[kept.label_map] = (
-                self._images.draw_labels(label_map, _stem(kept.image)),
+                self._images.draw_labels(label_map, stem_of(kept.image)),
                 self._images.legend(label_map),
             )
         labels, largest = self._seen[kept.label_map]
-        return Picture(
-            name=kept.name,
-            condition=kept.condition,
-            fraction=fraction,
-            image=kept.image,
-            labels_overlay=labels,
-            width=width,
-            height=height,
-            largest=largest,
-            pixelated=is_small(width, height),
-        )
-
-
-def _stem(picture: str) -> str:
-    """What the overlays of a picture are called after."""
-    return picture.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
+        picture = self._images.picture(kept, fraction)
+        return dataclasses.replace(picture, labels_overlay=labels, largest=largest)

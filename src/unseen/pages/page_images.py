@@ -3,6 +3,7 @@
 Every path is read inside the folder of the record, and nowhere else.
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from unseen.core.files import write_aside
 from unseen.core.wording import percent
 from unseen.distribution.areas import class_name
+from unseen.distribution.comparison import KeptImage
 from unseen.images.record_pictures import picture_size, read_label_map
 from unseen.pages.overlays import (
     class_colour,
@@ -28,6 +30,22 @@ _OVERLAY = re.compile(r"((real|generated-\d+)-\d{5}(-\d+)?|evidence-\d{5}(-m\d+)
 _ENLARGED = 128  # pixels; smaller pictures are shown enlarged, with their pixels
 
 Legend = list[tuple[str, str, str]]  # name, percent, colour of the largest classes
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image of the page, with the overlays that lie on it."""
+
+    name: str
+    condition: str | None  # what the image was asked for, or its caption
+    fraction: float | None  # of the image that the class covers; None: it stands for no class
+    image: str | None = None
+    class_overlay: str | None = None
+    labels_overlay: str | None = None
+    width: int = 0
+    height: int = 0
+    largest: Legend = dataclasses.field(default_factory=list)
+    pixelated: bool = False  # so small that it is shown enlarged
 
 
 class PageImages:
@@ -45,6 +63,29 @@ class PageImages:
     def size(self, relative: str) -> tuple[int, int]:
         """Width and height of a picture (RecordError, as in `picture_size`)."""
         return picture_size(self._folder, relative)
+
+    def picture(self, kept: KeptImage, fraction: float | None = None) -> Picture:
+        """A kept image without overlays; without a picture, where none was kept."""
+        if kept.image is None:
+            return Picture(kept.name, kept.condition, fraction)
+        width, height = self.size(kept.image)
+        return Picture(
+            name=kept.name,
+            condition=kept.condition,
+            fraction=fraction,
+            image=kept.image,
+            width=width,
+            height=height,
+            pixelated=is_small(width, height),
+        )
+
+    def with_class(self, picture: Picture, kept: KeptImage, label: int) -> Picture:
+        """The picture with the overlay of one class, where a label map was kept."""
+        if picture.image is None or kept.label_map is None:
+            return picture
+        stem = f"{stem_of(picture.image)}-{label}"
+        drawn = self.draw_class(self.label_map(kept.label_map), label, stem)
+        return dataclasses.replace(picture, class_overlay=drawn)
 
     def label_map(self, relative: str) -> Int64[np.ndarray, "h w"]:
         """A label map, whose values are indices into the columns (as in `read_label_map`)."""
@@ -74,6 +115,11 @@ class PageImages:
         with write_aside(self._folder / relative) as aside:
             image.save(aside, optimize=False)
         return relative
+
+
+def stem_of(picture: str) -> str:
+    """What the overlays of a picture are called after."""
+    return picture.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
 
 
 def is_small(width: int, height: int) -> bool:

@@ -5,20 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import Comparison, ExampleImage, PairClass, Pairs
+from unseen.distribution.comparison import Comparison, PairClass, Pairs
 from unseen.pages.overlays import class_colour
-from unseen.pages.page_images import PageImages, is_small
-
-
-@dataclasses.dataclass(frozen=True)
-class PairPicture:
-    """One picture of a pair."""
-
-    name: str
-    image: str | None
-    width: int
-    height: int
-    pixelated: bool  # so small that it is shown enlarged
+from unseen.pages.page_images import PageImages, Picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +15,8 @@ class PairShown:
     """A photograph that holds the class, and what was drawn for its caption."""
 
     caption: str | None
-    real: PairPicture
-    generated: PairPicture
+    real: Picture
+    generated: Picture
     kept: bool  # whether the drawn image holds the class
 
 
@@ -72,8 +61,8 @@ def view(folder: Path, comparison: Comparison) -> Iterator[PairsView]:
                 shown=[
                     PairShown(
                         caption=pair.real.condition,
-                        real=_picture(images, pair.real),
-                        generated=_picture(images, pair.generated),
+                        real=images.picture(pair.real),
+                        generated=images.picture(pair.generated),
                         kept=pair.kept,
                     )
                     for pair in side.pairs.images.get(row.column, ())
@@ -82,10 +71,3 @@ def view(folder: Path, comparison: Comparison) -> Iterator[PairsView]:
             for row in side.pairs.classes
         ]
         yield PairsView(side.label, side.pairs, rows)
-
-
-def _picture(images: PageImages, image: ExampleImage) -> PairPicture:
-    if image.image is None:
-        return PairPicture(image.name, None, 0, 0, False)
-    width, height = images.size(image.image)
-    return PairPicture(image.name, image.image, width, height, is_small(width, height))
