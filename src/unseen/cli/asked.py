@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
+from unseen.cli.segment import note_broken, opened
 from unseen.core.files import as_path, write_json
 from unseen.core.options import Argument, Device, Fields, Option
 from unseen.distribution import segment as library
 from unseen.distribution.asked_for import FILE, RECORD_FILE, count_asked, default_words, read_words
 from unseen.distribution.segment import Segmentation, default_segmenter
-from unseen.generators.sources import Drawing, keep_drawn
+from unseen.generators.sources import Drawing
 from unseen.segmenters import class_names, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 
@@ -37,9 +38,7 @@ def asked(
     precision: SegmenterPrecision = "fp32",
 ) -> None:
     """Count how often a class is drawn that the prompt names, and how often unasked."""
-    source = drawing.open(images, device, skip_broken=options["skip_broken"])
-    if drawing.keep_images is not None:
-        source = keep_drawn(source, drawing.keep_images, overwrite=options["overwrite"])
+    source = opened(images, drawing, device, options)
     network = load_segmenter(
         segmenter or default_segmenter(source), device=device, precision=precision
     )
@@ -49,6 +48,7 @@ def asked(
         areas = library.segment(
             source, network, out=out / "areas.parquet", progress=progress, **options
         )
+    note_broken(areas)
     record = count_asked(areas, used)
     write_json(out / "words.json", used)
     RECORD_FILE.write(out / FILE, record)

@@ -1,5 +1,6 @@
 """`unseen segment IMAGES_OR_GENERATOR OUT.parquet`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from unseen.distribution import segment as library
 from unseen.distribution.areas import Areas
 from unseen.distribution.segment import Segmentation, default_segmenter
 from unseen.generators.sources import Drawing, keep_drawn
+from unseen.images import ImageSource
 from unseen.segmenters import load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 
@@ -33,19 +35,26 @@ def segment(
     precision: SegmenterPrecision = "fp32",
 ) -> None:
     """Measure how much of every image each class covers. Run it again to go on."""
-    source = drawing.open(images, device, skip_broken=options["skip_broken"])
-    if drawing.keep_images is not None:
-        source = keep_drawn(source, drawing.keep_images, overwrite=options["overwrite"])
+    source = opened(images, drawing, device, options)
     network = load_segmenter(
         segmenter or default_segmenter(source), device=device, precision=precision
     )
     with progress_bar("segment") as progress:
         areas = library.segment(source, network, out=out, progress=progress, **options)
-    _note_broken(areas)
+    note_broken(areas)
     streams.write(f"{out}: {_summary(areas)}")
 
 
-def _note_broken(areas: Areas) -> None:
+def opened(images: str, drawing: Drawing, device: str, options: Mapping[str, Any]) -> ImageSource:
+    """The images that are to be segmented; a generator's are kept, where that was asked for."""
+    source = drawing.open(images, device, skip_broken=options["skip_broken"])
+    if drawing.keep_images is None:
+        return source
+    return keep_drawn(source, drawing.keep_images, overwrite=options["overwrite"])
+
+
+def note_broken(areas: Areas) -> None:
+    """Say which images were skipped because they are broken."""
     broken = [image for source in areas.provenance["images"] for image in source["broken"]]
     for image in broken[:_SHOWN]:
         streams.note(f"skipped: {image['reason']}")
