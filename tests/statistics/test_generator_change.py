@@ -6,7 +6,7 @@ import scipy.stats
 from tests.support.class_counts import with_counts
 
 from unseen.core.errors import SampleError
-from unseen.statistics import compare_generators
+from unseen.statistics import compare_generators, samples
 from unseen.statistics.contrasts import jeffreys
 
 
@@ -154,3 +154,20 @@ def test_a_family_of_classes_is_compared_as_if_it_stood_alone():
     assert family[0].p_value == whole.p_value
     low, high = family[0].interval
     assert whole.interval[0] < low < high < whole.interval[1]
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_pixels_in_blocks_of_columns_give_what_whole_shares_give(paired, monkeypatch):
+    rng = np.random.default_rng(0)
+    pixels = [
+        (rng.integers(4, 200, (300, 10)) * (rng.random((300, 10)) < share)).astype(np.uint32)
+        for share in (0.4, 0.4, 0.25)
+    ]
+    whole = compare_generators(*(side / 400.0 for side in pixels), paired=paired)
+    monkeypatch.setattr(samples, "_BLOCK", 3 * 300)  # three columns, and one in the last block
+    blocks = compare_generators(*pixels, whole=400, paired=paired)
+    assert [change.verdict for change in blocks] == [change.verdict for change in whole]
+    for mine, other in zip(blocks, whole, strict=True):
+        # means are summed in another order
+        assert mine.change == pytest.approx(other.change, rel=1e-12)
+        assert mine.interval == pytest.approx(other.interval, rel=1e-9)

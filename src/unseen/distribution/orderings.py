@@ -52,20 +52,18 @@ def orderings(
             "previous_design": first,
             "new_design": second,
         }
-        rows = slice(None) if order is None else order
+        rows = slice(None) if order is None or order == list(range(len(new))) else order
+        tables = real.pixels, previous.pixels, new.pixels[rows]
         changes = compare_generators(
-            real.fraction,
-            previous.fraction,
-            new.fraction[rows],
+            *tables,
             paired=order is not None,
             presence_threshold=presence_threshold,
+            whole=real.label_map_pixels,
             family=family,
             **sampled,
         )
         distance = frechet_difference(
-            real.pixels,
-            previous.pixels,
-            new.pixels[rows],
+            *tables,
             percent=100.0 / real.label_map_pixels,
             paired=order is not None,
             seed=seed,

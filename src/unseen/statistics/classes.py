@@ -26,7 +26,13 @@ from unseen.statistics.effective import (
     mean_area,
 )
 from unseen.statistics.multiplicity import holm
-from unseen.statistics.samples import check_areas, check_level, check_number, check_samples
+from unseen.statistics.samples import (
+    check_areas,
+    check_level,
+    check_number,
+    check_samples,
+    column_blocks,
+)
 
 PRESENCE_THRESHOLD = 0.005  # share of the image; specks of fewer pixels are mislabelled ones
 # Present in fewer of the pooled images, a class is not tested. Ten against none have a mid-p of
@@ -40,12 +46,11 @@ _FEWEST_SIZES = 5  # images with the class on a side; below, t intervals of log 
 _OF_TYPICAL = 0.1  # a class counts as present from a tenth of its typical area on
 _LEAST_THRESHOLD = 1e-4  # six pixels of a label map of 256 × 256: below, specks count
 _ROUNDING = 1e-9  # of effective counts
-_BLOCK = 2**22  # areas of one side worked on at once: some 32 MB a copy
 _POWER = 0.8  # by convention: four of five such samples would show the drop
 
 
 _Classes = Float64[np.ndarray, " k"]
-_Table = Float64[np.ndarray, "_ k"] | UInt32[np.ndarray, "_ k"]  # shares of the image, or pixels
+Table = Float64[np.ndarray, "_ k"] | UInt32[np.ndarray, "_ k"]  # shares of the image, or pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,8 +148,8 @@ def depends_on_threshold(*verdicts: ClassVerdict) -> bool:
 
 
 def compare_classes(
-    real: _Table,
-    generated: _Table,
+    real: Table,
+    generated: Table,
     *,
     presence_threshold: float | Float64[np.ndarray, " k"] = PRESENCE_THRESHOLD,
     level: float = 0.95,
@@ -238,7 +243,7 @@ def compare_classes(
     ]
 
 
-def own_thresholds(real: _Table, *, whole: int = 1) -> _Classes:
+def own_thresholds(real: Table, *, whole: int = 1) -> _Classes:
     """A presence threshold for each class, from real areas alone.
 
     A tenth of the area that a pixel of the class typically belongs to: the median of the areas in
@@ -277,15 +282,13 @@ class _Side:
     images: float  # of equal weight, that would know a mean as well, did groups not count
 
     @classmethod
-    def of(cls, areas: _Table, design: Design, thresholds: _Classes, whole: int) -> "_Side":
+    def of(cls, areas: Table, design: Design, thresholds: _Classes, whole: int) -> "_Side":
         """Summed up in blocks of columns, so that memory does not grow with classes."""
         grouping = Grouping(design, len(areas))
-        blocks = []
-        columns = max(_BLOCK // len(areas), 1)
-        for start in range(0, areas.shape[1], columns):
-            block = np.asarray(areas[:, start : start + columns], dtype=np.float64)
-            block = block if whole == 1 else block / whole
-            blocks.append(cls._of_block(block, grouping, thresholds[start : start + columns]))
+        blocks = [
+            cls._of_block(shares, grouping, thresholds[block])
+            for block, (shares,) in column_blocks(areas, whole=whole)
+        ]
         return cls(
             presence={
                 factor: PresenceMoments.joined([block.presence[factor] for block in blocks])

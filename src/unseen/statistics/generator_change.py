@@ -22,6 +22,7 @@ from unseen.statistics.classes import (
     NEARLY_ALWAYS,
     OMITTED_BELOW,
     PRESENCE_THRESHOLD,
+    Table,
     check_sides,
 )
 from unseen.statistics.contrasts import change_of_pairs, contrast, mcnemar
@@ -33,6 +34,7 @@ from unseen.statistics.effective import (
     effective_counts,
     mean_area,
 )
+from unseen.statistics.samples import column_blocks
 
 _Floats = Float64[np.ndarray, "..."]  # broadcast together: a class an entry
 
@@ -81,9 +83,9 @@ class GeneratorChange:
 
 
 def compare_generators(
-    real: Float64[np.ndarray, "n k"],
-    previous: Float64[np.ndarray, "m k"],
-    new: Float64[np.ndarray, "q k"],
+    real: Table,
+    previous: Table,
+    new: Table,
     *,
     paired: bool = False,
     presence_threshold: float | Float64[np.ndarray, " k"] = PRESENCE_THRESHOLD,
@@ -91,6 +93,7 @@ def compare_generators(
     real_design: Design = INDEPENDENT,
     previous_design: Design = INDEPENDENT,
     new_design: Design = INDEPENDENT,
+    whole: int = 1,
     family: Sequence[int] | None = None,
 ) -> list[GeneratorChange]:
     """Compare two generators class by class, to find what the new one has made worse.
@@ -110,6 +113,7 @@ def compare_generators(
         real_design: groups and weights of the real images.
         previous_design: of the previous generator's images.
         new_design: of the new generator's images; pairs are grouped and weighed by this.
+        whole: as in `compare_classes`.
         family: as in `compare_classes`.
 
     Returns:
@@ -123,7 +127,7 @@ def compare_generators(
     >>> compare_generators(real, previous, new)[0].verdict
     'regressed'
     """
-    sides = check_sides(presence_threshold, level, real, previous, new)
+    sides = check_sides(presence_threshold, level, real, previous, new, whole=whole)
     if paired and len(sides[1]) != len(sides[2]):
         raise SampleError(
             f"the previous generator has {len(sides[1])} images and the new one {len(sides[2])}; "
@@ -131,8 +135,10 @@ def compare_generators(
         )
     designs = [real_design, new_design if paired else previous_design, new_design]
     groupings = [Grouping(design, len(side)) for design, side in zip(designs, sides, strict=True)]
-    counts, presence = _counts([side >= presence_threshold for side in sides], groupings, paired)
-    means = _Means.of(sides, groupings, paired)
+    thresholds = np.broadcast_to(np.asarray(presence_threshold, np.float64), sides[0].shape[1:])
+    presences, areas = _summed(sides, groupings, thresholds, paired, whole)
+    counts, presence = _counts(presences)
+    means = _Means.of(areas)
     columns = range(len(counts.total)) if family is None else family
     tested = np.isin(np.arange(len(counts.total)), list(columns))
     tested &= counts.total >= FEWEST_IMAGES - _ROUNDING
@@ -335,24 +341,45 @@ class _Pairs:
         return _Pairs(real, self.n, both, lost, gained, self.m, self.known)
 
 
+def _summed(
+    sides: list[Table],
+    groupings: list[Grouping],
+    thresholds: Float64[np.ndarray, " k"],
+    paired: bool,
+    whole: int,
+) -> tuple[list[PresenceMoments], list[MeanArea]]:
+    """Presences and mean areas of real, previous and new.
+
+    Where images are pairs, behind these the presences in the previous image alone and in the new
+    one alone, and the means of new − previous and new + previous.
+    """
+    held: list[list[PresenceMoments]] = [[] for _ in range(5 if paired else 3)]
+    areas: list[list[MeanArea]] = [[] for _ in held]
+    by = [*groupings, groupings[2], groupings[2]][: len(held)]
+    for block, shares in column_blocks(*sides, whole=whole):
+        present = [share >= thresholds[block] for share in shares]
+        if paired:
+            present += [present[1] & ~present[2], ~present[1] & present[2]]
+            shares += [shares[2] - shares[1], shares[2] + shares[1]]
+        for which, grouping in enumerate(by):
+            held[which].append(PresenceMoments.of(present[which], grouping))
+            areas[which].append(mean_area(shares[which], grouping))
+    return [PresenceMoments.joined(parts) for parts in held], [
+        MeanArea.joined(parts) for parts in areas
+    ]
+
+
 def _counts(
-    present: list[Bool[np.ndarray, "_ k"]], groupings: list[Grouping], paired: bool
+    presences: list[PresenceMoments],
 ) -> tuple[_Unpaired | _Pairs, Float64[np.ndarray, "3 k"]]:
     """What is counted on the three sides, in independent images, and the presences."""
-    sides = effective_counts(
-        [PresenceMoments.of(held, by) for held, by in zip(present, groupings, strict=True)]
-    )
+    sides = effective_counts(presences[:3])
     presence = np.stack([side.share for side in sides])
     real, previous, new = sides
-    if not paired:
+    if len(presences) == 3:
         numbers = [number for side in sides for number in (side.count, side.images)]
         return _Unpaired(*numbers), presence
-    lost, gained = effective_counts(
-        [
-            PresenceMoments.of(held, groupings[2])
-            for held in (present[1] & ~present[2], ~present[1] & present[2])
-        ]
-    )
+    lost, gained = effective_counts(presences[3:])
     pairs = np.minimum(lost.images, gained.images)
     both = np.clip(previous.share - lost.share, 0.0, 1.0)
     known = np.minimum(previous.images, new.images)
@@ -373,17 +400,13 @@ class _Means:
     middle_freedom: _Floats
 
     @classmethod
-    def of(
-        cls, sides: list[Float64[np.ndarray, "_ k"]], groupings: list[Grouping], paired: bool
-    ) -> "_Means":
-        """From the areas of real, previous and new images."""
-        means = [mean_area(side, by) for side, by in zip(sides, groupings, strict=True)]
-        real, previous, new = means
+    def of(cls, areas: list[MeanArea]) -> "_Means":
+        """From the mean areas of real, previous and new images, and of pairs where there are."""
+        real, previous, new, *pairs = areas
         change, middle = [(-1.0, previous), (1.0, new)], [(1.0, previous), (1.0, new)]
-        if paired:
-            change = [(1.0, mean_area(sides[2] - sides[1], groupings[2]))]
-            middle = [(1.0, mean_area(sides[2] + sides[1], groupings[2]))]
-        value = np.stack([side.mean for side in means])
+        if pairs:
+            change, middle = [(1.0, pairs[0])], [(1.0, pairs[1])]
+        value = np.stack([side.mean for side in areas[:3]])
         return cls(value, *_sum(change), *_sum([*middle, (-2.0, real)]))
 
     def change(self, alpha: float | _Floats) -> tuple[_Floats, _Floats]:

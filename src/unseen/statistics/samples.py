@@ -4,16 +4,18 @@ A sample is an array of one row an image and one column a class. Wrong input is 
 line, not a NaN in the result.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float64, Int64, Shaped
 
 from unseen.core.errors import SampleError
 from unseen.core.wording import count as counted
 from unseen.statistics.design import INDEPENDENT, Design
 
 _ROUNDING = 1e-9  # share by which areas may exceed the whole: they are sums of float64 quotients
+_BLOCK = 2**22  # areas of one side worked on at once: some 32 MB a copy
 
 
 def check_array(
@@ -89,6 +91,25 @@ def check_areas(whole: int, *sides: Shaped[np.ndarray, "_ k"], unit: float = 1.0
         least, most = float(side.min()) * unit, float(side.max()) * unit
         if least < 0.0 or most > whole * (1.0 + _ROUNDING):
             raise SampleError(f"areas range from {least:.3g} to {most:.3g}; they must be {wanted}")
+
+
+def column_blocks(
+    *sides: Shaped[np.ndarray, "_ k"], whole: int
+) -> Iterator[tuple[slice, list[Float64[np.ndarray, "_ b"]]]]:
+    """Some columns at a time of all sides, as shares of the image: no table is copied as a whole.
+
+    Args:
+        sides: areas of the same classes.
+        whole: the image in the unit of the areas.
+
+    Returns:
+        The columns of every block, and those of each side.
+    """
+    columns = max(_BLOCK // max(len(side) for side in sides), 1)
+    for start in range(0, sides[0].shape[1], columns):
+        block = slice(start, start + columns)
+        shares = [np.asarray(side[:, block], dtype=np.float64) for side in sides]
+        yield block, [share if whole == 1 else share / whole for share in shares]
 
 
 def check_number(
