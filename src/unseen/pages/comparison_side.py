@@ -11,14 +11,13 @@ from unseen.distribution.comparison import (
     Comparison,
     ExampleImage,
     GeneratedSide,
-    KeptImage,
     Side,
     told_columns,
 )
 from unseen.distribution.comparison_wording import how_often, largest_falls
 from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.pages.overlays import class_colour
-from unseen.pages.page_images import Legend, PageImages, Picture, stem_of
+from unseen.pages.page_images import Gallery, Held, PageImages, Picture
 
 _MOST_FINDINGS = 6  # classes whose pictures open the page
 _ABREAST = 3  # pictures of a side in a finding, where more than two sides stand beside each other
@@ -36,13 +35,23 @@ class Link:
 
 
 @dataclasses.dataclass(frozen=True)
+class Samples:
+    """Images of one side by chance, in a row."""
+
+    label: str
+    generated: bool
+    images: int  # of the side
+    pictures: Sequence[Picture]
+
+
+@dataclasses.dataclass(frozen=True)
 class Strip:
-    """Images of one side in a row."""
+    """Images of one side that hold a class, in a row."""
 
     label: str
     side: int  # its number; 0 is the real one
     images: int  # of the side
-    pictures: Sequence[Picture]
+    pictures: Sequence[Held]
     counterparts: bool = False  # not those that hold most, but those named as the real ones
     cell: ClassRow | None = None  # the class that they hold, of a generated side
     said: str = ""  # how often the side holds the class
@@ -58,6 +67,7 @@ class TableRow:
     """One class with a cell a generated side."""
 
     key: str  # of HTML ids
+    label: int  # of its overlays
     name: str
     channel: str
     colour: str
@@ -93,39 +103,38 @@ class More:
 class ComparisonView:
     """The whole side."""
 
-    samples: Sequence[Strip]  # of every side, the real one first
+    samples: Sequence[Samples]  # of every side, the real one first
     left_out: int  # classes that some side leaves out
     findings: Sequence[Finding]  # the first of them
     more: Sequence[More]  # of every generated side
     rows: Sequence[TableRow]  # gravest verdict of any side first
 
 
-def view(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> ComparisonView:
-    """Draw the overlays of the pictures, and put the record in the order of the page.
+def view(
+    folder: Path, comparison: Comparison, links: Mapping[str, Link], gallery: Gallery
+) -> ComparisonView:
+    """Put the record in the order of the page.
 
     Args:
         folder: of the record.
         comparison: the record.
         links: column → its gallery of instances.
+        gallery: of the page, which is told of every picture.
 
     Raises:
         RecordError: a picture that the record names is missing or broken.
-        StorageError: the disk is full, or the folder cannot be written.
     """
-    overlays = _Overlays(folder, comparison.columns)
+    samples = PageImages(folder, comparison.columns)
     rows = sorted(
-        _rows(comparison, links, overlays),
+        _rows(comparison, links, gallery),
         key=lambda row: (CLASS_VERDICTS.index(row.gravest), -row.cells[0].real_area),
     )
     left_out = [row for row in rows if row.gravest in _LEFT_OUT]
     left_out.sort(key=_least_drawn)
     return ComparisonView(
         samples=[
-            Strip(
-                label=side.label,
-                side=i,
-                images=side.images,
-                pictures=[overlays.sample(kept) for kept in side.samples],
+            Samples(
+                side.label, i > 0, side.images, [samples.picture(kept) for kept in side.samples]
             )
             for i, side in enumerate([comparison.real, *comparison.generated])
         ],
@@ -137,7 +146,7 @@ def view(folder: Path, comparison: Comparison, links: Mapping[str, Link]) -> Com
 
 
 def _rows(
-    comparison: Comparison, links: Mapping[str, Link], overlays: "_Overlays"
+    comparison: Comparison, links: Mapping[str, Link], gallery: Gallery
 ) -> Iterator[TableRow]:
     """The classes that are told of."""
     by_side = [{row.column: row for row in side.classes} for side in comparison.generated]
@@ -148,6 +157,7 @@ def _rows(
         cells = [rows[column] for rows in by_side]
         yield TableRow(
             key=f"class-{label}",
+            label=label,
             name=name,
             channel=column.partition("/")[0],
             colour=class_colour(name),
@@ -158,10 +168,7 @@ def _rows(
                     side=i,
                     images=side.images,
                     counterparts=counterparts,
-                    pictures=[
-                        overlays.picture(example_image, label)
-                        for example_image in held[:EXAMPLE_IMAGES]
-                    ],
+                    pictures=[gallery.held(example, label) for example in held],
                     cell=cells[i - 1] if i else None,
                     said=how_often(cells[max(i - 1, 0)], side.images, generated=i > 0),
                 )
@@ -208,33 +215,3 @@ def _held(
         if side.counterparts.get(column):
             yield i + 1, side, True, side.counterparts[column][:EXAMPLE_IMAGES]
         yield i + 1, side, False, side.example_images.get(column, ())[:EXAMPLE_IMAGES]
-
-
-class _Overlays:
-    """Draws overlays into the folder, every one once."""
-
-    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        self._images = PageImages(folder, columns)
-        self._seen: dict[str, tuple[str, Legend]] = {}
-
-    def picture(self, example_image: ExampleImage, label: int) -> Picture:
-        """The example image with its overlay of one class and that of all."""
-        picture = self._drawn(example_image, example_image.fraction)
-        return self._images.with_class(picture, example_image, label)
-
-    def sample(self, kept: KeptImage) -> Picture:
-        """An image by chance, with its overlay of all classes."""
-        return self._drawn(kept, None)
-
-    def _drawn(self, kept: KeptImage, fraction: float | None) -> Picture:
-        if kept.image is None or kept.label_map is None:
-            return Picture(kept.name, kept.condition, fraction)
-        if kept.label_map not in self._seen:
-            label_map = self._images.label_map(kept.label_map)
-            self._seen[kept.label_map] = (
-                self._images.draw_labels(label_map, stem_of(kept.image)),
-                self._images.legend(label_map),
-            )
-        labels, largest = self._seen[kept.label_map]
-        picture = self._images.picture(kept, fraction)
-        return dataclasses.replace(picture, labels_overlay=labels, largest=largest)

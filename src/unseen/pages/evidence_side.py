@@ -279,7 +279,9 @@ class _View:
             "height": height,
             "small": is_small(width, height),
             "true": picture.true_label_map is not None,
-            **self._overlays(picture.true_label_map or picture.label_map, stem, picture.id),
+            **self._images.overlays(
+                picture.true_label_map or picture.label_map, self._wanted[picture.id], stem
+            ),
             "rebuilt": rebuilt,
             "typicality": typicality_in_words(picture.typicality) if picture.typicality else "",
         }
@@ -290,18 +292,9 @@ class _View:
         self._images.size(rebuilt.image)  # it is there
         return {
             "image": rebuilt.image,
-            **self._overlays(rebuilt.label_map, stem, picture),
+            **self._images.overlays(rebuilt.label_map, self._wanted[picture], stem),
             "error": number(rebuilt.pixel_error),
             "loss": number(rebuilt.loss) if rebuilt.loss is not None else "",
-        }
-
-    def _overlays(self, label_map: str, stem: str, picture: str) -> dict[str, Any]:
-        pixels = self._images.label_map(label_map)
-        labels = sorted(self._wanted[picture])
-        return {
-            "tiles": self._images.draw_tiles(pixels, labels, stem),
-            "tile": {str(label): i + 1 for i, label in enumerate(labels)},  # 0: all labels
-            "legend": self._images.legend(pixels),
         }
 
     def _photograph(self, picture: Picture, lost: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -91,20 +91,13 @@ def class_colour(name: str) -> str:
     return "#" + "".join(f"{round(255 * value):02x}" for value in rgb)
 
 
-def class_overlay(label_map: Integer[np.ndarray, "h w"], label: int, name: str) -> Image.Image:
-    """Everything but one class darkened, the class outlined in its colour."""
-    inside, outline = _outlined(label_map, label)
-    pixels = np.where(outline, 2, np.where(inside, 1, 0)).astype(np.uint8)
-    colour = _bright(class_colour(name))
-    return _palette_image(pixels, [_SCRIM, (0, 0, 0, 0), (*colour, 255)])
-
-
 def tiled_overlay(
     label_map: Integer[np.ndarray, "h w"], labels: Sequence[int], names: list[str]
 ) -> Image.Image:
-    """The overlay of all classes and, below it, that of each of the given ones: one picture.
+    """Overlays of one label map, one below the other: a page then needs one file a picture.
 
-    A page that shows many classes of many pictures then needs one file a picture.
+    The first shows every class in its colour, half transparent. Each of the given classes follows:
+    all but the class darkened, and the class outlined in its colour.
     """
     present, pixels = np.unique(label_map, return_inverse=True)
     colours: list[tuple[int, int, int, int]] = [
@@ -118,15 +111,6 @@ def tiled_overlay(
         tiles.append(np.where(outline, first + i, np.where(inside, clear, scrim)))
         colours.append((*_bright(class_colour(names[label])), 255))
     return _palette_image(np.concatenate(tiles).astype(np.uint8), colours)
-
-
-def labels_overlay(label_map: Integer[np.ndarray, "h w"], names: list[str]) -> Image.Image:
-    """Every class in its colour, half transparent."""
-    present, pixels = np.unique(label_map, return_inverse=True)
-    # A palette has 256 entries; of more classes in one image, the last share one.
-    pixels = np.minimum(pixels.reshape(label_map.shape), 255).astype(np.uint8)
-    colours = [(*rgb(class_colour(names[label])), _OPACITY) for label in present[:256]]
-    return _palette_image(pixels, colours)
 
 
 def largest_classes(

@@ -5,47 +5,47 @@ Every path is read inside the folder of the record, and nowhere else.
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-
-import numpy as np
-from jaxtyping import Int64
-from PIL import Image
+from typing import Any
 
 from unseen.core.files import write_aside
 from unseen.core.wording import percent
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import KeptImage
+from unseen.distribution.comparison import ExampleImage, KeptImage
 from unseen.images.record_pictures import picture_size, read_label_map
-from unseen.pages.overlays import (
-    class_colour,
-    class_overlay,
-    labels_overlay,
-    largest_classes,
-    tiled_overlay,
-)
+from unseen.pages.overlays import class_colour, largest_classes, tiled_overlay
 
 _OVERLAYS = "overlays"
 _OVERLAY = re.compile(r"((real|generated-\d+)-\d{5}(-\d+)?|evidence-\d{5}(-m\d+)?)\.png")
 _ENLARGED = 128  # pixels; smaller pictures are shown enlarged, with their pixels
 
-Legend = list[tuple[str, str, str]]  # name, percent, colour of the largest classes
-
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """An image of the page, with the overlays that lie on it."""
+    """An image of the page."""
 
     name: str
     condition: str | None  # what the image was asked for, or its caption
-    fraction: float | None  # of the image that the class covers; None: it stands for no class
-    image: str | None = None
-    class_overlay: str | None = None
-    labels_overlay: str | None = None
+    image: str | None = None  # None: no picture was kept
     width: int = 0
     height: int = 0
-    largest: Legend = dataclasses.field(default_factory=list)
     pixelated: bool = False  # so small that it is shown enlarged
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """A picture in the place of a class that it holds."""
+
+    number: int  # of the picture in the data of the page's script
+    picture: Picture
+    fraction: float  # of the image that the class covers
+    counted: bool = True  # whether that is presence
+
+    @property
+    def entry(self) -> list[Any]:
+        """What the page's script shows it from."""
+        return [self.number, percent(self.fraction), *([] if self.counted else ["not counted"])]
 
 
 class PageImages:
@@ -64,62 +64,86 @@ class PageImages:
         """Width and height of a picture (RecordError, as in `picture_size`)."""
         return picture_size(self._folder, relative)
 
-    def picture(self, kept: KeptImage, fraction: float | None = None) -> Picture:
-        """A kept image without overlays; without a picture, where none was kept."""
+    def picture(self, kept: KeptImage) -> Picture:
+        """A kept image, as the page shows it."""
         if kept.image is None:
-            return Picture(kept.name, kept.condition, fraction)
+            return Picture(kept.name, kept.condition)
         width, height = self.size(kept.image)
         return Picture(
             name=kept.name,
             condition=kept.condition,
-            fraction=fraction,
             image=kept.image,
             width=width,
             height=height,
             pixelated=is_small(width, height),
         )
 
-    def with_class(self, picture: Picture, kept: KeptImage, label: int) -> Picture:
-        """The picture with the overlay of one class, where a label map was kept."""
-        if picture.image is None or kept.label_map is None:
-            return picture
-        stem = f"{stem_of(picture.image)}-{label}"
-        drawn = self.draw_class(self.label_map(kept.label_map), label, stem)
-        return dataclasses.replace(picture, class_overlay=drawn)
+    def overlays(self, label_map: str, labels: Collection[int], stem: str) -> dict[str, Any]:
+        """Draw what lies over a picture, as the page's script takes it.
 
-    def label_map(self, relative: str) -> Int64[np.ndarray, "h w"]:
-        """A label map, whose values are indices into the columns (as in `read_label_map`)."""
-        return read_label_map(self._folder, relative, len(self.names))
-
-    def draw_labels(self, label_map: Int64[np.ndarray, "h w"], stem: str) -> str:
-        """Draw the overlay of all classes; its path."""
-        return self._write(stem, labels_overlay(label_map, self.names))
-
-    def draw_class(self, label_map: Int64[np.ndarray, "h w"], label: int, stem: str) -> str:
-        """Draw the overlay of one class; its path."""
-        return self._write(stem, class_overlay(label_map, label, self.names[label]))
-
-    def draw_tiles(self, label_map: Int64[np.ndarray, "h w"], labels: list[int], stem: str) -> str:
-        """Draw the overlay of all classes and those of the given ones below it; its path."""
-        return self._write(stem, tiled_overlay(label_map, labels, self.names))
-
-    def legend(self, label_map: Int64[np.ndarray, "h w"]) -> Legend:
-        """The classes that cover most of a label map."""
-        return [
-            (name, percent(fraction), class_colour(name))
-            for name, fraction in largest_classes(label_map, self.names)
-        ]
-
-    def _write(self, stem: str, image: Image.Image) -> str:
+        Args:
+            label_map: its path in the record; its values are indices into the columns.
+            labels: the classes that are shown alone, too.
+            stem: what the file is called, without the ending.
+        """
+        pixels = read_label_map(self._folder, label_map, len(self.names))
+        alone = sorted(labels)
         relative = f"{_OVERLAYS}/{stem}.png"
         with write_aside(self._folder / relative) as aside:
-            image.save(aside, optimize=False)
-        return relative
+            tiled_overlay(pixels, alone, self.names).save(aside, format="PNG")
+        return {
+            "tiles": relative,
+            "tile": {str(label): i + 1 for i, label in enumerate(alone)},  # 0: all labels
+            "legend": [
+                (name, percent(fraction), class_colour(name))
+                for name, fraction in largest_classes(pixels, self.names)
+            ],
+        }
 
 
-def stem_of(picture: str) -> str:
-    """What the overlays of a picture are called after."""
-    return picture.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
+class Gallery:
+    """Pictures of a comparison that several places show: each is held once.
+
+    Args:
+        folder: of the record.
+        columns: as in `PageImages`.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        self._images = PageImages(folder, columns)
+        self._pictures: dict[KeptImage, tuple[int, Picture]] = {}
+        self._labels: list[set[int]] = []
+
+    def held(self, example: ExampleImage, label: int, *, counted: bool = True) -> Held:
+        """An image that holds a class; its overlay will be drawn."""
+        kept = KeptImage(
+            name=example.name,
+            condition=example.condition,
+            image=example.image,
+            label_map=example.label_map,
+        )
+        if kept not in self._pictures:
+            self._pictures[kept] = len(self._labels), self._images.picture(kept)
+            self._labels.append(set())
+        number, picture = self._pictures[kept]
+        self._labels[number].add(label)
+        return Held(number, picture, example.fraction, counted)
+
+    def data(self) -> list[dict[str, Any]]:
+        """Draw the overlays; the pictures by number, as the page's script takes them."""
+        data = []
+        for kept, (number, picture) in self._pictures.items():
+            shown: dict[str, Any] = {"name": picture.name}
+            if picture.condition:
+                shown["condition"] = picture.condition
+            if picture.image is not None:
+                shown |= {"image": picture.image, "width": picture.width, "height": picture.height}
+                shown["small"] = picture.pixelated
+            if picture.image is not None and kept.label_map is not None:
+                stem = picture.image.removeprefix("pictures/").rpartition(".")[0].replace("/", "-")
+                shown |= self._images.overlays(kept.label_map, self._labels[number], stem)
+            data.append(shown)
+        return data
 
 
 def is_small(width: int, height: int) -> bool:

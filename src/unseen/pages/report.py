@@ -6,7 +6,7 @@ It needs the folder that it lies in and nothing else: no network, no model, no t
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ from unseen.instance_evidence.record import RECORD_FILE as EVIDENCE_RECORD
 from unseen.instance_evidence.record import Evidence, read_evidence
 from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
 from unseen.pages import asked_side, comparison_side, evidence_side, pairs_side
-from unseen.pages.page_images import clear_overlays
+from unseen.pages.page_images import Gallery, clear_overlays
 from unseen.pages.single_file import inline
 from unseen.pages.small_figures import slug
 
@@ -242,8 +242,10 @@ def _shown(
         shown |= _evidence(evidence, evidence_side.view(folder, evidence))
     if comparison is not None:
         links = _links(evidence) if evidence is not None else {}
-        shown |= _comparison(comparison, comparison_side.view(folder, comparison, links))
-        shown["asked"] = asked_side.view(folder, comparison)
+        gallery = Gallery(folder, comparison.columns)
+        found = comparison_side.view(folder, comparison, links, gallery)
+        shown["asked"] = asked_side.view(comparison, gallery)
+        shown |= _comparison(comparison, found, gallery.data())
         shown["pairs"] = list(pairs_side.view(folder, comparison))
     return shown
 
@@ -257,7 +259,7 @@ def _render(
 ) -> str:
     """The page; `alone` without the folder."""
     environment = _environment()
-    scripts = ["inlined.js", *(["evidence.js"] if evidence else []), "report.js"]
+    scripts = ["pictures.js", *(["evidence.js"] if evidence else []), "report.js"]
     sheets = ["report.css", *(["evidence.css"] if evidence else []), "print.css"]
     css = _colours() + _asset(environment, *sheets)
     script = _asset(environment, *scripts)
@@ -272,7 +274,9 @@ def _render(
     )
 
 
-def _comparison(comparison: Comparison, found: comparison_side.ComparisonView) -> dict[str, Any]:
+def _comparison(
+    comparison: Comparison, found: comparison_side.ComparisonView, pictures: list[dict[str, Any]]
+) -> dict[str, Any]:
     rows = found.rows
     return {
         "found": found,
@@ -284,7 +288,8 @@ def _comparison(comparison: Comparison, found: comparison_side.ComparisonView) -
             if any(side.counts[verdict] for side in comparison.generated)
         },
         "single": len(comparison.generated) == 1,
-        "has_pictures": any(p.image for row in rows for s in row.strips for p in s.pictures),
+        "pictures": pictures,
+        "has_pictures": any("image" in picture for picture in pictures),
         "evidence_ranks": _EVIDENCE_RANKS,
         "has_links": any(row.evidence for row in rows),
         "hidden": len(comparison.columns) - len(rows),
@@ -392,7 +397,7 @@ def _pretty(value: Mapping[str, Any]) -> str:
     return json.dumps(json.loads(canonical_json(dict(value))), indent=2, ensure_ascii=False)
 
 
-def _data(value: Mapping[str, Any]) -> markupsafe.Markup:
+def _data(value: Mapping[str, Any] | Sequence[Any]) -> markupsafe.Markup:
     """JSON inside a script element, where nothing but "<" could end it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return markupsafe.Markup(text.replace("<", "\\u003c"))

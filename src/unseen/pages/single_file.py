@@ -21,7 +21,8 @@ from unseen.images.record_pictures import picture_path, read_picture
 MOST_BYTES = 10_000_000  # of the file: what mail servers and chats take
 _SOURCE = re.compile(r'\b(src|srcset)="([^":#][^":]*)"')  # of a file beside the page
 _DATA = re.compile(r'"(?:image|tiles)":("(?:[^"\\]|\\.)*")')  # in the data of the script
-_SAMPLE = 48  # pictures of which the size of all is estimated
+_SAMPLE = 48  # pictures, and overlays, by which the size of all is estimated
+_AROUND = 16  # bytes around a picture and its path, where it is held
 _LOSSLESS = 128  # pixels; larger pictures are photographs, which lose little that is seen
 
 
@@ -31,6 +32,7 @@ class _Size:
 
     side: int  # pixels at most
     quality: int  # of WebP, 0 to 100
+    overlay: int  # pixels at most of the width of an overlay, which is drawn enlarged
 
     @property
     def lossless(self) -> bool:
@@ -39,13 +41,14 @@ class _Size:
 
 # From what looks as the pictures do down to what still shows what they are of.
 _SIZES = (
-    _Size(320, 82),
-    _Size(256, 80),
-    _Size(192, 75),
-    _Size(144, 70),
-    _Size(112, 60),
-    _Size(88, 50),
-    _Size(64, 45),
+    _Size(320, 82, 320),
+    _Size(256, 80, 256),
+    _Size(192, 75, 160),
+    _Size(144, 70, 96),
+    _Size(112, 60, 64),
+    _Size(112, 60, 48),
+    _Size(88, 50, 48),
+    _Size(64, 45, 48),
 )
 
 
@@ -65,8 +68,9 @@ def inline(page: str, folder: Path) -> str:
         markup, script = page[:start], page[start:]
     static = [html.unescape(path) for _, path in _SOURCE.findall(markup)]
     dynamic = [json.loads(path) for path in _DATA.findall(script)]
-    budget = MOST_BYTES - len(page.encode())
-    addresses = _addresses(folder, list(dict.fromkeys([*static, *dynamic])), budget)
+    paths = list(dict.fromkeys([*static, *dynamic]))
+    told_by = sum(len(path) + _AROUND for path in paths)
+    addresses = _addresses(folder, paths, MOST_BYTES - len(page.encode()) - told_by)
 
     def replace(match: re.Match[str]) -> str:
         attribute, path = match[1], html.unescape(match[2])
@@ -89,11 +93,19 @@ def _addresses(folder: Path, paths: list[str], budget: int) -> Mapping[str, str]
     figures = {path: _figure(folder, path) for path in paths if path.endswith(".svg")}
     pictures = [path for path in paths if path not in figures]
     budget -= sum(map(len, figures.values()))
-    sample = pictures[:: max(1, len(pictures) // _SAMPLE)]
+    photographs = [path for path in pictures if not _is_overlay(path)]
+    overlays = [path for path in pictures if _is_overlay(path)]
+    samples = [
+        (kind[:: max(1, len(kind) // _SAMPLE)], len(kind)) for kind in (photographs, overlays)
+    ]
     for size in _SIZES:
-        if size is not _SIZES[-1] and sample:
-            estimated = sum(map(len, _encoded(folder, sample, size).values()))
-            if estimated * len(pictures) > budget * len(sample):
+        if size is not _SIZES[-1]:
+            estimated = sum(
+                sum(map(len, _encoded(folder, sample, size).values())) * of / len(sample)
+                for sample, of in samples
+                if sample
+            )
+            if estimated > budget:
                 continue
         encoded = _encoded(folder, pictures, size)
         over = sum(map(len, encoded.values())) - budget
@@ -119,11 +131,11 @@ def _figure(folder: Path, path: str) -> str:
 def _picture(folder: Path, path: str, size: _Size) -> str:
     """A picture, or an overlay with its transparency, as WebP."""
     buffer = io.BytesIO()
-    if path.startswith("overlays/"):
+    if _is_overlay(path):
         with Image.open(picture_path(folder, path)) as file:
             overlay = file.convert("RGBA")
         # An overlay may hold several maps one below the other: its width counts.
-        factor = min(1.0, size.side / overlay.width)
+        factor = min(1.0, size.overlay / overlay.width)
         shape = max(1, round(overlay.width * factor)), max(1, round(overlay.height * factor))
         if factor < 1:
             overlay = overlay.resize(shape, Image.Resampling.NEAREST)
@@ -134,6 +146,10 @@ def _picture(folder: Path, path: str, size: _Size) -> str:
         picture.thumbnail((size.side, size.side), Image.Resampling.LANCZOS)
         picture.save(buffer, "WEBP", lossless=lossless, quality=size.quality, method=4)
     return _address("image/webp", buffer.getvalue())
+
+
+def _is_overlay(path: str) -> bool:
+    return path.startswith("overlays/")
 
 
 def _address(kind: str, content: bytes) -> str:

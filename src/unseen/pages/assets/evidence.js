@@ -5,14 +5,6 @@
   const data = JSON.parse(document.getElementById("evidence-data").textContent);
   const several = data.methods.length > 1;
 
-  const copy = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
-  const make = (tag, kind, text) => {
-    const one = document.createElement(tag);
-    if (kind) one.className = kind;
-    if (text !== undefined) one.textContent = text;
-    return one;
-  };
-
   // A picture in a frame of its own shape.
   const fill = (frame, picture, image, alt) => {
     frame.style.aspectRatio = `${picture.width} / ${picture.height}`;
@@ -46,7 +38,7 @@
     slider.addEventListener("input", slide);
     slide();
   };
-  const lay = (frame, slider, rebuilt) => {
+  const slideOver = (frame, slider, rebuilt) => {
     const after = frame.querySelector(".after");
     slider.disabled = !rebuilt.image;
     after.hidden = !rebuilt.image;
@@ -55,34 +47,7 @@
 
   // What the segmenter saw: one class, or all labels with a legend.
   const catalogue = document.querySelector(".gallery")?.closest(".catalogue");
-  const choose = (layer) => {
-    const all = catalogue.dataset.overlay === "labels";
-    layer.style.setProperty("--tile", all ? 0 : layer.dataset.tile);
-    layer.closest("figure").querySelector(".legend").hidden = !all;
-  };
-  catalogue?.addEventListener("change", (event) => {
-    if (!event.target.matches(".overlay input")) return;
-    catalogue.dataset.overlay = event.target.value;
-    catalogue.querySelectorAll(".tiles-over").forEach(choose);
-  });
-  const overlay = (frame, shown, kind) => {
-    const layer = frame.querySelector(".tiles-over");
-    const legend = frame.closest("figure").querySelector(".legend");
-    legend.replaceChildren();
-    layer.hidden = !shown.tiles;
-    if (!shown.tiles) return;
-    layer.src = address(shown.tiles);
-    layer.dataset.tile = shown.tile[kind];
-    layer.style.setProperty("--tiles", 1 + Object.keys(shown.tile).length);
-    choose(layer);
-    for (const [name, share, colour] of shown.legend) {
-      const entry = make("span");
-      const swatch = make("span", "swatch");
-      swatch.style.background = colour;
-      entry.append(swatch, `${name} ${share}`);
-      legend.append(entry, " ");
-    }
-  };
+  const overlay = (frame, shown, kind) => cover(frame.closest("figure"), shown, kind, catalogue.dataset.overlay ?? "class");
 
   // One image with its reconstruction, label maps and numbers.
   const showInstance = (sheet, key, method) => {
@@ -98,7 +63,7 @@
     fill(frame("before"), picture, picture.image, `${picture.name}: the ${noun}`);
     sheet.querySelector(".wipe .from").textContent = picture.control ? "generated" : "photograph";
     slider.setAttribute("aria-label", `From the ${noun} to its reconstruction`);
-    lay(frame("before"), slider, rebuilt);
+    slideOver(frame("before"), slider, rebuilt);
     fill(frame("rebuilt"), picture, rebuilt.image, `${picture.name}: the reconstruction by ${data.methods[method].label}`);
     fail(frame("rebuilt"), rebuilt.failed);
     sheet.querySelector(".method").textContent = several ? `rebuilt by ${data.methods[method].label}` : "rebuilt";
@@ -116,7 +81,7 @@
     facts.replaceChildren();
     const add = (term, text, strong) => {
       if (!text) return;
-      facts.append(make("dt", "", term), make("dd", strong ? "strong" : "", text.replaceAll(" %", "\u00a0%")));
+      facts.append(make("dt", "", term), make("dd", strong ? "strong" : "", unbroken(text)));
     };
     add("Retained", fate ? fate.retention : "", true);
     add("Overlap (IoU)", fate ? fate.iou : "");
@@ -238,7 +203,7 @@
     const frame = one.querySelector(".frame");
     const slider = one.querySelector("input");
     fill(frame, picture, picture.image, `${picture.name}: the photograph`);
-    lay(frame, slider, rebuilt);
+    slideOver(frame, slider, rebuilt);
     fail(frame, rebuilt.failed);
     connect(frame, slider, "photograph");
     slider.setAttribute("aria-label", `${picture.name}: from the photograph to its reconstruction`);

@@ -1,23 +1,46 @@
 "use strict";
 (() => {
+  const pictures = JSON.parse(document.getElementById("pictures-data")?.textContent ?? "[]");
+
+  // Pictures that hold a class: a list is filled when it is seen.
+  const fill = (list) => {
+    if (!list.dataset.held) return;
+    const { label, name } = list.dataset;
+    const part = list.closest("[data-overlay]");
+    for (const [number, share, note] of JSON.parse(list.dataset.held)) {
+      const picture = pictures[number];
+      const item = copy("held-template");
+      const write = (kind, text) => { item.querySelector(kind).textContent = unbroken(text ?? ""); };
+      const first = item.querySelector(".first");
+      if (picture.image) {
+        Object.assign(first, { src: address(picture.image), width: picture.width, height: picture.height });
+        first.alt = unbroken(`${picture.name}: ${name} covers ${share}`);
+      }
+      item.querySelector(".frame").classList.toggle("pixelated", Boolean(picture.small));
+      write(".covers", share);
+      write(".uncounted", note);
+      write(".file", picture.name);
+      write(".condition", picture.condition);
+      cover(item, picture, label, part?.dataset.overlay ?? "none");
+      if (!picture.image) item.querySelector(".frame").remove();
+      list.append(item);
+    }
+    delete list.dataset.held;
+  };
+  for (const item of document.querySelectorAll(".found li[data-number]")) {
+    if (item.querySelector(".frame")) cover(item, pictures[item.dataset.number], item.parentElement.dataset.label, "none");
+  }
+
   // Open and close a class. Whoever fills a class when it is opened listens to "opened".
   const open = (one, wanted) => {
     const template = one.querySelector("template");
     if (wanted && template) {
       template.replaceWith(template.content);
-      const chosen = one.closest(".catalogue").dataset.overlay;
-      if (chosen) lay(one, chosen);
+      one.querySelectorAll("ul[data-held]").forEach(fill);
     }
     one.querySelector(".opener").setAttribute("aria-expanded", String(wanted));
     one.querySelector(".detail").hidden = !wanted;
     if (wanted) one.dispatchEvent(new CustomEvent("opened"));
-  };
-
-  // Lay the class, or all labels, over the pictures.
-  const lay = (part, choice) => {
-    part.querySelectorAll(".class-over").forEach((i) => { i.hidden = choice !== "class"; });
-    part.querySelectorAll(".labels-over, .legend").forEach((i) => { i.hidden = choice !== "labels"; });
-    part.querySelectorAll(`.overlay input[value="${choice}"]`).forEach((i) => { i.checked = true; });
   };
 
   // A table of classes with its filters.
@@ -110,7 +133,7 @@
   addEventListener("hashchange", () => reveal(location.hash.slice(1)));
 
   // Overlays: one choice for all classes of a table, so that it stays while going through them.
-  for (const section of document.querySelectorAll(".catalogue, .found")) {
+  for (const section of document.querySelectorAll(".catalogue, .found, .asked article")) {
     section.addEventListener("change", (event) => {
       if (!event.target.matches(".overlay input")) return;
       section.dataset.overlay = event.target.value;
@@ -118,7 +141,7 @@
     });
   }
 
-  // Paper has no buttons: the classes that were found stand open there, or those that the reader chose.
+  // Paper has no buttons: all leaves are shown there, and the classes that were found stand open there, or those that the reader chose.
   const FOUND = [".omitted", ".under", ".regressed", ".cannot-draw"];
   let opened = [];
   const unfold = () => {
@@ -128,33 +151,28 @@
       opened = classes.filter((one) => one.querySelector(`.row .chip:is(${FOUND})`));
       opened.forEach((one) => open(one, true));
     }
+    document.querySelectorAll(".leaf").forEach(fill);
     document.querySelectorAll("img[loading=lazy]").forEach((image) => { image.loading = "eager"; });
   };
   addEventListener("beforeprint", unfold);
   addEventListener("afterprint", () => opened.splice(0).forEach((one) => open(one, false)));
   if (location.search === "?print") unfold();
 
-  // Images of a class that was asked about: a leaf of them at a time, and the class over them.
-  for (const section of document.querySelectorAll(".asked")) {
-    for (const book of section.querySelectorAll(".book")) {
-      const leaves = [...book.querySelectorAll(".leaf")];
-      const output = book.querySelector("output");
-      const count = book.querySelectorAll(".leaf > li").length;
-      let shown = 0;
-      const turn = (by) => {
-        shown = (shown + by + leaves.length) % leaves.length;
-        leaves.forEach((leaf, i) => { leaf.hidden = i !== shown; });
-        const first = shown * Number(book.dataset.aLeaf) + 1;
-        output.textContent = `${first} – ${first + leaves[shown].children.length - 1} of ${count}`;
-      };
-      if (output) turn(0);
-      for (const button of book.querySelectorAll("[data-turn]")) {
-        button.addEventListener("click", () => turn(Number(button.dataset.turn)));
-      }
+  // Images of a class that was asked about: a leaf of them at a time.
+  for (const book of document.querySelectorAll(".asked .book")) {
+    const leaves = [...book.querySelectorAll(".leaf")];
+    const output = book.querySelector("output");
+    let shown = 0;
+    const turn = (by) => {
+      shown = (shown + by + leaves.length) % leaves.length;
+      leaves.forEach((leaf, i) => { leaf.hidden = i !== shown; });
+      fill(leaves[shown]);
+      const first = shown * leaves[0].children.length + 1;
+      if (output) output.textContent = `${first} – ${first + leaves[shown].children.length - 1} of ${book.dataset.images}`;
+    };
+    if (leaves.length) turn(0);
+    for (const button of book.querySelectorAll("[data-turn]")) {
+      button.addEventListener("click", () => turn(Number(button.dataset.turn)));
     }
-    section.addEventListener("change", (event) => {
-      if (!event.target.matches(".overlay input")) return;
-      lay(event.target.closest("article"), event.target.value);
-    });
   }
 })();
