@@ -4,6 +4,9 @@ Each logger is tried for real: TensorBoard's files, an offline run of Weights & 
 store of MLflow are read back.
 """
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +40,7 @@ def draw(module: torch.nn.Module, n: int) -> torch.Tensor:
     return module(torch.randn(n, 4)).reshape(n, 3, 8, 8).sigmoid() - 1
 
 
-def trained(folder: Path, *callbacks: object, loggers: object = False, steps: int = 6):
+def trained(folder: Path, *callbacks: object, loggers: object = False, **options: object):
     """A small module after a few steps on random numbers."""
     from lightning.pytorch import LightningModule, Trainer, seed_everything
 
@@ -58,9 +61,9 @@ def trained(folder: Path, *callbacks: object, loggers: object = False, steps: in
     seed_everything(0, verbose=False)
     module = Module()
     trainer = Trainer(
-        max_steps=steps, accelerator="cpu", logger=loggers, callbacks=list(callbacks),
+        max_steps=6, accelerator="cpu", logger=loggers, callbacks=list(callbacks),
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=folder, log_every_n_steps=1,
+        default_root_dir=folder, log_every_n_steps=1, **options,
     )  # fmt: skip
     trainer.fit(module, torch.utils.data.DataLoader(torch.randn(32, 4), batch_size=4))
     return module
@@ -85,6 +88,49 @@ def test_it_gives_what_compare_gives_and_leaves_the_training_alone(tmp_path: Pat
     drawn = unseen.open_images(images, value_range=(-1, 1))
     whole = unseen.compare(REAL, drawn, Brightness(), workers=0)
     (measured,), (expected,) = measuring.comparison.generated, whole.generated
+    assert measured.fsd == expected.fsd
+    assert measured.classes == expected.classes
+
+
+# Each rank draws 100 images from a seed of its own, in batches of at most 64.
+RANKS = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tests.integrations.test_lightning_callback import callback, draw, trained
+
+if __name__ == "__main__":
+    folder, measuring = Path(sys.argv[1]), callback()
+    module = trained(folder, measuring, devices=2, strategy="ddp").eval()
+    if torch.distributed.get_rank() == 0:
+        measuring.comparison.save(folder / "measured")
+        images = []
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            images += [draw(module, n).detach().numpy() for n in (64, 36)]
+        np.save(folder / "images.npy", np.concatenate(images))
+    else:
+        (folder / "other.txt").write_text(f"{measuring.comparison}")
+"""
+
+
+def test_two_gloo_ranks_give_what_compare_gives_of_the_images_of_both(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(RANKS)
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        check=True, timeout=600, cwd=root, env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert (tmp_path / "other.txt").read_text() == "None"  # the first rank alone compares
+    images = torch.from_numpy(np.load(tmp_path / "images.npy"))
+    drawn = unseen.open_images(images, value_range=(-1, 1))
+    (expected,) = unseen.compare(REAL, drawn, Brightness(), workers=0).generated
+    (measured,) = unseen.read_comparison(tmp_path / "measured").generated
+    assert measured.images == 200
     assert measured.fsd == expected.fsd
     assert measured.classes == expected.classes
 
