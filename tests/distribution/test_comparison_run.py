@@ -21,7 +21,8 @@ from unseen.core.records import to_json
 from unseen.distribution import example_images
 from unseen.distribution.areas_file import write_areas
 from unseen.distribution.comparison import read_comparison
-from unseen.distribution.comparison_run import IMAGES_CSV, ComparisonRun, run_comparison
+from unseen.distribution.comparison_exports import IMAGES_CSV, IMAGES_FOLDER
+from unseen.distribution.comparison_run import ComparisonRun, run_comparison
 from unseen.images.folder import FolderSource
 
 COLOURS = np.array([[0, 0, 0], [90, 160, 250], [200, 40, 40]], np.uint8)  # none, sky, person
@@ -427,7 +428,11 @@ def test_a_class_that_is_asked_about_comes_with_every_image_and_a_table(world):
     with (world.out / IMAGES_CSV).open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["image"] for line in lines] == [image.name for image in held]
-    assert [line["picture"] for line in lines] == [image.image for image in held]
+    for line, image in zip(lines, held, strict=True):
+        copy = world.out / line["picture"]
+        assert copy.parent == world.out / IMAGES_FOLDER / "1-person" / "real"
+        assert copy.read_bytes() == (world.out / image.image).read_bytes()
+    (world.out / IMAGES_FOLDER / "mine.txt").write_text("what I saw")
     assert {(line["class"], line["side"], line["counted"]) for line in lines} == {
         ("person", "LSUN", "yes")
     }
@@ -437,6 +442,7 @@ def test_a_class_that_is_asked_about_comes_with_every_image_and_a_table(world):
     again = dataclasses.replace(world, classes=())
     run_comparison(again)
     assert not (world.out / IMAGES_CSV).exists()
+    assert [path.name for path in (world.out / IMAGES_FOLDER).iterdir()] == ["mine.txt"]
     assert len(list(pictures.glob("*.png"))) < 2 * len(kept)
 
 

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from unseen.core.errors import missing_package
-from unseen.core.wording import cut, printable
+from unseen.core.wording import count, cut, printable
 
 if TYPE_CHECKING:
     import pandas
@@ -159,6 +159,22 @@ def html_more(summary: str, parts: Iterable[Html]) -> Html:
     inside = "".join(parts)
     shown = f"<details><summary>{_escaped(summary)}</summary>{inside}</details>"
     return Html(shown if inside else "")
+
+
+def html_rows(
+    noun: str, headings: Sequence[str], rows: Sequence[Sequence[str]], of: int
+) -> list[Html]:
+    """A table of the first of so many things, and how many more there are."""
+    parts = [html_table(headings, rows)]
+    if of > len(rows):
+        parts.append(html_text(f"… and {count(of - len(rows), f'more {noun}')}"))
+    return parts
+
+
+def html_caveats(caveats: Iterable[str]) -> Html:
+    """Caveats, to be opened."""
+    texts = [html_text(caveat) for caveat in caveats]
+    return html_more(count(len(texts), "caveat"), texts)
 
 
 def html_text(text: str, tag: str = "p") -> Html:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from unseen.core.figure_style import LIGHT, figure_of_panels, plain
-from unseen.core.results import html_bar, html_table, html_text
+from unseen.core.results import html_bar, html_rows, html_text
 from unseen.core.wording import count, listed, percent
 from unseen.distribution.areas import Areas, class_name
 
@@ -58,7 +58,8 @@ def as_html(areas: Areas) -> str:
         )
         for column, mean in largest
     ]
-    return html_text(in_a_line(areas)) + html_table(("Class", "Mean area", "", "In images"), rows)
+    table = html_rows("class", ("Class", "Mean area", "", "In images"), rows, of=len(areas.columns))
+    return "".join([html_text(in_a_line(areas)), *table])
 
 
 def _presence(areas: Areas, column: str) -> float:

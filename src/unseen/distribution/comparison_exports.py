@@ -3,21 +3,39 @@
 Markdown for a pull request, JUnit XML for a dashboard, CSV of the images that hold a class.
 """
 
+import contextlib
+import dataclasses
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
+from unseen.core.files import write_text
 from unseen.core.tables import csv_text, markdown_table
 from unseen.core.wording import listed, number, percent, printable, ratio_interval, times
 from unseen.core.wording import value_interval as interval
 from unseen.distribution.areas import class_name
-from unseen.distribution.comparison import ClassRow, Comparison, GateResult, GeneratedSide
+from unseen.distribution.comparison import (
+    ClassRow,
+    Comparison,
+    ExampleImage,
+    GateResult,
+    GeneratedSide,
+    Side,
+)
 from unseen.distribution.comparison_wording import (
     corrected,
     gate_in_words,
     p_equals,
 )
+from unseen.images.record_pictures import copy_picture, picture_path
 
+IMAGES_CSV = "asked-images.csv"  # beside the record, where classes were asked about
+IMAGES_FOLDER = "asked-images"
+_COPY = re.compile(r"\d+-[\w-]*/(real|generated-\d+)/\d{5,}\.(png|jpg)")
 _COLUMNS = ("class", "side", "image", "share_of_image", "counted", "picture", "label_map")
+
+_LONGEST_NAME = 40  # characters of a class in the name of a folder
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -37,29 +55,82 @@ def as_markdown(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
+def export_images(comparison: Comparison, folder: Path) -> None:
+    """Copy the images that hold the classes asked about, a folder a class and side; list them.
+
+    Args:
+        comparison: the record; without classes that were asked about nothing is written, and what
+            an earlier run exported goes.
+        folder: of the record, which holds its pictures.
+
+    Raises:
+        RecordError: a picture is missing.
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    exported = folder / IMAGES_FOLDER
+    (folder / IMAGES_CSV).unlink(missing_ok=True)
+    for path in sorted(exported.rglob("*"), reverse=True):  # a folder after what is in it
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # someone keeps something there
+                path.rmdir()
+        elif _COPY.fullmatch(path.relative_to(exported).as_posix()):
+            path.unlink()
+    if not comparison.asked:
+        return
+    for exported_image in _exported(comparison):
+        if exported_image.held.image is not None and exported_image.copy is not None:
+            copy_picture(
+                picture_path(folder, exported_image.held.image), folder / exported_image.copy
+            )
+    write_text(folder / IMAGES_CSV, images_csv(comparison))
+
+
 def images_csv(comparison: Comparison) -> str:
     """The images that hold the classes asked about, most of a class first.
 
     >>> images_csv(comparison).startswith("class,side,image,share_of_image,counted,picture")
     True
     """
-    rows = []
     rules = {row.column: row.presence_threshold for row in comparison.generated[0].classes}
-    for column in comparison.asked:
-        for side in (comparison.real, *comparison.generated):
-            rows += [
-                {
-                    "class": class_name(column),
-                    "side": side.label,
-                    "image": held.name,
-                    "share_of_image": held.fraction,
-                    "counted": "yes" if held.fraction >= rules[column] else "no",
-                    "picture": held.image,
-                    "label_map": held.label_map,
-                }
-                for held in side.example_images.get(column, ())
-            ]
+    rows = [
+        {
+            "class": class_name(exported.column),
+            "side": exported.side.label,
+            "image": exported.held.name,
+            "share_of_image": exported.held.fraction,
+            "counted": "yes" if exported.held.fraction >= rules[exported.column] else "no",
+            "picture": exported.copy,
+            "label_map": exported.held.label_map,
+        }
+        for exported in _exported(comparison)
+    ]
     return csv_text(rows, _COLUMNS)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Exported:
+    """An image that holds a class asked about."""
+
+    column: str
+    side: Side
+    held: ExampleImage
+    copy: str | None  # path below the folder of the record; None: there is no picture
+
+
+def _exported(comparison: Comparison) -> Iterator[_Exported]:
+    sides = {
+        "real": comparison.real,
+        **{f"generated-{i}": side for i, side in enumerate(comparison.generated, 1)},
+    }
+    for place, column in enumerate(comparison.asked, 1):
+        name = re.sub(r"[^\w-]+", "-", class_name(column))[:_LONGEST_NAME]
+        for key, side in sides.items():
+            for rank, held in enumerate(side.example_images.get(column, ()), 1):
+                copy = None
+                if held.image is not None:
+                    ending = PurePosixPath(held.image).suffix
+                    copy = f"{IMAGES_FOLDER}/{place}-{name}/{key}/{rank:05d}{ending}"
+                yield _Exported(column, side, held, copy)
 
 
 def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:

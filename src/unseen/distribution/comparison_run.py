@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack
 
 from unseen.core.errors import RecordError, SpecError
-from unseen.core.files import as_path, check_writable, remove_asides, write_text
+from unseen.core.files import as_path, check_writable, remove_asides
 from unseen.core.lock import LOCK, PATIENCE, locked
 from unseen.core.options import (
     SEED_MOST,
@@ -33,7 +33,7 @@ from unseen.distribution.areas_run import label_batch, make_areas
 from unseen.distribution.compare import Threshold
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
-from unseen.distribution.comparison_exports import images_csv
+from unseen.distribution.comparison_exports import export_images
 from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs, side_keys
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side, sample_rows
 from unseen.distribution.instrument import WEARABLE, measure_images, worn_to
@@ -59,7 +59,6 @@ from unseen.segmenters import Segmenter, class_names, load_segmenter
 from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
-IMAGES_CSV = "asked-images.csv"  # beside the record, where classes were asked about
 _SUFFIXES = ("", "-second")  # of areas by the two segmenters
 _WEAR_SAMPLE = 64  # images by which blur and fading are set
 
@@ -323,10 +322,7 @@ def run_comparison(
             comparison = run.keep_pictures(comparison)
         if judge is not None:
             comparison = dataclasses.replace(comparison, gate=judge(comparison))
-        if task.classes:
-            write_text(task.out / IMAGES_CSV, images_csv(comparison))
-        else:
-            (task.out / IMAGES_CSV).unlink(missing_ok=True)  # of an earlier run
+        export_images(comparison, task.out)
         write_comparison(record, comparison)
     return comparison.at(task.out)
 

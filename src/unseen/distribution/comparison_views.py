@@ -4,7 +4,6 @@ The HTML holds all that it shows: verdicts, the figure, and the pictures of what
 they were kept.
 """
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ from unseen.core.figure_style import LIGHT
 from unseen.core.results import (
     Html,
     flat,
+    html_caveats,
     html_figure,
     html_marked,
     html_more,
     html_row,
+    html_rows,
     html_strip,
-    html_table,
     html_text,
 )
 from unseen.core.wording import count, listed, percent, ratio_interval, times
@@ -34,7 +34,7 @@ from unseen.distribution.comparison_wording import (
     verdict_in_words,
 )
 from unseen.distribution.example_images import EXAMPLE_IMAGES
-from unseen.images.record_pictures import read_picture, thumbnail
+from unseen.images.record_pictures import kept_thumbnail
 
 _MOST_CLASSES = 20  # rows of a table
 _MOST_PICTURED = 6  # classes that are left out and shown
@@ -87,8 +87,7 @@ def as_html(comparison: Comparison) -> str:
         )
     parts.append(html_figure(draw_histogram(comparison), "histogram"))
     parts += [html_text(warning) for warning in comparison.warnings]
-    caveats = [html_text(caveat) for caveat in comparison.caveats]
-    parts.append(html_more(count(len(caveats), "caveat"), caveats))
+    parts.append(html_caveats(comparison.caveats))
     return "".join(parts)
 
 
@@ -117,10 +116,7 @@ def _verdicts(comparison: Comparison, side: GeneratedSide) -> Html:
         for row in rows[:_MOST_CLASSES]
     ]
     headings = ("Class", "Verdict", "Generated / real", "Presence", "Change of area", "")
-    parts = [html_table(headings, cells)]
-    if len(rows) > len(cells):
-        parts.append(html_text(f"… and {count(len(rows) - len(cells), 'more class')}"))
-    return html_more(count(len(rows), "class"), parts)
+    return html_more(count(len(rows), "class"), html_rows("class", headings, cells, of=len(rows)))
 
 
 def _left_out(comparison: Comparison, side: GeneratedSide) -> Iterator[Html]:
@@ -155,4 +151,4 @@ def _pictures(
             continue
         covered = percent(example_image.fraction)
         said = f"{example_image.name}: {class_name(row.column)} covers {covered}"
-        yield thumbnail(functools.partial(read_picture, folder, example_image.image), said)
+        yield kept_thumbnail(folder, example_image.image, said)

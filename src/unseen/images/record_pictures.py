@@ -6,6 +6,7 @@ pixels is checked before anything is decoded.
 """
 
 import contextlib
+import functools
 import io
 import shutil
 import warnings
@@ -150,6 +151,11 @@ def thumbnail(
     return html_picture(buffer.getvalue(), description)
 
 
+def kept_thumbnail(folder: Path, relative: str, description: str) -> Html:
+    """A picture of a record for a notebook, as in `thumbnail`."""
+    return thumbnail(functools.partial(read_picture, folder, relative), description)
+
+
 def copy_pictures(source: Path | None, target: Path, relatives: Iterable[str | None]) -> None:
     """Copy files that a record names to another folder, each whole.
 
@@ -171,8 +177,20 @@ def copy_pictures(source: Path | None, target: Path, relatives: Iterable[str | N
         if not path.is_file():
             raise _broken(path)
         if path.resolve() != (target / relative).resolve():
-            with write_aside(target / relative) as aside:
-                shutil.copyfile(path, aside)
+            copy_picture(path, target / relative)
+
+
+def copy_picture(path: Path, target: Path) -> None:
+    """Copy one file that a record names, whole.
+
+    Raises:
+        RecordError: it is missing.
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    if not path.is_file():
+        raise _broken(path)
+    with write_aside(target) as aside:
+        shutil.copyfile(path, aside)
 
 
 def save_record(

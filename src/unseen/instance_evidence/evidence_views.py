@@ -3,24 +3,24 @@
 The HTML holds all that it shows: verdicts, the figure, and photographs beside reconstructions.
 """
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 from unseen.core.figure_style import LIGHT
 from unseen.core.results import (
     Html,
+    html_caveats,
     html_figure,
     html_marked,
     html_more,
     html_row,
+    html_rows,
     html_strip,
-    html_table,
     html_text,
 )
 from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import count, listed, percent
-from unseen.images.record_pictures import read_picture, thumbnail
+from unseen.images.record_pictures import kept_thumbnail
 from unseen.instance_evidence.evidence_wording import as_much, mean_share
 from unseen.instance_evidence.record import Evidence, Picture
 from unseen.instance_evidence.retention_figures import draw_retention
@@ -97,18 +97,14 @@ def as_html(evidence: Evidence) -> str:
                 f"{row.vanished:,} of {row.instances:,}",
             )
         )
-    table = [html_table(headings, cells)]
-    if len(evidence.classes) > len(cells):
-        more = len(evidence.classes) - len(cells)
-        table.append(html_text(f"… and {count(more, 'more class')}"))
-    caveats = [html_text(caveat) for caveat in evidence.caveats]
+    table = html_rows("class", headings, cells, of=len(evidence.classes))
     return "".join(
         (
             html_text(in_a_line(evidence)),
             html_row(_photographs(evidence)),
             html_more(count(len(evidence.classes), "class"), table),
             html_figure(draw_retention(evidence), "retention by class"),
-            html_more(count(len(caveats), "caveat"), caveats),
+            html_caveats(evidence.caveats),
         )
     )
 
@@ -133,5 +129,4 @@ def _pair(evidence: Evidence, picture: Picture) -> Iterator[Html]:
         if rebuilt.method == evidence.primary and rebuilt.image is not None
     ]
     for image, said in shown:
-        read = functools.partial(read_picture, evidence.folder, image)
-        yield thumbnail(read, f"{picture.name}: {said}")
+        yield kept_thumbnail(evidence.folder, image, f"{picture.name}: {said}")

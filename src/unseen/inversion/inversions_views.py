@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from unseen.core.figure_style import LIGHT, figure_of_panels, plain
-from unseen.core.results import html_table, html_text
+from unseen.core.results import html_more, html_rows, html_table, html_text
 from unseen.core.wording import count, listed, number
 from unseen.images.record_pictures import thumbnail
 from unseen.inversion.inversions import ROLES, Inversions, InvertedImage
@@ -16,6 +16,17 @@ from unseen.statistics.noise_typicality import ATYPICAL_BELOW
 
 _LONGEST_NAME = 24  # characters
 _MOST_SHOWN = 6  # images beside their reconstructions in a notebook
+
+_METHODS = {
+    "a": "latents optimised from random ones",
+    "b": "the encoder",
+    "c": "latents optimised from the encoder's",
+    "d": "the start alone",
+    "e": "latents optimised from the start",
+    "f": "features optimised from the start",
+    "nearest": "mosaic of samples",
+    "reference": "mosaic of photographs",
+}
 
 
 def in_a_line(inversions: Inversions) -> str:
@@ -98,7 +109,7 @@ def as_html(inversions: Inversions) -> str:
     headings = ("Method", "Images", "Failed", "Mean loss", "Mean correlation")
     rows = [
         (
-            means.method,
+            _in_words(means.method),
             count(means.good, means.role),
             f"{means.failed:,}",
             number(means.loss),
@@ -106,11 +117,20 @@ def as_html(inversions: Inversions) -> str:
         )
         for means in _means(inversions)
     ]
-    shown = inversions.images[:_MOST_SHOWN]
-    pictures = html_table(
-        ("Image", *inversions.methods), [tuple(_row(inversions, image)) for image in shown]
+    images = inversions.images
+    pictures = html_rows(
+        "image",
+        ("Image", *map(_in_words, inversions.methods)),
+        [tuple(_row(inversions, image)) for image in images[:_MOST_SHOWN]],
+        of=len(images),
     )
-    return html_text(in_a_line(inversions)) + html_table(headings, rows) + pictures
+    means = html_more("Mean loss and correlation", [html_table(headings, rows)])
+    return "".join([html_text(in_a_line(inversions)), *pictures, means])
+
+
+def _in_words(method: str) -> str:
+    """What a method does, behind its name."""
+    return f"{method}: {_METHODS[method]}" if method in _METHODS else method
 
 
 def _row(inversions: Inversions, image: InvertedImage) -> Iterator[str]:
