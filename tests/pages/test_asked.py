@@ -32,6 +32,19 @@ def test_every_image_is_there_and_leaves_can_be_turned(open_page, tmp_path, comp
     assert book.locator(".leaf:visible figure").count() == 24
 
 
+def test_on_paper_every_leaf_is_shown(open_page, tmp_path, comparison):
+    report(tmp_path, comparison)
+    page = open_page(tmp_path)
+    held = comparison.real.example_images["object/person"]
+    figures = page.locator(".asked article").first.locator(".book").first.locator("figure")
+    assert figures.count() == 24
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert figures.count() == len(held) > 24
+    assert figures.last.is_visible()
+    assert page.locator(".asked [data-turn]").first.is_hidden()
+
+
 def test_rates_stand_beside_the_images_and_none_is_said(open_page, tmp_path, comparison):
     report(tmp_path, comparison)
     cars = open_page(tmp_path).locator(".asked article").nth(1)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from tests.support.evidence_world import COLUMNS, evidence_world
 
-from unseen.core.errors import RecordError
+from unseen.core.errors import RecordError, SpecError
 from unseen.instance_evidence.record import Evidence, write_evidence
 from unseen.pages import report, report_folder
 from unseen.pages.evidence_side import MOST_CASES
@@ -336,6 +337,20 @@ def test_the_page_is_drawn_again_in_the_same_bytes(folder):
     report_folder(folder / "evidence.json")
     assert (folder / "report.html").read_bytes() == before
     assert sorted(path.name for path in (folder / "overlays").iterdir()) == overlays
+
+
+def test_a_page_is_drawn_under_other_labels_and_the_records_keep_theirs(both, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(both, folder)
+    records = [(folder / name).read_bytes() for name in ("comparison.json", "evidence.json")]
+    html = report_folder(folder, labels=["LSUN", "ProGAN"]).read_text()
+    assert "<b>ProGAN</b> leaves out" in html
+    assert "of <b>LSUN</b>" in html  # the photographs of the evidence are those of the real side
+    assert records == [
+        (folder / name).read_bytes() for name in ("comparison.json", "evidence.json")
+    ]
+    with pytest.raises(SpecError, match="LSUN"):
+        report_folder(folder, labels=["LSUN"])
 
 
 def test_a_picture_that_is_gone_is_an_error(tmp_path):

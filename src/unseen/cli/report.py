@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from unseen.cli import streams
-from unseen.core.options import Argument, Option, SingleFile
+from unseen.core.options import Argument, Labels, Option, SingleFile
 from unseen.pages import print_pdf, report_folder
 
 
@@ -18,6 +18,7 @@ def report(
             repeated=True,
         ),
     ],
+    labels: Labels = None,
     single_file: SingleFile = False,
     pdf: Annotated[
         bool,
@@ -26,7 +27,7 @@ def report(
 ) -> None:
     """Draw figures and page of comparisons and of instance evidence from their records."""
     for run in runs:
-        page = report_folder(run, single_file=single_file)
+        page = report_folder(run, labels=labels, single_file=single_file)
         streams.write(f"Page: {page}")
         if pdf:
             streams.write(f"PDF: {print_pdf(page)}")

@@ -57,7 +57,11 @@ def figure(
     >>> float(drawn.get_figwidth())
     3.28
     """
-    record = _called(_record(kind, run), labels)
+    record = _record(kind, run)
+    if isinstance(record, Comparison):
+        record = relabelled(record, labels)
+    else:
+        record = evidence_relabelled(record, labels)
     files = [as_path(path) for path in paths]
     if kind == "pairs":
         return draw_pairs(record, *files, classes=classes, width=width or "page", count=count)
@@ -87,25 +91,42 @@ def _record(kind: FigureKind, run: str | Path | Comparison | Evidence) -> Compar
     return read_comparison(folder) if wanted is Comparison else read_evidence(folder)
 
 
-def _called(record: Comparison | Evidence, labels: Sequence[str] | None) -> Comparison | Evidence:
-    """The record with other labels of its sides."""
+def relabelled(record: Comparison, labels: Sequence[str] | None) -> Comparison:
+    """The record with other labels of its sides (SpecError: as in `check_labels`)."""
     if labels is None:
         return record
-    if isinstance(record, Comparison):
-        real, *generated = check_labels(labels, 1 + len(record.generated))
-        named: Comparison | Evidence = dataclasses.replace(
-            record,
-            real=dataclasses.replace(record.real, label=real),
-            generated=tuple(
-                dataclasses.replace(side, label=label)
-                for side, label in zip(record.generated, generated, strict=True)
-            ),
-        )
-    else:
-        photographs, generator = check_labels(labels, 2)
-        named = dataclasses.replace(
-            record,
-            photographs=dataclasses.replace(record.photographs, label=photographs),
-            generator=generator,
-        )
+    real, *generated = check_labels(labels, 1 + len(record.generated))
+    named = dataclasses.replace(
+        record,
+        real=dataclasses.replace(record.real, label=real),
+        generated=tuple(
+            dataclasses.replace(side, label=label)
+            for side, label in zip(record.generated, generated, strict=True)
+        ),
+    )
     return named if record.folder is None else named.at(record.folder)
+
+
+def evidence_relabelled(record: Evidence, labels: Sequence[str] | None) -> Evidence:
+    """The same of evidence: the photographs, then the generator."""
+    if labels is None:
+        return record
+    photographs, generator = check_labels(labels, 2)
+    return _named(record, photographs, generator)
+
+
+def named_alike(evidence: Evidence, before: Comparison, after: Comparison) -> Evidence:
+    """Evidence with the labels that a comparison's sides of the same names were given."""
+    sides = [(record.real, *record.generated) for record in (before, after)]
+    new = {old.label: side.label for old, side in zip(*sides, strict=True)}
+    photographs, generator = evidence.photographs.label, evidence.generator
+    return _named(evidence, new.get(photographs, photographs), new.get(generator, generator))
+
+
+def _named(evidence: Evidence, photographs: str, generator: str) -> Evidence:
+    named = dataclasses.replace(
+        evidence,
+        photographs=dataclasses.replace(evidence.photographs, label=photographs),
+        generator=generator,
+    )
+    return named if evidence.folder is None else named.at(evidence.folder)

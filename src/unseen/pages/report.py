@@ -80,6 +80,7 @@ from unseen.instance_evidence.record import RECORD_FILE as EVIDENCE_RECORD
 from unseen.instance_evidence.record import Evidence, read_evidence
 from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
 from unseen.pages import asked_side, comparison_side, evidence_side, pairs_side
+from unseen.pages.figures import evidence_relabelled, named_alike, relabelled
 from unseen.pages.page_images import Gallery, clear_overlays
 from unseen.pages.single_file import inline
 from unseen.pages.small_figures import slug
@@ -194,16 +195,20 @@ def report(
     return pages[-1]
 
 
-def report_folder(folder: str | Path, *, single_file: bool = False) -> Path:
+def report_folder(
+    folder: str | Path, *, labels: Sequence[str] | None = None, single_file: bool = False
+) -> Path:
     """Draw the page of the records that lie in a folder.
 
     Args:
         folder: what `unseen compare`, `unseen evidence` or `unseen invert` wrote; or one of the
             records in it.
+        labels: what to call the sides on this page, the real one first; the records keep theirs.
         single_file: as in `report`.
 
     Raises:
         RecordError: there is none, or as in `report`.
+        SpecError: labels that do not fit.
         StorageError: as in `report`.
     """
     folder = as_path(folder)
@@ -216,12 +221,16 @@ def report_folder(folder: str | Path, *, single_file: bool = False) -> Path:
             f"{folder} holds neither {COMPARISON_FILE} nor {EVIDENCE_FILE}; name a folder that "
             "`unseen compare --out`, `unseen evidence --out` or `unseen invert --out` wrote"
         )
-    return report(
-        folder,
-        read_comparison(folder) if has_comparison else None,
-        read_evidence(folder) if has_evidence else None,
-        single_file=single_file,
-    )
+    comparison = read_comparison(folder) if has_comparison else None
+    evidence = read_evidence(folder) if has_evidence else None
+    before = comparison
+    if comparison is not None:
+        comparison = relabelled(comparison, labels)
+    if evidence is not None and before is None:
+        evidence = evidence_relabelled(evidence, labels)
+    elif evidence is not None and before is not None and comparison is not None:
+        evidence = named_alike(evidence, before, comparison)
+    return report(folder, comparison, evidence, single_file=single_file)
 
 
 def _mark(folder: Path, comparison: Comparison | None, evidence: Evidence | None) -> str:
