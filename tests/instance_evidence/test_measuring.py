@@ -109,6 +109,38 @@ def test_what_vanishes_beside_intact_controls_cannot_be_drawn(world):
     assert person.p_value == pytest.approx(3 * max(r.p_value for r in person.ratios))
 
 
+def test_label_maps_that_exist_give_what_a_segmenter_of_the_same_labels_gives(world):
+    for side in ("photos", "rebuilt", "generated", "regenerated"):
+        (world / "maps" / side).mkdir(parents=True)
+        for path in (world / side).iterdir():
+            pixels = np.moveaxis(np.asarray(Image.open(path)), -1, 0)[None]
+            labels = NearestColour().label_maps(pixels)[0].astype(np.uint8)
+            Image.fromarray(labels).save(world / "maps" / side / path.name)
+    (world / "maps/classes.txt").write_text("none\nsky\nperson\ntree\n")
+    maps = f"maps:{world / 'maps'}?resolution={SIDE}"
+    record, segmented = gather(world, segmenter=maps), gather(world, out="segmented")
+    assert record.instances == segmented.instances
+    assert record.classes == segmented.classes
+    path = world / "maps/photos/p00.png"
+    Image.fromarray(np.ones((SIDE, SIDE), np.uint8)).save(path)
+    with pytest.raises(RecordError, match="maps"):  # what was measured is not that
+        gather(world, segmenter=maps)
+
+
+def test_a_frame_that_is_squashed_keeps_what_the_crop_loses(tmp_path):
+    label_map = np.ones((SIDE, 2 * SIDE), int)
+    label_map[5:15, :4] = 2  # a person at the left edge, outside of the centre square
+    save(tmp_path / "photos", "a.png", label_map)
+    save(tmp_path / "rebuilt", "a.png", np.ones((SIDE, 2 * SIDE), int))
+    seen = {
+        fit: {row.name for row in gather(tmp_path, controls=False, out=fit, fit=fit).classes}
+        for fit in ("crop", "squash")
+    }
+    assert seen == {"crop": {"sky"}, "squash": {"sky", "person"}}
+    with pytest.raises(SpecError, match="tiles"):
+        gather(tmp_path, controls=False, fit="tiles")
+
+
 def test_the_record_is_what_its_schema_says_and_all_that_it_names_is_there(world):
     record = gather(world)
     jsonschema.validate(to_json(record), json_schema())

@@ -226,6 +226,20 @@ def test_broken_photographs_stop_the_run_or_are_listed(generator, inverter, phot
     assert again == record
 
 
+def test_whole_frames_are_squashed_where_that_is_asked_for(generator, inverter, photos, tmp_path):
+    record = invert(
+        str(photos), generator, inverter, out=tmp_path / "run", task=task(methods="d", fit="squash")
+    )
+    frame = next(image for image in record.images if image.name == "3.png")
+    with Image.open(photos / "3.png") as image:
+        whole = image.resize((16, 16), Image.Resampling.BILINEAR)
+    assert np.array_equal(record.target(frame), np.moveaxis(np.asarray(whole), -1, 0))
+    with pytest.raises(RecordError, match="preparation"):
+        invert(str(photos), generator, inverter, out=tmp_path / "run", task=task(methods="d"))
+    with pytest.raises(SpecError, match="pad"):
+        task(fit="pad")
+
+
 def test_settings_that_make_no_run_are_refused():
     with pytest.raises(SpecError, match="batch_size"):
         task(batch_size=0)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from unseen.core.errors import ImageError
+from unseen.core.errors import ImageError, SpecError
 from unseen.core.options import Option
 
 FitName = Literal["crop", "squash", "tiles", "pad"]
@@ -25,8 +25,24 @@ Fit = Annotated[
         "it into two tiles that overlap; or pad it with its own mirror image."
     ),
 ]
+_ONE_SQUARE: tuple[FitName, ...] = ("crop", "squash")
 Size = tuple[int, int]  # height and width of an image, as it was read
 _LONGEST = 2  # times as long as wide: two tiles cover no longer frame, which is narrowed first
+
+
+def check_one_square(fit: FitName) -> None:
+    """Refuse what cuts an image into pieces, or shows parts of it twice.
+
+    Raises:
+        SpecError: not `crop`, nor `squash`.
+
+    >>> check_one_square("squash")
+    """
+    if fit not in _ONE_SQUARE:
+        raise SpecError(
+            f"fit is {fit}, and an object of a photograph must stand whole and once in a square; "
+            f"give {' or '.join(_ONE_SQUARE)}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from unseen.core.wording import count, listed, share
+from unseen.images import Preparation
 from unseen.instance_evidence.pairs import IN_RANGE, Collection
 from unseen.instance_evidence.record import (
     CONTROL_PASSES,
@@ -27,7 +28,7 @@ def caveats(
     pictures: Sequence[Picture],
     *,
     sizes: Sizes,
-    side: int,
+    preparation: Preparation,
     selected: bool,
     true_label_maps: bool,
     controls_retain: Sequence[float],
@@ -41,7 +42,7 @@ def caveats(
         classes: of the photographs.
         pictures: all of them.
         sizes: role, or method → native heights and widths.
-        side: of the segmenter's images, in pixels.
+        preparation: how images became the squares that were segmented.
         selected: whether photographs were chosen by class.
         true_label_maps: whether instances of photographs are those of exact label maps.
         controls_retain: what the primary method retains of the controls' instances, 0 to 1.
@@ -62,7 +63,7 @@ def caveats(
             *_about_typicality(collection, pictures),
         ]
     sentences += _about_photographs(collection)
-    sentences += _about_sizes(collection, sizes, side)
+    sentences += _about_sizes(collection, sizes, preparation)
     sentences += _about_missing(failed, classes)
     if true_label_maps:
         sentences.append(
@@ -164,16 +165,19 @@ def _about_missing(failed: Sequence[str], classes: Sequence[ClassEvidence]) -> I
         )
 
 
-def _about_sizes(collection: Collection, sizes: Sizes, side: int) -> Iterator[str]:
+def _about_sizes(collection: Collection, sizes: Sizes, preparation: Preparation) -> Iterator[str]:
     """What was resized, where images and reconstructions come in different sizes."""
     methods = set().union(*(sizes.get(method.key, set()) for method in collection.methods))
     images = sizes.get("photograph", set()) | sizes.get("control", set())
     if images == methods and len(images) == 1:
         return
+    fitted = "the centre squares compared"
+    if preparation.fit == "squash":
+        fitted = "the whole frames compared, squashed into squares"
     yield (
         f"Images are {_sizes(images)} and reconstructions {_sizes(methods)} pixels: of every pair "
         "the shorter sides were made equal (the smaller one's, at most the segmenter's "
-        f"{side}), and the centre squares compared. Pairs that were cropped otherwise "
+        f"{preparation.resolution}), and {fitted}. Pairs that were cropped otherwise "
         "do not lie on each other, and lose what is not lost."
     )
 

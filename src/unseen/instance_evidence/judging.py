@@ -16,6 +16,7 @@ from unseen.core.files import package_version
 from unseen.core.verdicts import INSTANCE_VERDICTS
 from unseen.core.wording import listed
 from unseen.distribution.areas import class_name, nothing
+from unseen.images import Preparation
 from unseen.instance_evidence.caveats import caveats
 from unseen.instance_evidence.grouping import group_numbers
 from unseen.instance_evidence.pairs import Collection
@@ -104,7 +105,7 @@ class Instrument:
     classes: tuple[str, ...] | None  # columns that are judged; None: all
     true_label_maps: bool
     sizes: Mapping[str, set[tuple[int, int]]]  # role, or method → native height and width
-    side: int  # of the segmenter's images
+    preparation: Preparation  # how images became the squares that were segmented
     segmenter: Mapping[str, Any]
     selection: Selection | None
     cut_rule: str | None
@@ -162,7 +163,7 @@ def compose(
                 classes,
                 judge.pictures,
                 sizes=instrument.sizes,
-                side=instrument.side,
+                preparation=instrument.preparation,
                 selected=instrument.selection is not None,
                 true_label_maps=instrument.true_label_maps,
                 controls_retain=[share for share in controls if not math.isnan(share)],
@@ -170,7 +171,11 @@ def compose(
             ),
             *instrument.notes,
         ),
-        provenance={**collection.provenance, "segmenter": dict(instrument.segmenter)},
+        provenance={
+            **collection.provenance,
+            "segmenter": dict(instrument.segmenter),
+            "fit": instrument.preparation.fit,
+        },
     )
 
 

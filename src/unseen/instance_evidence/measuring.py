@@ -6,6 +6,7 @@ numbers mean is defined in docs/evidence.md.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, Unpack
@@ -25,14 +26,23 @@ from unseen.distribution.designs import GROUPS_HELP, Said
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import BatchSize, Channel, default_segmenter
 from unseen.images import Images, ImageSource, Preparation, open_images
+from unseen.images.preparation import Fit, FitName, Size, check_one_square
 from unseen.images.record_pictures import read_label_map
 from unseen.instance_evidence.grouping import group_images
 from unseen.instance_evidence.judging import Instrument, MeasuredImage, MeasuredInstance, compose
-from unseen.instance_evidence.pairs import JUDGED_BY, Collection, Entry, open_runs, pair_up
+from unseen.instance_evidence.pairs import (
+    JUDGED_BY,
+    Candidate,
+    Collection,
+    Entry,
+    Origin,
+    open_runs,
+    pair_up,
+)
 from unseen.instance_evidence.record import FILE, Evidence, Fate, Rebuilt, write_evidence
 from unseen.inversion.inversions import ROLES, Inversions, Selection, curve_runs, read_inversions
 from unseen.segmenters import Segmenter, checked_label_maps, class_names, load_segmenter
-from unseen.segmenters.protocol import Precision, SegmenterPrecision
+from unseen.segmenters.protocol import LabelsByName, Precision, SegmenterPrecision
 from unseen.statistics.instances import (
     LEAST_AREA,
     Region,
@@ -47,6 +57,8 @@ from unseen.statistics.retention import Judging
 
 LabelMaps = Literal["segmenter", "true"]
 ImageSet = str | Path | ImageSource | Images
+
+LabelMap = Callable[[], Integer[np.ndarray, "h w"]]
 
 _PICTURES = "pictures"
 _OWNED = tuple(f"{role}*/[0-9]*.{ending}" for role in ROLES for ending in ("png", "jpg"))
@@ -93,6 +105,7 @@ class EvidenceTask:
     device: Device = "auto"
     precision: SegmenterPrecision = "fp32"
     batch_size: BatchSize = 16
+    fit: Fit = "crop"
     overwrite: Overwrite = False
     selection: Selection | None = None  # how the photographs were chosen
     cut_rule: Annotated[
@@ -101,6 +114,7 @@ class EvidenceTask:
 
     def __post_init__(self) -> None:
         check_options(self, ImageError)
+        check_one_square(self.fit)
         if self.labels is not None:
             check_labels(self.labels, 2)
 
@@ -118,6 +132,7 @@ class EvidenceOptions(TypedDict, total=False):
     device: str
     precision: Precision
     batch_size: int
+    fit: FitName
     overwrite: bool
     selection: Selection | None
     cut_rule: str | None
@@ -251,7 +266,7 @@ class _Shown:
     stem: str  # of its files below the folder
     image: UInt8[np.ndarray, "3 s s"]
     path: str | None  # where it lies below the folder already
-    label_map: Callable[[], Integer[np.ndarray, "h w"]] | None = None  # None: to be segmented
+    label_map: LabelMap | None = None  # None: to be segmented
 
 
 class _Measuring:
@@ -267,6 +282,7 @@ class _Measuring:
     ) -> None:
         self.collection, self.segmenter, self.task = collection, segmenter, task
         self.folder, self.progress = folder, progress
+        self._preparation = Preparation(segmenter.resolution, fit=task.fit)
         self.names = class_names(segmenter, task.channel)
         self.columns = tuple(f"{task.channel}/{name}" for name in self.names)
         self.sizes: dict[str, set[tuple[int, int]]] = {}  # role or method → native sizes
@@ -296,7 +312,7 @@ class _Measuring:
             else tuple(f"{task.channel}/{name}" for name in task.classes),
             true_label_maps=task.label_maps == "true",
             sizes=self.sizes,
-            side=self.segmenter.resolution,
+            preparation=self._preparation,
             segmenter={**self.segmenter.provenance, "channel": task.channel},
             selection=task.selection,
             cut_rule=task.cut_rule,
@@ -339,12 +355,35 @@ class _Measuring:
             "pictures of evidence",
             1,
             parts={"segmenter": self.segmenter.provenance},
-            options={"channel": self.task.channel, "collection": self.collection.identity},
+            options={
+                "channel": self.task.channel,
+                "collection": self.collection.identity,
+                "fit": self.task.fit,
+                "maps": self._maps_fingerprints(),
+            },
             batch_size=self.task.batch_size,
         )
         return RunFolder(
             folder, identity, _OWNED, FILE, before=beside, overwrite=self.task.overwrite
         )
+
+    def _maps_fingerprints(self) -> list[str]:
+        """Of label maps that exist, all that they hold."""
+        if not isinstance(self.segmenter, LabelsByName):
+            return []
+        entries = self.collection.entries
+        origins = [entry.origin for entry in entries]
+        origins += [rebuilt.origin for entry in entries for rebuilt in entry.rebuilt.values()]
+        sources = {origin[0].spec: origin[0] for origin in origins if origin is not None}
+        return [self.segmenter.maps_fingerprint(source) for source in sources.values()]
+
+    def _existing_map(self, origin: Origin | None, size: Size) -> LabelMap | None:
+        """The label map of an image that has one already; None: it is to be segmented."""
+        if origin is None or not isinstance(self.segmenter, LabelsByName):
+            return None
+        source, name = origin
+        maps = functools.partial(self.segmenter.maps_of, source, [name], [size], self._preparation)
+        return lambda: maps()[0]
 
     @property
     def _at_once(self) -> int:
@@ -376,16 +415,19 @@ class _Measuring:
             height, width = image.shape[1:]
             self.sizes.setdefault(key or entry.role, set()).add((height, width))
         side = min(self.segmenter.resolution, *(min(image.shape[1:]) for image in raw.values()))
-        prepare = Preparation(side)
+        prepare = Preparation(side, fit=self.task.fit)
         shown = {}
         for key, image in raw.items():
             path = entry.path if key == "" else entry.rebuilt[key].path
             kept = image.shape[1:] == (side, side) and path is not None
+            of: Entry | Candidate = entry.rebuilt[key] if key else entry
+            size = image.shape[1], image.shape[2]
             shown[key] = _Shown(
                 stem=f"{_PICTURES}/{entry.role}{key and '-'}{key}/{self._in_role(number):05d}",
                 image=prepare.apply(image),
                 path=self._below(path) if kept and path is not None else None,
-                label_map=entry.rebuilt[key].label_map if key else None,
+                label_map=self._existing_map(of.origin, size)
+                or (entry.rebuilt[key].label_map if key else None),
             )
         return shown
 
@@ -421,7 +463,7 @@ class _Measuring:
 
     def _make_maps(self, shown: Sequence[_Shown]) -> list[Integer[np.ndarray, "h w"]]:
         """Segment what has no label map, and keep pictures and label maps."""
-        prepare = Preparation(self.segmenter.resolution)
+        prepare = Preparation(self.segmenter.resolution)  # of squares
         without = [picture for picture in shown if picture.label_map is None]
         segmented: list[Integer[np.ndarray, "h w"]] = []
         for start in range(0, len(without), self._at_once):

@@ -38,6 +38,7 @@ _GIVEN = Method(
     in_range=False,
 )
 
+Origin = tuple[ImageSource, str]  # a set, and the name of an image in it
 Read = Callable[[], UInt8[np.ndarray, "3 h w"]]
 
 
@@ -47,6 +48,7 @@ class Candidate:
 
     read: Read | None  # None where the method failed
     label_map: Callable[[], Integer[np.ndarray, "h w"]] | None = None  # None: to be segmented
+    origin: Origin | None = None  # by which label maps are found that exist
     path: Path | None = None  # where it lies as a picture that a page can show
     loss: float | None = None
     terms: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -63,6 +65,7 @@ class Entry:
     read: Read
     rebuilt: Mapping[str, Candidate]  # by `Method.key`
     path: Path | None = None
+    origin: Origin | None = None
     truth: Callable[[], Integer[np.ndarray, "h w"]] | None = None  # labels of `true_classes`
 
 
@@ -127,7 +130,13 @@ def pair_up(
             role=role,
             name=images.names[index],
             read=functools.partial(read_image, images, index),
-            rebuilt={_GIVEN.key: Candidate(read=functools.partial(read_image, rebuilt, of_it))},
+            rebuilt={
+                _GIVEN.key: Candidate(
+                    read=functools.partial(read_image, rebuilt, of_it),
+                    origin=(rebuilt, rebuilt.names[of_it]),
+                )
+            },
+            origin=(images, images.names[index]),
             truth=_truth(images, index) if true_label_maps and role == "photograph" else None,
         )
         for role, images, rebuilt in sides

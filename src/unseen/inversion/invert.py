@@ -33,6 +33,7 @@ from unseen.generators import Generator, LayeredGenerator, load_layered
 from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Images, ImageSource, Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
+from unseen.images.preparation import Fit, FitName, check_one_square
 from unseen.images.protocol import read_image
 from unseen.inversion.inversions import (
     CURVE,
@@ -67,6 +68,10 @@ from unseen.statistics.correlations import correlations
 from unseen.statistics.noise_typicality import NoiseTypicality, noise_typicality
 
 CONTROLS_SEED = 30_003  # of the controls' latents: other than samples', training's, validation's
+_PREPARED = {
+    "crop": "shorter side to the resolution, then the centre crop",
+    "squash": "both sides to the resolution",
+}
 MOSAICS: tuple[Method, ...] = ("nearest", "reference")
 _CONTROLS_FROM = 1 << 32  # method a's random starts of controls: other than the photographs'
 _COMPARED_AT_ONCE = 256  # images with the samples: these are described anew for every batch
@@ -136,11 +141,13 @@ class InversionRun:
         int, Option("Images optimised at once. Fewer images need less memory.", min=1)
     ] = 16
     workers: Workers = None
+    fit: Fit = "crop"
     skip_broken: SkipBroken = False
     overwrite: Overwrite = False
 
     def __post_init__(self) -> None:
         check_options(self)
+        check_one_square(self.fit)
         if self.by_class is not None and self.pool < self.by_class:
             raise SpecError(
                 f"{self.by_class} photographs a class were asked for, of {self.pool}; at least 1, "
@@ -193,6 +200,7 @@ class InversionOptions(TypedDict, total=False):
     curve: Sequence[str] | Literal["auto"]
     batch_size: int
     workers: int | None
+    fit: FitName
     skip_broken: bool
     overwrite: bool
 
@@ -400,6 +408,7 @@ def _choose(parts: _Parts, task: InversionRun, folder: Path) -> _Images:
         out=folder / POOL / "photograph.parquet",
         a_class=task.by_class,
         classes=task.classes,
+        fit=task.fit,
     )
     controls = task.by_class if task.controls is None else task.controls
     if controls == 0:
@@ -507,7 +516,7 @@ class _Methods:
                 parts.source,
                 others,
                 parts.segmenter,
-                resolution=parts.generator.resolution,
+                Preparation(parts.generator.resolution, fit=self.task.fit),
                 workers=self.task.workers,
                 skip_broken=self.task.skip_broken,
             )
@@ -578,7 +587,7 @@ class _Targets:
         self.skipped: dict[str, str] = {}
         self._source, self._generator, self._home = parts.source, parts.generator, home
         self._images, self._skip_broken, self._say = images, task.skip_broken, say
-        self._preparation = Preparation(parts.generator.resolution)
+        self._preparation = Preparation(parts.generator.resolution, fit=task.fit)
         self._drawn = DrawnImages(parts.generator, seed=task.controls_seed)
         self._said = False
 
@@ -626,7 +635,7 @@ class _Targets:
             if (height, width) != (side, side) and not self._said:
                 self._say(
                     f"{name} is {width}×{height}; images of other sizes are resized to {side}×"
-                    f"{side}, shorter side first, then the centre crop"
+                    f"{side}: {_PREPARED[self._preparation.fit]}"
                 )
                 self._said = True
             prepared = self._preparation.apply(pixels)
@@ -800,8 +809,7 @@ def _provenance(parts: _Parts, methods: _Methods, images: _Images) -> dict[str, 
             "count": len(images.photographs),
             "seed": task.seed,
             "resolution": parts.generator.resolution,
-            "preparation": "shorter side to the resolution, then the centre crop (Pillow, "
-            "bilinear, antialiased)",
+            "preparation": f"{_PREPARED[task.fit]} (Pillow, bilinear, antialiased)",
             **_selected(images.chosen),
         },
         "controls": {

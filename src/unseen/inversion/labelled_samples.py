@@ -45,8 +45,8 @@ def labelled_photographs(
     source: ImageSource,
     indices: Sequence[int],
     segmenter: Segmenter,
+    preparation: Preparation,
     *,
-    resolution: int,
     workers: int | None,
     skip_broken: bool,
 ) -> Samples:
@@ -54,7 +54,7 @@ def labelled_photographs(
     read = batches(
         source,
         indices,
-        Preparation(resolution),
+        preparation,
         batch_size=_AT_ONCE,
         workers=default_workers() if workers is None else workers,
         skip_broken=skip_broken,
