@@ -30,7 +30,7 @@ def open_page(browser):
     def opened(folder, where="", **options):
         page = browser.new_page(**options)
         pages.append(page)
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)  # a machine may be busy
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("requestfailed", lambda request: complaints.append(request.url))

@@ -56,7 +56,7 @@ def test_one_file_shows_every_picture_without_its_folder_and_without_a_network(
         page = unfolded(open_page(folder, offline=True))
         images = page.locator("img[src]")
         images.evaluate_all("images => images.forEach((i) => { i.loading = 'eager'; })")
-        page.wait_for_function("[...document.images].every((i) => !i.src || i.complete)")
+        page.wait_for_function("() => [...document.images].every((i) => !i.src || i.complete)")
         found = images.evaluate_all(shown)
         assert len(found) > 30
         assert all(width > 0 for _, width in found)
