@@ -12,6 +12,7 @@ COMMANDS = {
     "changes": ("lab.commands:changes", "Simulate the comparison of two generators."),
     "pairs": ("lab.commands:pairs", "Simulate pairs of photographs and drawn images."),
     "gate": ("lab.commands:gate", "Simulate the gate."),
+    "areas": ("lab.commands:areas", "Write areas files of any size."),
     "distance-speed": ("lab.commands:distance_speed", "Time the distance of many classes."),
     "classes": ("lab.commands:classes", "Simulate the verdicts about classes."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),

@@ -16,6 +16,7 @@ from lab.class_simulation import ClassSimulation, simulate_classes
 from lab.distance_simulation import DistanceSimulation, simulate_distances
 from lab.distance_speed import DistanceSpeed, time_distances
 from lab.gate_simulation import GateSimulation, simulate_gate
+from lab.generated_areas import GeneratedAreas, write_generated_areas
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.pair_simulation import PairSimulation, simulate_pairs
@@ -64,6 +65,11 @@ def gate(task: GateSimulation) -> None:
 def distance_speed(task: DistanceSpeed) -> None:
     """Time the distance and its interval, beside NumPy's covariances and SciPy's square root."""
     streams.write(time_distances(task, say=streams.note))
+
+
+def areas(task: GeneratedAreas) -> None:
+    """Write two areas files of random numbers, to compare at any size."""
+    _write_paths(write_generated_areas(task))
 
 
 def classes(task: ClassSimulation) -> None:
