@@ -16,6 +16,8 @@ COMMANDS = {
     "distance-speed": ("lab.commands:distance_speed", "Time the distance of many classes."),
     "classes": ("lab.commands:classes", "Simulate the verdicts about classes."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),
+    "together": ("lab.commands:together", "Simulate pairs of classes rarely together."),
+    "discovery": ("lab.commands:discovery", "Plant an object that no class names."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
     "margins": ("lab.commands:margins", "Simulate tests of a margin of retention."),
     "groups": ("lab.commands:groups", "Simulate clips and prompts."),

@@ -13,6 +13,7 @@ from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
 from lab.class_simulation import ClassSimulation, simulate_classes
+from lab.discovery_simulation import DiscoverySimulation, simulate_discovery
 from lab.distance_simulation import DistanceSimulation, simulate_distances
 from lab.distance_speed import DistanceSpeed, time_distances
 from lab.gate_simulation import GateSimulation, simulate_gate
@@ -26,6 +27,7 @@ from lab.retention_simulation import RetentionSimulation, simulate_retention
 from lab.segmenter_check import SegmenterCheck
 from lab.segmenter_check import check_segmenter as run_segmenter_check
 from lab.statistics_simulation import Simulation, simulate
+from lab.together_simulation import TogetherSimulation, simulate_together
 from lab.training_curve import Checkpoints, measure_checkpoints
 from lab.verdict_counts import EvidenceBench, Subject, measure_evidence
 from unseen.bench.throughput import table
@@ -80,6 +82,16 @@ def classes(task: ClassSimulation) -> None:
 def calibration(task: ChurchyardCalibration) -> None:
     """Measure which omissions are found in the churchyard, whose scenes are rendered again."""
     _write_paths(calibrate_churchyard(task, say=streams.note))
+
+
+def together(task: TogetherSimulation) -> None:
+    """Measure which pairs of classes are called rarely together, by several rules."""
+    _write_paths(simulate_together(task, say=streams.note))
+
+
+def discovery(task: DiscoverySimulation) -> None:
+    """Measure how often `unseen discover` finds a red balloon, and how often it calls nothing."""
+    _write_paths(simulate_discovery(task, say=streams.note))
 
 
 def retention(task: RetentionSimulation) -> None:

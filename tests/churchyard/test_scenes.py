@@ -145,6 +145,30 @@ def test_the_source_names_scenes_by_seed_and_index() -> None:
     assert pickle.loads(pickle.dumps(source)) == source
 
 
+def test_a_balloon_changes_its_own_pixels_alone() -> None:
+    """Half the scenes have it, where no other object changes; it is red, and labelled as sky."""
+    world, plain = World(seed=6, balloon=0.5), World(seed=6)
+    differ = []
+    for index in range(24):
+        scene, without = world.scene(index), plain.scene(index)
+        changed = (scene.picture != without.picture).any(axis=0)
+        differ.append(changed.any())
+        if changed.any():
+            assert 30 < changed.sum() < 200  # of 4,096 pixels
+            assert set(np.unique(scene.label_map[changed])) >= {INDEX["sky"]}
+            assert (scene.label_map == without.label_map)[~changed].all()
+            red, green = scene.picture[:2, changed].astype(float).mean(axis=1)
+            assert red > 1.3 * green
+    assert 6 <= sum(differ) <= 18  # 12 ± 2.4 standard deviations of a binomial
+
+
+def test_worlds_without_balloons_keep_the_fingerprint_that_they_had() -> None:
+    """The SHA-256 of seed 1 as the renderer's version 1 had it before there were balloons."""
+    plain = open_churchyard(parse_spec("churchyard?seed=1")).fingerprint()
+    assert plain == "e8c4c1b0bd58c670a80a835600566a965b6af90bb37eb4386ddc7ccfe33fd68f"
+    assert open_churchyard(parse_spec("churchyard?seed=1&balloon=5")).fingerprint() != plain
+
+
 def test_fingerprints_differ_by_seed_and_by_what_is_left_out() -> None:
     specs = (
         "churchyard",

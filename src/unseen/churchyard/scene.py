@@ -41,6 +41,8 @@ FREQUENCY = {
     "horse": 0.0062,
 }
 
+_FOREMOST = 2.0  # a foot below all others, which are drawn before
+
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
@@ -61,12 +63,15 @@ class World:
             was: the objects and their shadows are not drawn.
         least_frequency: raises the probability of every rarer class to this. Training a segmenter
             on a world of rare things needs it; 0 is the world as it is.
+        balloon: share of scenes with a red balloon, which no class names: its pixels are labelled
+            as sky. The rest of a scene stays as it is.
     """
 
     seed: int = 0
     resolution: int = 64
     without: tuple[tuple[str, float], ...] = ()
     least_frequency: float = 0.0
+    balloon: float = 0.0
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -89,6 +94,10 @@ class World:
         """Scene `index`, any whole number from 0."""
         return _Composer(self, index).scene()
 
+    def has_balloon(self, index: int) -> bool:
+        """Whether scene `index` has a balloon."""
+        return _balloon_dice(self, index).chance(self.balloon)
+
     def removed(self, index: int) -> frozenset[str]:
         """The classes that `without` takes from scene `index`, were they there or not."""
         state = mix(mix(0, self.seed), index)
@@ -99,11 +108,15 @@ class World:
         )
 
 
+def _balloon_dice(world: World, index: int) -> Dice:
+    return Dice(mix(mix_text(mix(mix(0, world.seed), index), "balloon"), 0))
+
+
 class _Composer:
     """One scene in the making."""
 
     def __init__(self, world: World, index: int) -> None:
-        self.world = world
+        self.world, self.index = world, index
         self.state = mix(mix(0, world.seed), index)
         self.removed = world.removed(index)
         self.view = draw_view(self.dice("view"))
@@ -157,6 +170,7 @@ class _Composer:
             self.single(name)
         self.cars()
         self.persons()
+        self.balloon()
         self.items.sort(key=lambda item: item[0])
         for _, draw in self.items:
             draw()
@@ -629,6 +643,13 @@ class _Composer:
             foot = base + (own.between(-0.006, 0.006) if together else 0)
             self.shadow(near, foot, size * 0.13, size * 0.9)
             self.put("person", k + 1, scene_objects.person, foot, near, size)
+
+    def balloon(self) -> None:
+        """A balloon in front of all else, high above the ground."""
+        dice = _balloon_dice(self.world, self.index)
+        if dice.chance(self.world.balloon):
+            x, y = dice.between(0.1, 0.9), dice.between(0.12, 0.4)
+            self.put("balloon", 1, scene_objects.balloon, _FOREMOST, x, y)
 
     # --- picture ----------------------------------------------------------------------------
 

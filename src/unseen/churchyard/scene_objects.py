@@ -677,3 +677,16 @@ def horse(canvas: Canvas, view: View, dice: Dice, x: float, base: float, size: f
         size * 0.09,
         mane,
     )
+
+
+def balloon(canvas: Canvas, view: View, dice: Dice, x: float, _: float, y: float) -> None:
+    """A red balloon on a string; no class names it, so it is labelled as the sky behind it."""
+    red = vary(dice, (206, 34, 38), 10)
+    skin = canvas.part("sky", red, shade=view.face(0) + 0.1)
+    dark = canvas.part("sky", darker(red, 0.62))
+    shine = canvas.part("sky", (250, 170, 160))
+    radius = dice.between(0.05, 0.075)
+    canvas.line(((x, y + radius), (x + radius * 0.3, y + radius * 2.6)), 0.006, dark)
+    canvas.ellipse(x, y, radius, radius * 1.2, dark)
+    canvas.ellipse(x - radius * 0.08, y - radius * 0.1, radius * 0.9, radius * 1.08, skin)
+    canvas.ellipse(x - radius * 0.3, y - radius * 0.45, radius * 0.25, radius * 0.35, shine)

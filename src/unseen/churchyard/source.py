@@ -45,16 +45,19 @@ class ChurchyardSource:
 
     def fingerprint(self) -> str:
         """SHA-256 of the world and of the renderer's version."""
-        world = canonical_json(dataclasses.asdict(self.world))
-        return sha256_of_parts(["churchyard", str(RENDERER_VERSION), world])
+        world = dataclasses.asdict(self.world)
+        if not self.world.balloon:
+            del world["balloon"]  # worlds without it are those of before there was one
+        return sha256_of_parts(["churchyard", str(RENDERER_VERSION), canonical_json(world)])
 
 
-@takes("seed", "resolution", "without", argument=False)
+@takes("seed", "resolution", "without", "balloon", argument=False)
 def open_churchyard(spec: Spec) -> ChurchyardSource:
-    """The churchyard of a spec; options `seed` (0), `resolution` (64) and `without`.
+    """The churchyard of a spec; options `seed`, `resolution`, `without` and `balloon`.
 
     `without` is a list of classes, each with the share of scenes that lose it: `person` (all),
-    `fence:0.5` (every second scene, decided by seed, index and class).
+    `fence:0.5` (every second scene, decided by seed, index and class). `balloon` is how many
+    percent of the scenes have a red balloon, which no class names.
 
     Raises:
         SpecError: an unknown option or class, or a value out of range.
@@ -63,5 +66,6 @@ def open_churchyard(spec: Spec) -> ChurchyardSource:
         seed=spec.integer("seed", 0),
         resolution=spec.integer("resolution", 64, least=16, most=4096),
         without=parse_without(spec.options.get("without", "")),
+        balloon=spec.integer("balloon", 0, most=100) / 100,
     )
     return ChurchyardSource(spec.text, world)

@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "unseen.cli.compare:compare",
         "Compare generated images with real ones, class by class.",
     ),
+    "discover": (
+        "unseen.cli.discover:discover",
+        "Find what no list of classes names.",
+    ),
     "asked": (
         "unseen.cli.asked:asked",
         "Count how often classes are drawn that prompts name.",

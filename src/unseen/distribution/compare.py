@@ -43,6 +43,7 @@ from unseen.distribution.pairing import (
     pair_sides,
     without_partner,
 )
+from unseen.distribution.rare_pairs import rare_pairs
 from unseen.distribution.segmenter_check import Check, Pair, differences, judged, warnings
 from unseen.statistics import (
     PRESENCE_THRESHOLD,
@@ -321,6 +322,7 @@ def _generated_side(
         pairs=None
         if pairing is None
         else compare_in_pairs(real, side, seen.thresholds, told, pairing.by),
+        together=rare_pairs(real, side, rows, seen.thresholds, designs, seen.family),
         second_segmenter=opinion,
     )
 

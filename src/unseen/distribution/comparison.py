@@ -242,6 +242,30 @@ class Pairs:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RarePair:
+    """Two classes that a generated side holds together more rarely than their presences explain."""
+
+    columns: tuple[str, str]
+    real: Share  # share of the images that hold both
+    generated: Share
+    expected: Share  # share of the generated images that the two presences alone explain
+    ratio: Amount  # generated / expected
+    interval: Interval  # of the ratio; simultaneous over all pairs that could be called
+    p_value: Share  # of a ratio of at least 1, one-sided, of this pair alone
+    # images that hold both, those that hold most of the smaller class first
+    real_images: tuple[KeptImage, ...] = ()
+    generated_images: tuple[KeptImage, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Together:
+    """Which classes a generated side holds rarely together, of how many pairs."""
+
+    tested: Count = 0  # pairs that this sample could have called
+    pairs: tuple[RarePair, ...] = ()  # those with the smallest upper end of the interval first
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneratedSide(Side):
     """One generated set, measured against the real one."""
 
@@ -255,6 +279,7 @@ class GeneratedSide(Side):
     # where both sides have the same image names: the images named as the real examples of a class
     counterparts: Mapping[str, tuple[ExampleImage, ...]] = dataclasses.field(default_factory=dict)
     pairs: Pairs | None = None  # None: the sides were not compared in pairs
+    together: Together = Together()
     second_segmenter: SecondSegmenter | None = None
     # verdict → how many classes got it, of those that a summary tells of (`told_columns`)
     counts: Mapping[ClassVerdict, Count] = dataclasses.field(default_factory=dict)
@@ -425,6 +450,11 @@ class Comparison(LocatedResult):
             for pairs in side.pairs.images.values()
             for pair in pairs
         ]
+        held += [
+            (*pair.real_images, *pair.generated_images)
+            for side in self.generated
+            for pair in side.together.pairs
+        ]
         files = [
             file for images in held for kept in images for file in (kept.image, kept.label_map)
         ]
@@ -456,6 +486,8 @@ def _complaint(comparison: Comparison) -> str:
             of_pairs = [row.column for row in side.pairs.classes]
             if len(set(of_pairs)) < len(of_pairs) or not {*of_pairs, *side.pairs.images} <= columns:
                 return f"generated[{i}] has pairs of other columns, or of one twice"
+        if not {column for pair in side.together.pairs for column in pair.columns} <= columns:
+            return f"generated[{i}].together has pairs of other columns"
     for i, ordering in enumerate(comparison.orderings):
         if max(ordering.previous, ordering.new) >= len(comparison.generated):
             return f"orderings[{i}] names a generated side that is not there"

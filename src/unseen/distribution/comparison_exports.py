@@ -27,6 +27,8 @@ from unseen.distribution.comparison_wording import (
     corrected,
     gate_in_words,
     p_equals,
+    pair_name,
+    rarely_in_words,
 )
 from unseen.images.record_pictures import copy_picture, picture_path
 
@@ -144,6 +146,10 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     if wrong:
         headings = ["class", "verdict", "generated / real", "real", "generated"]
         yield markdown_table(headings, map(_cells, wrong), right=(2, 3, 4))
+        yield ""
+    for pair in side.together.pairs:
+        yield f"- rarely together: {_text(pair_name(pair))}, {rarely_in_words(pair)}"
+    if side.together.pairs:
         yield ""
     fsd = side.fsd
     known = f"{corrected(fsd)} [{interval(fsd.interval)}]" if fsd.reason is None else "not known"

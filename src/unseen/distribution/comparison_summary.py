@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from unseen.core.wording import (
+    count,
     listed,
     number,
     percent,
@@ -22,7 +23,9 @@ from unseen.distribution.comparison_wording import (
     delta,
     largest_falls,
     p_equals,
+    pair_name,
     presences,
+    rarely_in_words,
     rates,
     sampling_in_words,
     size_in_words,
@@ -137,6 +140,7 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     if sizes:
         text = "; ".join(f"{row.name} {size_in_words(row)}" for row in sizes[:_MOST_ROWS])
         yield _wrapped("Sizes", text)
+    yield from _rarely_together(side)
     if collapse(side.classes) and not comparison.asked:
         yield _wrapped("Spread", collapse(side.classes))
     falls = largest_falls(comparison, side)
@@ -152,6 +156,18 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
             else f"classes in at least {percent(half.presence)} of the real images"
         )
         yield f"  Power     half of a class gone would show (80 % power) for {seen}"
+
+
+def _rarely_together(side: GeneratedSide) -> Iterator[str]:
+    """Classes that photographs hold together and the side does not, a line a pair."""
+    pairs = side.together.pairs
+    if not pairs:
+        return
+    yield f"  Together  {count(len(pairs), 'pair')} of classes rarely together"
+    for pair in pairs[:_MOST_ROWS]:
+        yield _wrapped("", f"{pair_name(pair)}: {rarely_in_words(pair)}")
+    if len(pairs) > _MOST_ROWS:
+        yield f"            … and {len(pairs) - _MOST_ROWS} more on the page"
 
 
 def _table(comparison: Comparison, side: GeneratedSide, rows: list[ClassRow]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from unseen.core.wording import (
     times,
     value_interval,
 )
-from unseen.distribution.areas import nothing
+from unseen.distribution.areas import class_name, nothing
 from unseen.distribution.comparison import (
     ClassRow,
     Comparison,
@@ -27,6 +27,7 @@ from unseen.distribution.comparison import (
     GateResult,
     GeneratedSide,
     Ordering,
+    RarePair,
     Side,
 )
 from unseen.images.inventory import QUIET, left_out_in_words
@@ -410,3 +411,17 @@ def largest_falls(comparison: Comparison, side: GeneratedSide, count: int = 5) -
         and not is_nothing(comparison, row)
     ]
     return sorted(fell, key=lambda row: row.relative_delta or 0.0)[:count]
+
+
+def pair_name(pair: RarePair) -> str:
+    """Both classes: "car and fence"."""
+    return " and ".join(class_name(column) for column in pair.columns)
+
+
+def rarely_in_words(pair: RarePair) -> str:
+    """How rarely: "in 0.1 % of the generated images, where … explain 9.8 %: 0.01× [0 – 0.1]"."""
+    return (
+        f"in {percent(pair.generated)} of the generated images, where the presences of the two "
+        f"explain {percent(pair.expected)} (real {percent(pair.real)}): {times(pair.ratio)} "
+        f"[{ratio_interval(pair.interval)}]"
+    )

@@ -145,7 +145,8 @@ def keep_side(
     if key == "real":
         real = comparison.real
         of_pairs = [pair.real for side in comparison.generated for pair in _pairs(side)]
-        names = _names(real.samples, *real.example_images.values(), of_pairs)
+        rare = [kept for side in comparison.generated for kept in _together(side, "real")]
+        names = _names(real.samples, *real.example_images.values(), of_pairs, rare)
         paths = _keep(folder, key, names, areas, show)
         return dataclasses.replace(
             comparison,
@@ -155,8 +156,9 @@ def keep_side(
     sides = list(comparison.generated)
     i = int(key.removeprefix("generated-")) - 1
     side = sides[i]
-    of_pairs = [pair.generated for pair in _pairs(side)]
-    held = (*side.example_images.values(), *side.counterparts.values(), of_pairs)
+    drawn = [pair.generated for pair in _pairs(side)]
+    of_pair = (drawn, _together(side, "generated"))
+    held = (*side.example_images.values(), *side.counterparts.values(), *of_pair)
     paths = _keep(folder, key, _names(side.samples, *held), areas, show)
     sides[i] = _with_pairs(
         dataclasses.replace(
@@ -173,10 +175,26 @@ def _pairs(side: GeneratedSide) -> list[PairImages]:
     return [] if side.pairs is None else [p for of in side.pairs.images.values() for p in of]
 
 
+def _together(side: GeneratedSide, role: Literal["real", "generated"]) -> list[KeptImage]:
+    """The images of this role that hold two classes which the side holds rarely together."""
+    return [
+        kept
+        for pair in side.together.pairs
+        for kept in (pair.real_images if role == "real" else pair.generated_images)
+    ]
+
+
 def _with_pairs(
     side: GeneratedSide, role: Literal["real", "generated"], paths: _Paths
 ) -> GeneratedSide:
     """The side with the paths of the pictures that play this role in its pairs."""
+    rare = tuple(
+        dataclasses.replace(pair, real_images=_found(pair.real_images, paths))
+        if role == "real"
+        else dataclasses.replace(pair, generated_images=_found(pair.generated_images, paths))
+        for pair in side.together.pairs
+    )
+    side = dataclasses.replace(side, together=dataclasses.replace(side.together, pairs=rare))
     if side.pairs is None:
         return side
 

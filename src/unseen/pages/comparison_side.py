@@ -11,10 +11,13 @@ from unseen.distribution.comparison import (
     Comparison,
     ExampleImage,
     GeneratedSide,
+    KeptImage,
+    RarePair,
     Side,
     told_columns,
 )
 from unseen.distribution.comparison_wording import how_often, largest_falls
+from unseen.distribution.discovery import Discovery, RareGroup
 from unseen.distribution.example_images import EXAMPLE_IMAGES
 from unseen.pages.overlays import class_colour
 from unseen.pages.page_images import Gallery, Held, PageImages, Picture
@@ -36,7 +39,7 @@ class Link:
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Images of one side by chance, in a row."""
+    """Images of one side in a row, without what they hold: those by chance, for one."""
 
     label: str
     generated: bool
@@ -100,6 +103,24 @@ class More:
 
 
 @dataclasses.dataclass(frozen=True)
+class Apart:
+    """Two classes that a side draws rarely together: images of either side that hold both."""
+
+    pair: RarePair
+    strips: Sequence[Samples]
+
+
+@dataclasses.dataclass(frozen=True)
+class Discovered:
+    """A group of regions that the generated side has much more rarely."""
+
+    group: RareGroup
+    label: int  # of its overlays
+    colour: str
+    strips: Sequence[Strip]
+
+
+@dataclasses.dataclass(frozen=True)
 class ComparisonView:
     """The whole side."""
 
@@ -108,6 +129,7 @@ class ComparisonView:
     findings: Sequence[Finding]  # the first of them
     more: Sequence[More]  # of every generated side
     rows: Sequence[TableRow]  # gravest verdict of any side first
+    apart: Sequence[Sequence[Apart]]  # of every generated side, those of which images are shown
 
 
 def view(
@@ -124,7 +146,7 @@ def view(
     Raises:
         RecordError: a picture that the record names is missing or broken.
     """
-    samples = PageImages(folder, comparison.columns)
+    images = PageImages(folder, comparison.columns)
     rows = sorted(
         _rows(comparison, links, gallery),
         key=lambda row: (CLASS_VERDICTS.index(row.gravest), -row.cells[0].real_area),
@@ -133,16 +155,56 @@ def view(
     left_out.sort(key=_least_drawn)
     return ComparisonView(
         samples=[
-            Samples(
-                side.label, i > 0, side.images, [samples.picture(kept) for kept in side.samples]
-            )
-            for i, side in enumerate([comparison.real, *comparison.generated])
+            _in_a_row(images, side, side.samples)
+            for side in [comparison.real, *comparison.generated]
         ],
         left_out=len(left_out),
         findings=[Finding(row, _beside(row)) for row in left_out[:_MOST_FINDINGS]],
         more=[_more(comparison, side) for side in comparison.generated],
         rows=rows,
+        apart=[
+            [
+                Apart(
+                    pair,
+                    [
+                        _in_a_row(images, comparison.real, pair.real_images),
+                        _in_a_row(images, side, pair.generated_images),
+                    ],
+                )
+                for pair in side.together.pairs
+                if pair.real_images
+            ]
+            for side in comparison.generated
+        ],
     )
+
+
+def view_groups(comparison: Comparison, discovery: Discovery, gallery: Gallery) -> list[Discovered]:
+    """The groups that are much rarer, with images of either side that hold most of them."""
+    (side,) = comparison.generated
+    shown = []
+    for group in discovery.rare:
+        label = comparison.columns.index(group.column)
+        strips = [
+            Strip(
+                of_side.label,
+                number,
+                of_side.images,
+                [gallery.held(example, label) for example in examples],
+            )
+            for number, of_side, examples in (
+                (0, comparison.real, group.real_images),
+                (1, side, group.generated_images),
+            )
+        ]
+        shown.append(Discovered(group, label, class_colour(group.name), strips))
+    return shown
+
+
+def _in_a_row(images: PageImages, side: Side, kept: Sequence[KeptImage]) -> Samples:
+    """Images of a side."""
+    pictures = [images.picture(one) for one in kept]
+    return Samples(side.label, isinstance(side, GeneratedSide), side.images, pictures)
 
 
 def _rows(

@@ -55,13 +55,18 @@ from unseen.distribution.comparison_wording import (
     left_out_of,
     meaning,
     ordering_sentence,
+    pair_name,
     presences,
+    rarely_in_words,
     sampling_in_words,
     significant_but_undecided,
     size_in_words,
     threshold_in_words,
     verdict_in_words,
 )
+from unseen.distribution.discovery import FILE as DISCOVERY_FILE
+from unseen.distribution.discovery import RECORD_FILE as DISCOVERY_RECORD
+from unseen.distribution.discovery import Discovery
 from unseen.distribution.pairs_wording import (
     added_in_words,
     difference_in_words,
@@ -106,6 +111,7 @@ _NUMBERS = (
     p_value,
     percent,
     points,
+    rarely_in_words,
     ratio_interval,
     share,
     share_interval,
@@ -122,6 +128,7 @@ _WORDS = (
     count,
     is_drawn_less,
     left_out_of,
+    pair_name,
     pairs_in_words,
     sampling_in_words,
     sentence,
@@ -141,6 +148,7 @@ def report(
     comparison: Comparison | None = None,
     evidence: Evidence | None = None,
     *,
+    discovery: Discovery | None = None,
     keep_current: bool = False,
     single_file: bool = False,
 ) -> Path:
@@ -152,6 +160,7 @@ def report(
         out: the folder of the records; the paths of their pictures are relative to it.
         comparison: the record of a comparison.
         evidence: the record of instance evidence.
+        discovery: the record of groups, whose comparison is given.
         keep_current: leave a page as it is that was drawn from the same records by this version.
         single_file: write the page as one file, too, with its pictures inside: to send.
 
@@ -174,7 +183,7 @@ def report(
     folder = as_path(out)
     pages = [folder / PAGE, *([folder / SINGLE_FILE] if single_file else [])]
     if keep_current and all(page.is_file() for page in pages):
-        mark = _mark(folder, comparison, evidence)
+        mark = _mark(folder, comparison, evidence, discovery)
         if all(mark in page.read_text(encoding="utf-8", errors="replace") for page in pages):
             return pages[-1]
     clear_overlays(folder)
@@ -186,8 +195,8 @@ def report(
         for name, draw_of in (("retention", draw_retention), ("curves", draw_curves)):
             draw_of(evidence, folder / f"{name}.png", folder / f"{name}.svg")
             draw_of(evidence, folder / "figures" / f"{name}-dark.svg", theme=DARK)
-    shown = _shown(folder, comparison, evidence)  # draws the overlays, too
-    mark = _mark(folder, comparison, evidence)
+    shown = _shown(folder, comparison, evidence, discovery)  # draws the overlays, too
+    mark = _mark(folder, comparison, evidence, discovery)
     for page in pages:
         alone = page.name == SINGLE_FILE
         html = _render(comparison, evidence, shown, alone=alone).removesuffix("</html>") + mark
@@ -230,12 +239,22 @@ def report_folder(
         evidence = evidence_relabelled(evidence, labels)
     elif evidence is not None and before is not None and comparison is not None:
         evidence = named_alike(evidence, before, comparison)
-    return report(folder, comparison, evidence, single_file=single_file)
+    discovery = None
+    if comparison is not None and (folder / DISCOVERY_FILE).exists():
+        discovery = DISCOVERY_RECORD.read(folder)
+        if not {group.column for group in discovery.rare} <= set(comparison.columns):
+            discovery = None  # of an earlier run: the comparison is of classes
+    return report(folder, comparison, evidence, discovery=discovery, single_file=single_file)
 
 
-def _mark(folder: Path, comparison: Comparison | None, evidence: Evidence | None) -> str:
+def _mark(
+    folder: Path,
+    comparison: Comparison | None,
+    evidence: Evidence | None,
+    discovery: Discovery | None,
+) -> str:
     """A comment in a page: a hash of the records and of the names and sizes of all it shows."""
-    records = [to_json(record) for record in (comparison, evidence) if record is not None]
+    records = [to_json(record) for record in (comparison, evidence, discovery) if record]
     files = {path for pattern in _SHOWN_FILES for path in folder.glob(pattern) if path.is_file()}
     sizes = sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
     parts = [package_version(), canonical_json(records), canonical_json(sizes)]
@@ -243,7 +262,10 @@ def _mark(folder: Path, comparison: Comparison | None, evidence: Evidence | None
 
 
 def _shown(
-    folder: Path, comparison: Comparison | None, evidence: Evidence | None
+    folder: Path,
+    comparison: Comparison | None,
+    evidence: Evidence | None,
+    discovery: Discovery | None,
 ) -> dict[str, Any]:
     """What the templates are told beside the records; draws the overlays."""
     shown: dict[str, Any] = {}
@@ -254,6 +276,9 @@ def _shown(
         gallery = Gallery(folder, comparison.columns)
         found = comparison_side.view(folder, comparison, links, gallery)
         shown["asked"] = asked_side.view(comparison, gallery)
+        shown |= {"discovery": discovery, "discovered": []}
+        if discovery is not None:
+            shown["discovered"] = comparison_side.view_groups(comparison, discovery, gallery)
         shown |= _comparison(comparison, found, gallery.data())
         shown["pairs"] = list(pairs_side.view(folder, comparison))
     return shown

@@ -68,7 +68,7 @@ class TransformersSegmenter:
     ) -> None:
         """Load the model, its processor and, where the model reads a task, its tokenizer."""
         self._spec, self._device, self._precision = spec, torch.device(device), precision
-        with _reading(folder), _quiet_and_offline():
+        with reading(folder), quiet_and_offline():
             files = model_files(folder)
             config, self._model, self._universal = _load_model(folder, spec)
             self._model = self._model.to(self._device).eval().requires_grad_(False)
@@ -166,6 +166,15 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
         CheckpointError: its files are unreadable.
         SegmenterError: it is no segmentation model.
     """
+    return TransformersSegmenter(local_model(spec), spec.place, device=device, precision=precision)
+
+
+def local_model(spec: Spec) -> Path:
+    """The folder of the model that `hf:` names, fetched from the hub where it is not here.
+
+    Raises:
+        SpecError, MissingExtraError, DownloadError, CheckpointError: as `load_hf`.
+    """
     name = spec.require_argument("model_or_folder")
     try:
         import transformers  # noqa: F401 - to say early that it is missing
@@ -179,7 +188,7 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
             f"{folder / 'config.json'} is missing; hf:FOLDER needs a model as save_pretrained "
             "writes it"
         )
-    return TransformersSegmenter(folder, spec.place, device=device, precision=precision)
+    return folder
 
 
 def _from_hub(spec: Spec, name: str) -> Path:
@@ -347,7 +356,7 @@ def _side(processor: Any) -> int:
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[None]:
+def reading(folder: Path) -> Iterator[None]:
     """The many errors of transformers about a folder's files, as one of ours."""
     try:
         yield
@@ -365,7 +374,7 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_and_offline() -> Iterator[None]:
+def quiet_and_offline() -> Iterator[None]:
     """While a folder is read: no progress bar, and no request to the hub for what it lacks."""
     from huggingface_hub import constants
     from transformers.utils import logging

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import numpy as np
 import torch
-from jaxtyping import Integer, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import nn
 
 from unseen.core.errors import CheckpointError, first_line
@@ -187,6 +187,16 @@ class UnifiedParsingSegmenter:
                 translate = torch.tensor(parts.labels, device=objects.device)
                 labels = torch.where(wins, translate[interpolated_argmax(own, size, name)], labels)
         return labels, mean_confidence(scores["object"])
+
+    def patch_features(
+        self, images: UInt8[torch.Tensor, "n 3 h w"]
+    ) -> Float[torch.Tensor, "n c h4 w4"]:
+        """What the objects are told by: all levels of the pyramid in one map, at stride 4."""
+        encoder = self._network.encoder
+        levels = encoder(network_input(images).to(encoder.conv1.weight.dtype))
+        decoder = self._network.decoder
+        top = decoder.pyramid_pooling(levels[-1])
+        return decoder.fuse(decoder.feature_pyramid(levels, top))
 
 
 def network_input(images: torch.Tensor) -> torch.Tensor:

@@ -160,6 +160,10 @@ class EffectiveCounts:
     count: _Classes
     images: _Classes
 
+    def part(self, classes: slice) -> "EffectiveCounts":
+        """Some of the classes."""
+        return EffectiveCounts(self.share[classes], self.count[classes], self.images[classes])
+
     def interval(self, alpha: float) -> tuple[_Classes, _Classes]:
         """Exact interval of every share by itself (Clopper and Pearson)."""
         rest = self.images - self.count
