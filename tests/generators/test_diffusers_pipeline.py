@@ -9,6 +9,7 @@ from typing import Any
 
 import diffusers
 import numpy as np
+import peft
 import pytest
 import torch
 from diffusers import (
@@ -21,9 +22,15 @@ from diffusers import (
     LDMPipeline,
     StableDiffusionPipeline,
 )
+from safetensors.torch import save_file
 from tests.support.pipelines import (
     autoencoder,
+    flux,
+    pixart,
+    sana,
     stable_diffusion,
+    stable_diffusion_3,
+    stable_diffusion_xl,
     transformer,
     unet,
 )
@@ -31,7 +38,8 @@ from tests.support.worlds import Halves
 
 import unseen
 from unseen.core.errors import CheckpointError, GeneratorError, SpecError
-from unseen.generators import load_generator
+from unseen.core.files import sha256_of_file
+from unseen.generators import diffusers_pipeline, load_generator
 from unseen.generators.diffusers_pipeline import PipelineGenerator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sample import Sampling, sample
@@ -59,7 +67,13 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "steps=2&classes=cycle&guidance=2",
     ),
     "stable-diffusion": (stable_diffusion, "steps=2&guidance=2&negative=fog"),
+    "stable-diffusion-xl": (stable_diffusion_xl, "steps=2&guidance=2&negative=fog"),
+    "stable-diffusion-3": (stable_diffusion_3, "steps=2&guidance=2&negative=fog&size=16"),
+    "flux": (flux, "steps=2&guidance=2&size=16"),
+    "pixart": (pixart, "steps=2&guidance=2&negative=fog&size=16"),
+    "sana": (sana, "steps=2&guidance=2&negative=fog&size=32"),
 }
+TEXT = ("stable-diffusion", "stable-diffusion-xl", "stable-diffusion-3", "flux", "pixart", "sana")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +88,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def spec_of(places: dict[str, Path], name: str) -> str:
-    prompts = f"&prompts={places[name] / 'prompts.txt'}" if name == "stable-diffusion" else ""
+    prompts = f"&prompts={places[name] / 'prompts.txt'}" if name in TEXT else ""
     return f"diffusers:{places[name] / 'model'}?{KINDS[name][1]}{prompts}"
 
 
@@ -97,10 +111,14 @@ def test_image_k_is_the_same_alone_and_in_any_company(places: dict[str, Path], n
     assert not np.array_equal(other.read(0), together[0])
 
 
-def test_images_are_those_of_the_pipeline_called_by_hand(places: dict[str, Path]) -> None:
-    spec = spec_of(places, "stable-diffusion")
+@pytest.mark.parametrize("name", TEXT)
+def test_images_are_those_of_the_pipeline_called_by_hand(
+    places: dict[str, Path], name: str
+) -> None:
+    spec = spec_of(places, name)
     images = DrawnImages(loaded(spec), seed=3, batch_size=2)
-    pipeline = StableDiffusionPipeline.from_pretrained(places["stable-diffusion"] / "model")
+    third = dict.fromkeys(("text_encoder_3", "tokenizer_3")) if "3" in name else {}  # left out
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(places[name] / "model", **third)
     pipeline.set_progress_bar_config(disable=True)
     streams = [
         torch.Generator().manual_seed(
@@ -108,17 +126,94 @@ def test_images_are_those_of_the_pipeline_called_by_hand(places: dict[str, Path]
         )
         for k in (3, 4)
     ]
+    more: dict[str, Any] = {} if name == "flux" else {"negative_prompt": ["fog", "fog"]}
+    if "size" in spec:
+        side = 32 if name == "sana" else 16
+        more |= {"height": side, "width": side}
+    if name in ("pixart", "sana"):
+        more |= {"use_resolution_binning": False, "clean_caption": False}
     by_hand = pipeline(
         ["a church", "a car"],  # prompts 3 mod 3 and 4 mod 3
-        negative_prompt=["fog", "fog"],
         generator=streams,
         num_inference_steps=2,
         guidance_scale=2.0,
+        **more,
     ).images
     for drawn, picture in zip(images.images([3, 4]), by_hand, strict=True):
         difference = drawn.transpose(1, 2, 0).astype(int) - np.asarray(picture)
         assert np.abs(difference).max() <= 1  # halves are rounded to even in one way only
     assert images.conditions([0, 4, 5]) == ["a church", "a car", "a person"]
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_every_prompt_draws_another_image(places: dict[str, Path], name: str) -> None:
+    generator = loaded(spec_of(places, name))
+    first = generator.draw([0, 1])[0]
+    generator.prompts = ("a car", "a car")
+    assert not torch.allclose(generator.draw([0, 1])[0], first, atol=1e-4)
+
+
+def lora_of(place: Path, out: Path) -> Path:
+    """A LoRA of the network's attention, with random weights."""
+    pipeline = StableDiffusionPipeline.from_pretrained(place / "model")
+    torch.manual_seed(1)
+    config = peft.LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False)
+    pipeline.unet.add_adapter(config)
+    layers = peft.get_peft_model_state_dict(pipeline.unet)
+    StableDiffusionPipeline.save_lora_weights(out, unet_lora_layers=layers)
+    return out / "pytorch_lora_weights.safetensors"
+
+
+def test_a_lora_changes_the_images_as_it_does_by_hand(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = spec_of(places, "stable-diffusion")
+    path = lora_of(places["stable-diffusion"], tmp_path)
+    plain, changed = loaded(spec), loaded(f"{spec}&lora={path}")
+    by_hand = loaded(spec)
+    by_hand.pipeline.load_lora_weights(tmp_path)
+    drawn = changed.draw([0, 1, 2])
+    assert torch.equal(drawn, by_hand.draw([0, 1, 2]))
+    assert not torch.allclose(drawn, plain.draw([0, 1, 2]), atol=1e-4)
+    torch.testing.assert_close(changed.draw([1, 2]), drawn[1:], atol=1e-6, rtol=0)
+    assert changed.provenance["options"]["lora_sha256"] == sha256_of_file(path)
+    assert changed.provenance["weights_sha256"] != plain.provenance["weights_sha256"]
+
+
+def test_what_is_no_lora_of_the_pipeline_is_refused(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match="other"):
+        load_generator(f"{spec_of(places, 'stable-diffusion')}&lora={path}")
+    with pytest.raises(SpecError, match="DDIMPipeline"):
+        load_generator(f"{spec_of(places, 'ddim')}&lora={path}")
+
+
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_what_is_offloaded_draws_the_same_images(
+    places: dict[str, Path], offload: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(places, "stable-diffusion")
+    drawn = loaded(spec).draw([0, 1, 2])
+    asked: list[str] = []
+    name = f"enable_{offload}_cpu_offload"
+    own = getattr(diffusers.DiffusionPipeline, name)
+
+    def on_the_cpu(pipeline: Any, device: str) -> None:
+        asked.append(device)
+        if offload == "model":  # whose hooks move weights to any device; the other's need a GPU
+            own(pipeline, device="cpu")
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, name, on_the_cpu)
+    monkeypatch.setattr(diffusers_pipeline, "resolve_device", lambda _: "cuda")
+    offloaded = loaded(f"{spec}&offload={offload}")
+    assert asked == ["cuda"]
+    assert torch.equal(offloaded.draw([0, 1, 2]), drawn)
+    if offload == "model":
+        with pytest.raises(SpecError, match="offload"):
+            offloaded.layered()
 
 
 _KILLED = """
@@ -245,6 +340,7 @@ def test_prompts_come_from_lines_or_columns(
         ("stable-diffusion", "&guidance=much", "much"),
         ("stable-diffusion", "&column=text", "text"),
         ("dit", "&classes=1000", "classes"),
+        ("flux", "&negative=fog", "negative"),
     ],
 )
 def test_options_that_a_pipeline_does_not_take_are_refused(
@@ -260,7 +356,7 @@ def test_options_that_a_pipeline_does_not_take_are_refused(
         load_generator(f"{spec.partition('?')[0]}?{'&'.join(kept)}{change}")
 
 
-@pytest.mark.parametrize("name", ["stable-diffusion", "dit"])
+@pytest.mark.parametrize("name", [*TEXT, "dit"])
 def test_prompts_and_classes_are_asked_for(places: dict[str, Path], name: str) -> None:
     with pytest.raises(SpecError, match="add"):
         load_generator(f"diffusers:{places[name] / 'model'}")

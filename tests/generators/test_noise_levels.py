@@ -18,8 +18,12 @@ from diffusers import (
 )
 from tests.support.pipelines import (
     autoencoder,
+    flux,
+    pixart,
+    sana,
     stable_diffusion,
     stable_diffusion_3,
+    stable_diffusion_xl,
     transformer,
     unet,
 )
@@ -47,6 +51,10 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "text": (stable_diffusion, "steps=10&guidance=2&negative=fog"),
     "text flow": (stable_diffusion_3, "steps=10&guidance=2&size=16"),
+    "text, two encoders": (stable_diffusion_xl, "steps=10&guidance=2&negative=fog"),
+    "text, packed": (flux, "steps=10&guidance=2&size=16"),
+    "text by T5": (pixart, "steps=10&guidance=2&size=16"),
+    "text by Gemma": (sana, "steps=10&guidance=2&size=32"),
 }
 
 
@@ -54,10 +62,11 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     places = {}
     for name, (make, _) in KINDS.items():
-        places[name] = tmp_path_factory.mktemp(name.replace(" ", "-"))
+        places[name] = tmp_path_factory.mktemp("kind")
         torch.manual_seed(0)
         make(places[name]).save_pretrained(places[name] / "model")
         (places[name] / "prompts.txt").write_text("a church\n")
+        (places[name] / "several.txt").write_text("a church\na car\na church\n")
     return places
 
 
@@ -193,14 +202,63 @@ def test_samplers_that_draw_or_remember_are_refused(places: dict[str, Path]) -> 
 
 def test_noise_in_the_steps_is_refused(places: dict[str, Path]) -> None:
     own = layered(places, "pixels").generator
-    noisy = PipelineSteps(own.pipeline, lambda count: {**own.asked([0] * count), "eta": 1.0})
+    noisy = PipelineSteps(own.pipeline, lambda which: {**own.asked(which), "eta": 1.0})
     with pytest.raises(GeneratorError, match="noise"):
         noisy.integrate(torch.zeros(1, 3, 8, 8), 0, 2)
 
 
-def test_several_prompts_or_classes_are_refused(places: dict[str, Path]) -> None:
-    (places["text"] / "two.txt").write_text("a church\na car\n")
-    with pytest.raises(SpecError, match="2 prompts"):
-        load_layered(spec_of(places, "text").replace("prompts.txt", "two.txt"))
-    with pytest.raises(SpecError, match="1000"):
-        load_layered(spec_of(places, "classes").replace("classes=7", "classes=cycle"))
+def asking(places: dict[str, Path], name: str) -> NoiseLevels:
+    """The same pipeline, asked for a church, a car, a church, …; or for each of its classes."""
+    spec = spec_of(places, name).replace("prompts.txt", "several.txt")
+    generator = load_layered(spec.replace("classes=7", "classes=cycle"), device="cpu")
+    assert isinstance(generator, NoiseLevels)
+    return generator
+
+
+@pytest.mark.parametrize("name", ["text", "text, packed", "classes"])
+def test_every_image_is_asked_for_in_its_own_way(places: dict[str, Path], name: str) -> None:
+    generator = asking(places, name)
+    indices = [0, 4, 1]  # a church and two cars, or three classes
+    drawn = generator.draw(indices, seed=3)
+    latents = generator.latents(indices, seed=3)
+    assert generator.asks_each
+    torch.testing.assert_close(generator(latents), drawn, atol=1e-6, rtol=0)
+    head, tail = generator.split("t=0.5")
+    with torch.no_grad():
+        features = head(latents)
+        torch.testing.assert_close(tail(features).clamp(-1, 1), drawn, atol=1e-6, rtol=0)
+        turned = torch.tensor([2, 1, 0])
+        back = tail(features.rows(turned)).clamp(-1, 1)
+    torch.testing.assert_close(back, drawn[turned], atol=1e-6, rtol=0)
+    conditions = generator.conditions(indices)
+    assert conditions is not None
+    noise = generator.ask(latents, conditions[::-1])
+    assert torch.equal(generator.ask(noise, conditions), latents)
+    assert not torch.allclose(generator(noise)[0], drawn[0], atol=1e-4)
+    with pytest.raises(SpecError, match="a dog"):
+        generator.ask(latents, ["a dog"] * 3)
+
+
+def test_an_image_leads_back_by_its_own_prompt(places: dict[str, Path]) -> None:
+    generator = asking(places, "text flow")
+    latents = generator.latents([0, 1], seed=3)
+    found = generator.backwards(generator(latents), ["a church", "a car"])
+    single = layered(places, "text flow").backwards(generator(latents))
+    assert torch.equal(found["z"][:, -1], torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(found["z"][0, :-1], single["z"][0], atol=1e-4, rtol=0)
+    assert not torch.allclose(found["z"][1, :-1], single["z"][1], atol=1e-3)
+    assert torch.equal(found["t=0.5"].which, torch.tensor([0, 1]))
+
+
+def test_prompts_are_encoded_once_for_all_steps_of_a_search(places: dict[str, Path]) -> None:
+    generator = layered(places, "text")
+    encoder, calls = generator.steps.pipeline.text_encoder, []
+    encoder.register_forward_pre_hook(lambda *_: calls.append(1))
+    states = torch.zeros(2, *generator.steps.shape)
+    with torch.no_grad():
+        first = generator.split("t=0.5")[1](states)
+        before = len(calls)
+        again = generator.split("t=0.5")[1](states)
+    assert before <= 2  # the prompts, and the negative ones
+    assert len(calls) == before
+    assert torch.equal(first, again)

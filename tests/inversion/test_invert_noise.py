@@ -1,5 +1,6 @@
-"""Photographs through a diffusion pipeline whose noise is known, up to the evidence."""
+"""Photographs through diffusion pipelines: where the noise is known, and where prompts differ."""
 
+import json
 from pathlib import Path
 
 import diffusers
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.pipelines import exact
+from tests.support.pipelines import exact, stable_diffusion
 
 import unseen
+from unseen.core.errors import SpecError
+from unseen.generators import load_layered
 from unseen.generators.diffusers_pipeline import PipelineGenerator
 from unseen.generators.noise_levels import NoiseLevels
 from unseen.instance_evidence.measuring import EvidenceTask
@@ -103,3 +106,74 @@ def test_evidence_says_that_the_noise_bounds_nothing(run: Inversions, tmp_path: 
     assert [key for key in methods if key != "d"] == ["f-t=0.5", "f-t=0.1", "f-t=0.8", "f-t=1"]
     assert all(row.verdict != "can draw" for row in evidence.classes)
     assert "earliest" in evidence.summary() or "none of t=1" in evidence.summary().lower()
+
+
+CAPTIONS = {"0.png": "a car", "1.png": "a church", "2.png": "a car"}
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs with captions, and a pipeline that draws from prompts."""
+    folder = tmp_path_factory.mktemp("captioned")
+    (folder / "photos").mkdir()
+    lines = [json.dumps({"file_name": name, "caption": text}) for name, text in CAPTIONS.items()]
+    (folder / "photos" / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    shades = np.random.default_rng(0).integers(0, 256, (len(CAPTIONS), 4, 4, 3), dtype=np.uint8)
+    for name, pixels in zip(CAPTIONS, shades, strict=True):
+        Image.fromarray(pixels.repeat(4, 0).repeat(4, 1)).save(folder / "photos" / name)
+    torch.manual_seed(0)
+    stable_diffusion(folder).save_pretrained(folder / "model")
+    (folder / "one.txt").write_text("a church\n")
+    (folder / "others.txt").write_text("a church\na dog\n")
+    return folder
+
+
+def asking(folder: Path, prompts: str) -> str:
+    return f"diffusers:{folder / 'model'}?steps=2&guidance=1&prompts={folder / prompts}"
+
+
+def inverted(
+    folder: Path, prompts: str, out: Path, photographs: str = "photos", controls: int = 0
+) -> Inversions:
+    return invert(
+        folder / photographs,
+        asking(folder, prompts),
+        out=out,
+        settings=FEW,
+        methods=("d", "f"),
+        controls=controls,
+        batch_size=2,
+        device="cpu",
+    )
+
+
+def test_photographs_are_asked_for_by_their_own_captions(captioned: Path, tmp_path: Path) -> None:
+    run = inverted(captioned, "photos/metadata.jsonl", tmp_path / "run", controls=2)
+    assert [image.condition for image in run.of("photograph")] == list(CAPTIONS.values())
+    assert [image.condition for image in run.of("control")] == ["a car", "a church"]
+    one = inverted(captioned, "one.txt", tmp_path / "one")
+    church, other = one.of("photograph")[1], run.of("photograph")[1]
+    assert church.condition is None
+    for method, name in (("d", "latents"), ("f", "reconstruction")):
+        alone, together = one.tensors(church, method)[name], run.tensors(other, method)[name]
+        # iterations backwards, and steps of the search: the last bits by the place in a batch
+        np.testing.assert_allclose(together.flat[: alone.size], alone.ravel(), atol=1e-3)
+    car, churches = run.of("photograph")[0], one.of("photograph")[0]
+    different = run.tensors(car, "d")["latents"][:-1] - one.tensors(churches, "d")["latents"]
+    assert np.abs(different).max() > 0.01
+    drawn = load_layered(asking(captioned, "photos/metadata.jsonl"), device="cpu").draw(
+        [0, 1], seed=run.provenance["controls"]["seed"]
+    )
+    for control, image in zip(run.of("control"), drawn, strict=True):
+        shown = run.target(control).astype(np.float32) / 127.5 - 1
+        assert np.abs(shown - image.numpy()).max() < 1 / 127
+
+
+def test_photographs_without_a_known_caption_are_refused(captioned: Path, tmp_path: Path) -> None:
+    (captioned / "bare").mkdir()
+    (captioned / "bare" / "0.png").write_bytes((captioned / "photos" / "0.png").read_bytes())
+    with pytest.raises(SpecError, match="bare"):
+        inverted(captioned, "photos/metadata.jsonl", tmp_path / "bare", photographs="bare")
+    with pytest.raises(SpecError, match="'a car'"):
+        inverted(captioned, "others.txt", tmp_path / "others")
+    assert not list(tmp_path.iterdir())

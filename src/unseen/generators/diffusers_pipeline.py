@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MOST_BLACK = 0.01  # of the images drawn: what safety checkers and overflows in fp16 leave
+_DISTILLED = "true_cfg_scale"  # beside it guidance_scale is an input of the network, as in Flux
+_CLEAN, _BINNING = "clean_caption", "use_resolution_binning"  # arguments of PixArt and Sana
 
 
 @dataclasses.dataclass(eq=False)
@@ -291,6 +293,7 @@ def _index(folder: Path) -> Mapping[str, Any]:
 
 def _pipeline(spec: Spec, folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> Any:
     import diffusers
+    import transformers
 
     # Parts that the pipeline was saved without, such as the third text encoder of SD 3.
     more: dict[str, Any] = {part: None for part, kind in index.items() if kind == [None, None]}
@@ -299,6 +302,7 @@ def _pipeline(spec: Spec, folder: Path, index: Mapping[str, Any], dtype: torch.d
     before = diffusers.utils.logging.get_verbosity()
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     try:
         return diffusers.DiffusionPipeline.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, **more
@@ -368,6 +372,11 @@ def _prompts(spec: Spec, taken: Mapping[str, Any]) -> tuple[str, ...]:
             if key in spec.options:
                 raise SpecError(f"{spec.text!r} has {key}, but the pipeline takes no prompt")
         return ()
+    if "negative" in spec.options and ("negative_prompt" not in taken or _DISTILLED in taken):
+        raise SpecError(
+            f"{spec.text!r} has negative, which the pipeline does not heed: its guidance is not by "
+            "a negative prompt; leave it out"
+        )
     if "prompts" not in spec.options:
         raise SpecError(
             f"{spec.text!r} names no prompts, which the pipeline draws from; add prompts=FILE "
@@ -445,6 +454,10 @@ def _settings(spec: Spec, taken: Mapping[str, Any]) -> dict[str, Any]:
     for name in settings:
         if name not in taken:
             raise SpecError(f"{spec.text!r} asks for {name}, which the pipeline does not take")
+    if _CLEAN in taken:  # by packages that may be missing: prompts would depend on the machine
+        settings[_CLEAN] = False
+    if _BINNING in taken and "size" in spec.options:  # else another size is drawn, and resized
+        settings[_BINNING] = False
     return settings
 
 

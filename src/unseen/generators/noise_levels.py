@@ -16,7 +16,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -72,15 +72,36 @@ class _GivenNoise(TorchFunctionMode):
         return noise.to(device=kwargs.get("device"), dtype=kwargs.get("dtype"))
 
 
+class Asked(NamedTuple):
+    """What passes between layers where images are asked for in several ways: x_t, and how."""
+
+    states: Tensor  # (n, c, h, w)
+    which: Tensor  # int64 (n,): the generator's first image that is asked for so
+
+    @property
+    def made(self) -> Tensor:
+        """What the layer itself made."""
+        return self.states
+
+    def plus(self, delta: Tensor) -> "Asked":
+        """The same, with something added to x_t."""
+        return self._replace(states=self.states + delta)
+
+    def rows(self, rows: Tensor | slice) -> "Asked":
+        """Those of some of the images."""
+        return Asked(self.states[rows], self.which[rows])
+
+
 @dataclasses.dataclass(eq=False)
 class PipelineSteps:
     """The steps of a pipeline's call, one by one; x_t is in the shape of the noise it draws.
 
-    States are numbered: 0 is pure noise, `count` what is decoded.
+    States are numbered: 0 is pure noise, `count` what is decoded. `which` numbers, for every state,
+    an image that is asked for as this one is; nothing: as image 0.
     """
 
     pipeline: Any  # of diffusers
-    arguments: Callable[[int], Mapping[str, Any]]  # of a call that draws so many images
+    arguments: Callable[[Sequence[int]], Mapping[str, Any]]  # of a call that draws these images
     checkpointing: bool = True  # keep a step's input alone for the gradient, and run it again
     dtype: torch.dtype = dataclasses.field(default=torch.float32, init=False)  # of the noise
 
@@ -104,6 +125,9 @@ class PipelineSteps:
         for part in self.pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.eval().requires_grad_(False)
+        self._texts: tuple[str, Any] | None = None  # the last prompts that were encoded
+        # Where the numbers of one image's noise stand in what is stepped; None: where they were.
+        self._order: Tensor | None = None
         with torch.no_grad():
             self._measure()
 
@@ -113,18 +137,26 @@ class PipelineSteps:
         return len(self.timesteps)
 
     def integrate(
-        self, states: Float[Tensor, "n c h w"], first: int, last: int
+        self,
+        states: Float[Tensor, "n c h w"],
+        first: int,
+        last: int,
+        which: Sequence[int] | None = None,
     ) -> Float[Tensor, "n c h w"]:
         """State `last` of what is in state `first`."""
         if first == last:
             return states
-        state: Tensor = self._call(states, first, last, decoding=False)
+        state: Tensor = self._call(states, first, last, which, decoding=False)
+        if self._order is not None:
+            state = state.flatten(1)[:, self._order.argsort()].reshape(states.shape)
         return state.float()
 
-    def decode(self, states: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h2 w2"]:
+    def decode(
+        self, states: Float[Tensor, "n c h w"], which: Sequence[int] | None = None
+    ) -> Float[Tensor, "n 3 h2 w2"]:
         """The images of the last states, which may lie a little outside [−1, 1]."""
         if self.decoder is not None:
-            states = self.decoder.decode(self._decoded(states)).sample
+            states = self.decoder.decode(self._decoded(states, which)).sample
         return GreyToRgb.forward(states.float())
 
     def encode(self, images: Float[Tensor, "n 3 h2 w2"]) -> Float[Tensor, "n c h w"]:
@@ -144,7 +176,9 @@ class PipelineSteps:
         latents: Tensor = (means.float() - offset) / (end - offset)
         return latents
 
-    def undo(self, states: Float[Tensor, "n c h w"], step: int) -> Float[Tensor, "n c h w"]:
+    def undo(
+        self, states: Float[Tensor, "n c h w"], step: int, which: Sequence[int] | None = None
+    ) -> Float[Tensor, "n c h w"]:
         """The states before a step, found as the fixed point of x ← x + (y − f(x)) / a.
 
         f is the step and a·x + b·m(x), with the network's answer m. Begun from y, the first
@@ -155,7 +189,7 @@ class PipelineSteps:
         lowest = torch.full((len(states),), torch.inf, device=states.device)
         active = torch.ones_like(lowest, dtype=torch.bool)
         for _ in range(ITERATIONS + 1):
-            missed = states - self.integrate(trial, step, step + 1)
+            missed = states - self.integrate(trial, step, step + 1, which)
             size = missed.square().flatten(1).mean(1).sqrt()
             better = active & (size < lowest)
             best = torch.where(better[:, None, None, None], trial, best)
@@ -184,21 +218,21 @@ class PipelineSteps:
             drawn.append(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
             return drawn[0]
 
-        sample, self._scheduler = self._run(1, give, _Window(0, None, looks=True))
+        sample, self._scheduler = self._first_step(give)
         noise = drawn[0]
         self.shape, self.dtype = tuple(noise.shape[1:]), sample.dtype
         self.timesteps = self._scheduler.timesteps
-        if (
-            noise.ndim != 4
-            or noise.shape != sample[:1].shape
-            or not torch.equal(noise.to(sample), sample[:1])
-        ):
+        given, stepped = noise.to(sample).flatten(), sample[:1].flatten()
+        if sample.shape[1:] != noise.shape[1:] and len(given) == len(stepped):
+            self._order = self._packing(noise.shape)
+            given = given[self._order]
+        if noise.ndim != 4 or not torch.equal(given, stepped):
             raise GeneratorError(
                 f"{type(self.pipeline).__name__} changes the noise {tuple(noise.shape)} that it "
-                f"draws, or packs it as {tuple(sample.shape)}, before its first step; such a "
+                f"draws, to {tuple(sample.shape)}, before its first step; such a "
                 "pipeline draws images by index and cannot be cut"
             )
-        image = self.decode(torch.zeros_like(sample[:1]))
+        image = self.decode(sample.new_zeros(1, *self.shape))
         if image.shape[2] != image.shape[3]:
             raise GeneratorError(
                 f"{type(self.pipeline).__name__} draws {image.shape[3]}×{image.shape[2]} pixels; "
@@ -206,9 +240,28 @@ class PipelineSteps:
             )
         self.resolution, self.device = int(image.shape[3]), sample.device
 
-    def _decoded(self, states: Tensor) -> Tensor:
+    def _first_step(self, give: Callable[[tuple[int, ...]], Tensor]) -> Any:
+        """What the first step of one image is given, and the scheduler."""
+        return self._run([0], give, _Window(0, None, looks=True))
+
+    def _packing(self, shape: Sequence[int]) -> Tensor:
+        """Which number of the noise stands at each place of what is stepped, as Flux packs it.
+
+        The numbers' own numbers are given as noise, digit by digit: bf16 has eight bits.
+        """
+        numbers = torch.arange(math.prod(shape))
+        order = torch.zeros_like(numbers)
+        base, weight = 256, 1
+        while weight < len(numbers):
+            digits = (numbers // weight % base).float().reshape(*shape)
+            stepped, _ = self._first_step(lambda _, digits=digits: digits)  # type: ignore[misc]
+            order += weight * stepped[:1].flatten().round().long().cpu()
+            weight *= base
+        return order.clamp(0, len(numbers) - 1).to(stepped.device)
+
+    def _decoded(self, states: Tensor, which: Sequence[int] | None = None) -> Tensor:
         """What the pipeline gives its decoder for these last states."""
-        decoded: Tensor = self._call(states, self.count, self.count, decoding=True)
+        decoded: Tensor = self._call(states, self.count, self.count, which, decoding=True)
         return decoded
 
     def _scale(self, step: int) -> float:
@@ -218,7 +271,15 @@ class PipelineSteps:
         stepped = scheduler.step(torch.zeros_like(sample), self.timesteps[step], sample)
         return float(stepped.prev_sample.mean()) / _SMALL
 
-    def _call(self, states: Tensor, first: int, last: int, *, decoding: bool) -> Tensor:
+    def _call(
+        self,
+        states: Tensor,
+        first: int,
+        last: int,
+        which: Sequence[int] | None,
+        *,
+        decoding: bool,
+    ) -> Tensor:
         def give(shape: tuple[int, ...]) -> Tensor:
             if shape != states.shape:
                 raise GeneratorError(
@@ -228,22 +289,45 @@ class PipelineSteps:
             return states
 
         window = _Window(first, None if decoding else last, decodes=decoding)
-        reached: Tensor = self._run(len(states), give, window)
+        reached: Tensor = self._run([0] * len(states) if which is None else which, give, window)
         return reached
 
-    def _run(self, count: int, give: Callable[[tuple[int, ...]], Tensor], window: "_Window") -> Any:
+    def _run(
+        self,
+        which: Sequence[int],
+        give: Callable[[tuple[int, ...]], Tensor],
+        window: "_Window",
+    ) -> Any:
         """A call of the pipeline, up to where the window ends it."""
         replaced = [(self.denoiser, "forward", self._checkpointed(self.denoiser.forward))]
         if self.decoder is not None:
             replaced.append((self.decoder, "decode", _reach))
-        window.count = count
+        if hasattr(self.pipeline, "encode_prompt"):
+            encode = self._remembered(self.pipeline.encode_prompt)
+            replaced.append((self.pipeline, "encode_prompt", encode))
+        window.count = len(which)
         scheduler = window.of(self.pipeline.scheduler)
         try:
             with _instead(self.pipeline, scheduler, replaced), _GivenNoise(give):
-                self._forward(self.pipeline, **self.arguments(count), output_type="np")
+                self._forward(self.pipeline, **self.arguments(which), output_type="np")
         except _Reached as reached:
             return reached.value
         raise GeneratorError(f"{type(self.pipeline).__name__} ended without the steps asked for")
+
+    def _remembered(self, encode: Callable[..., Any]) -> Callable[..., Any]:
+        """The text encoders' answer, kept while every step of a search asks for the same."""
+
+        @functools.wraps(encode)
+        def run(*arguments: Any, **named: Any) -> Any:
+            if any(isinstance(value, Tensor) for value in (*arguments, *named.values())):
+                return encode(*arguments, **named)
+            asked = repr((arguments, sorted(named.items())))
+            if self._texts is None or self._texts[0] != asked:
+                with torch.no_grad():
+                    self._texts = asked, encode(*arguments, **named)
+            return self._texts[1]
+
+        return run
 
     def _checkpointed(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(forward)
@@ -263,7 +347,7 @@ def _reach(decoded: Tensor, *_: Any, **__: Any) -> None:
 
 @contextlib.contextmanager
 def _instead(
-    pipeline: Any, scheduler: Any, replaced: Sequence[tuple[nn.Module, str, Any]]
+    pipeline: Any, scheduler: Any, replaced: Sequence[tuple[Any, str, Any]]
 ) -> Iterator[None]:
     """The pipeline with another scheduler, and parts with other functions, for a while."""
     own = pipeline.scheduler
@@ -328,14 +412,16 @@ class _Named(nn.Sequential):
 
 
 class _Pure(nn.Module):
-    """Latents (n z) in the shape of the noise."""
+    """Latents (n z) in the shape of the noise; a further number says how the image is asked for."""
 
-    def __init__(self, shape: Sequence[int]) -> None:
+    def __init__(self, shape: Sequence[int], *, several: bool) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape, self.several = tuple(shape), several
 
-    def forward(self, latents: Float[Tensor, "n z"]) -> Float[Tensor, "n c h w"]:
-        return latents.reshape(len(latents), *self.shape)
+    def forward(self, latents: Float[Tensor, "n z"]) -> Tensor | Asked:
+        size = math.prod(self.shape)
+        states = latents[:, :size].reshape(len(latents), *self.shape)
+        return Asked(states, latents[:, size].detach().long()) if self.several else states
 
 
 class _Between(nn.Module):
@@ -345,8 +431,10 @@ class _Between(nn.Module):
         super().__init__()
         self.steps, self.first, self.last = steps, first, last
 
-    def forward(self, states: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        return self.steps.integrate(states, self.first, self.last)
+    def forward(self, features: Tensor | Asked) -> Tensor | Asked:
+        states, which = _parts(features)
+        states = self.steps.integrate(states, self.first, self.last, which)
+        return features._replace(states=states) if isinstance(features, Asked) else states
 
 
 class _Image(nn.Module):
@@ -357,8 +445,17 @@ class _Image(nn.Module):
         self.steps, self.first = steps, first
         self.denoiser, self.decoder = steps.denoiser, steps.decoder
 
-    def forward(self, states: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h2 w2"]:
-        return self.steps.decode(self.steps.integrate(states, self.first, self.steps.count))
+    def forward(self, features: Tensor | Asked) -> Float[Tensor, "n 3 h2 w2"]:
+        states, which = _parts(features)
+        states = self.steps.integrate(states, self.first, self.steps.count, which)
+        return self.steps.decode(states, which)
+
+
+def _parts(features: Tensor | Asked) -> tuple[Tensor, list[int] | None]:
+    """x_t, and how every image is asked for where that differs."""
+    if isinstance(features, Asked):
+        return features.states, features.which.tolist()
+    return features, None
 
 
 @dataclasses.dataclass(eq=False)
@@ -367,11 +464,13 @@ class NoiseLevels:
 
     The first layer, `t=1`, is pure noise. Further ones are x_t at the steps nearest to t = 0.9,
     0.8, …, 0.1, as far as there is a step within 0.06. Behind `decoder` the decoder alone is left.
+    Where images are asked for in several ways (prompts, classes), the latents hold one number more:
+    the first image that is asked for so. `ask` sets it.
 
     Raises:
         GeneratorError: its sampler draws noise or remembers earlier steps, its images are not
             square, or no gradient passes through its call.
-        SpecError: it draws several prompts or classes.
+        SpecError: it is offloaded.
 
     >>> load_layered("diffusers:churchyard").layer_names  # doctest: +SKIP
     ('t=1', 't=0.9', 't=0.8', …, 't=0.1', 'decoder', 'image')
@@ -383,18 +482,14 @@ class NoiseLevels:
 
     def __post_init__(self) -> None:
         own = self.generator
-        several = max(len(own.prompts), len(own.classes))
-        if several > 1:
-            raise SpecError(
-                f"{own.spec} draws {several} prompts or classes in turn; inversion asks for every "
-                "image in the same way: name a file of one prompt, or classes=K"
-            )
+        texts = own.conditions(range(max(len(own.prompts), len(own.classes)))) or []
+        # Every way of asking → the first image that is asked for so.
+        self._ways = {text: index for index, text in reversed(list(enumerate(texts)))}
+        self.asks_each = len(self._ways) > 1
         if any(hasattr(part, "_hf_hook") for part in own.pipeline.components.values()):
             raise SpecError(f"{own.spec} has offload, through which no gradient passes; leave it")
         with user_code(own.spec, GeneratorError):
-            self.steps = PipelineSteps(
-                own.pipeline, lambda count: own.asked([0] * count), own.checkpointing
-            )
+            self.steps = PipelineSteps(own.pipeline, own.asked, own.checkpointing)
         self._states = self._named_states()
         self.layer_names = (*self._states, IMAGE)
         inner = [name for name in self._states if name != DECODER]
@@ -402,7 +497,7 @@ class NoiseLevels:
             inner, key=lambda name: abs(self.steps.level(self._states[name]) - 0.5)
         )
         self.noise_shape = self.steps.shape  # of one image's latents: a map of neighbours
-        self.latent_size = math.prod(self.noise_shape)
+        self.latent_size = math.prod(self.noise_shape) + self.asks_each
         self.resolution = self.steps.resolution
         levels = {name: self.steps.level(state) for name, state in self._states.items()}
         self.provenance: Mapping[str, Any] = {
@@ -421,12 +516,34 @@ class NoiseLevels:
 
     def latents(self, indices: Iterable[int], *, seed: int = 1) -> Float[Tensor, "n z"]:
         """The noise from which the pipeline draws these images."""
-        shape = (1, *self.steps.shape)
+        shape, indices = (1, *self.steps.shape), list(indices)
         rows = [
             torch.randn(shape, generator=image_stream(seed, k), dtype=self.steps.dtype).flatten(1)
             for k in indices
         ]
-        return torch.cat(rows).float().to(self.steps.device)
+        noise = torch.cat(rows).float().to(self.steps.device)
+        return self.ask(noise, self.conditions(indices) or []) if self.asks_each else noise
+
+    def ask(self, latents: Float[Tensor, "n z"], texts: Sequence[str]) -> Float[Tensor, "n y"]:
+        """The same noise, of images that are asked for by these texts.
+
+        Raises:
+            SpecError: a text that is none of the generator's prompts or classes.
+        """
+        if not self.asks_each:
+            return latents
+        noise = latents[:, : math.prod(self.noise_shape)]
+        return torch.cat([noise, noise.new_tensor(self._which(texts))[:, None]], dim=1)
+
+    def _which(self, texts: Sequence[str]) -> list[int]:
+        """The first images that are asked for by these texts."""
+        if unknown := [text for text in texts if text not in self._ways]:
+            known = ", ".join(repr(text) for text in list(self._ways)[:3])
+            raise SpecError(
+                f"{self.generator.spec} is not asked for {unknown[0]!r}, but for {known}, …; add "
+                "it to the file of prompts, such as prompts=photos/metadata.jsonl"
+            )
+        return [self._ways[text] for text in texts]
 
     def __call__(self, latents: Float[Tensor, "n z"]) -> Float[Tensor, "n 3 h w"]:
         """Images in [−1, 1], in float32 and without gradient."""
@@ -445,7 +562,8 @@ class NoiseLevels:
             raise SpecError(
                 f"the generator has no layer {layer!r}; it has {', '.join(self.layer_names)}"
             )
-        layers: dict[str, nn.Module] = {PURE: _Pure(self.steps.shape)}
+        pure = _Pure(self.steps.shape, several=self.asks_each)
+        layers: dict[str, nn.Module] = {PURE: pure}
         earlier = 0
         for name, state in self._states.items():
             if name != PURE:
@@ -456,26 +574,34 @@ class NoiseLevels:
         layers[IMAGE] = _Image(self.steps, earlier)
         return _Named(layers).eval(), nn.Identity().eval()
 
-    def backwards(self, images: Float[Tensor, "n 3 h w"]) -> dict[str, Tensor]:
+    def backwards(
+        self, images: Float[Tensor, "n 3 h w"], asked: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """What leads to these images: the encoder's answer, then every step undone.
 
+        Args:
+            images: in [−1, 1], of the generator's resolution.
+            asked: the prompt or class of each, where the generator has several.
+
         Returns:
-            The noise of each image as `z` (n z), and x_t (n c h w) by the layer's name.
+            The noise of each image as `z` (n z), and x_t (n c h w) by the layer's name; where
+            images are asked for in several ways, as `Asked`.
         """
-        if len(images) == 1:  # a batch of one is convolved by another algorithm on a CPU
-            return {
-                name: rows[:1] for name, rows in self.backwards(images.repeat(2, 1, 1, 1)).items()
-            }
+        which = self._which(asked or []) if self.asks_each else None
         names = {state: name for name, state in self._states.items()}
-        found = {}
+        found: dict[str, Any] = {}
         with torch.no_grad():
             states = self.steps.encode(images.to(self.steps.device))
             for state in range(self.steps.count, -1, -1):
                 if state < self.steps.count:
-                    states = self.steps.undo(states, state)
+                    states = self.steps.undo(states, state, which)
                 if state in names:
-                    found[names[state]] = states
-        return {**found, "z": states.flatten(1)}
+                    found[names[state]] = (
+                        states
+                        if which is None
+                        else Asked(states, torch.tensor(which, device=states.device))
+                    )
+        return {**found, "z": self.ask(states.flatten(1), asked or [])}
 
     def _named_states(self) -> dict[str, int]:
         """The states at which the pipeline may be cut, by name; t = 0.5 chooses first."""

@@ -101,6 +101,7 @@ class InvertedImage:
     image: FilePath  # PNG: the prepared target
     reconstructions: Mapping[str, Reconstruction]  # by method
     size: tuple[int, int] | None = None  # height and width in its source, before it was prepared
+    condition: str | None = None  # its prompt or class, where the generator has several
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -410,6 +411,7 @@ class InversionsWriter:
         name: str,
         index: int,
         size: tuple[int, int] | None = None,
+        condition: str | None = None,
         image: UInt8[np.ndarray, "3 h w"] | None = None,
         label_map: Integer[np.ndarray, "h2 w2"] | None = None,
         tensors: Mapping[str, np.ndarray] | None = None,
@@ -423,6 +425,7 @@ class InversionsWriter:
             name: of the image in its source.
             index: of the image in its source.
             size: height and width there.
+            condition: what the generator is asked for, where that is not always the same.
             image: the reconstruction, 8-bit; None where it failed.
             label_map: its labels, where the method knows them.
             tensors: as `Inversions.tensors` gives them; None where it failed.
@@ -449,6 +452,7 @@ class InversionsWriter:
             image=place.target,
             reconstructions={method: result},
             size=size,
+            condition=condition,
         )
         self._journal.append(to_json(finished))
         earlier = self.begun(place)

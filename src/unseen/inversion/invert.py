@@ -8,7 +8,8 @@ its folder are defined in `unseen.inversion.inversions`.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
@@ -24,7 +25,7 @@ from unseen.core.errors import (
     StorageError,
     memory_for,
 )
-from unseen.core.files import as_path, canonical_json
+from unseen.core.files import as_path, canonical_json, sha256_of_parts
 from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, shown
 from unseen.core.results import in_temporary_folder
@@ -34,7 +35,7 @@ from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Images, ImageSource, Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.images.preparation import Fit, FitName, check_one_square
-from unseen.images.protocol import read_image
+from unseen.images.protocol import conditions_of, read_image
 from unseen.inversion.inversions import (
     CURVE,
     KEPT,
@@ -63,6 +64,7 @@ from unseen.inversion.methods import (
 from unseen.inversion.nearest import SAMPLES_SEED, Mosaic, NearestSample, NearestSamples, Samples
 from unseen.inversion.perceptual import Perceptual, PerceptualName, load_perceptual
 from unseen.inversion.photograph_selection import Chosen, choose_images
+from unseen.inversion.starts import Asking, asks_each
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.statistics.correlations import correlations
 from unseen.statistics.noise_typicality import NoiseTypicality, noise_typicality
@@ -281,7 +283,7 @@ def _invert_into(
     if methods.unasked:
         say(f"no inverter is given: every search begins from {methods.unasked}")
     further = {layer: _Methods(parts, methods.up_to(layer)) for layer in methods.curve()}
-    chosen = _choose(parts, task, folder)
+    chosen = _asked_for(parts, _choose(parts, task, folder))
     methods.refer(parts, chosen.photographs)
     runs = [_Run(folder, parts, methods, chosen, say)]
     runs += [
@@ -375,6 +377,8 @@ class _Images:
     controls: Sequence[int]  # of latents, in their stream
     chosen: Chosen | None = None
     chosen_controls: Chosen | None = None
+    # What every photograph and control is asked for, where the generator has several ways.
+    asked: Mapping[Place, str] = dataclasses.field(default_factory=dict)
 
     def places(self) -> list[Place]:
         """Photographs, then controls."""
@@ -416,6 +420,28 @@ def _choose(parts: _Parts, task: InversionRun, folder: Path) -> _Images:
     drawn = DrawnImages(parts.generator, seed=task.controls_seed)
     own = choose(drawn, out=folder / POOL / "control.parquet", a_class=controls)
     return _Images(photographs.indices, own.indices, photographs, own)
+
+
+def _asked_for(parts: _Parts, images: _Images) -> _Images:
+    """The images with their prompts or classes: a photograph's caption, and a control's own.
+
+    Raises:
+        SpecError: the generator has several, and photographs have no captions, or other ones.
+    """
+    generator = parts.generator
+    if not asks_each(generator):
+        return images
+    captions = conditions_of(parts.source, images.photographs)
+    if captions is None:
+        raise SpecError(
+            f"{generator.provenance['spec']} draws several prompts or classes, and "
+            f"{parts.source.spec} does not say which photograph shows what; put a metadata.jsonl "
+            "beside the photographs, or name a file of one prompt, or classes=K"
+        )
+    asked = [*captions, *(conditions_of(generator, images.controls) or [])]
+    assert isinstance(generator, Asking)
+    generator.ask(generator.latents([0] * len(asked)), asked)  # refuses captions that are not known
+    return dataclasses.replace(images, asked=dict(zip(images.places(), asked, strict=True)))
 
 
 class _Methods:
@@ -567,6 +593,7 @@ class _Image:
     size: tuple[int, int] | None
     pixels: UInt8[np.ndarray, "3 s s"]
     latents: torch.Tensor | None = None  # a control's own
+    condition: str | None = None  # what the generator is asked for, where it has several ways
 
 
 class _Targets:
@@ -606,7 +633,12 @@ class _Targets:
             latents = self._generator.latents(indices, seed=self._drawn.seed)
             for place, own in zip(controls, latents, strict=True):
                 known[place] = dataclasses.replace(known[place], latents=own.detach())
-        return [known[place] for place in places if place in known]
+        asked = self._images.asked
+        return [
+            dataclasses.replace(known[place], condition=asked.get(place))
+            for place in places
+            if place in known
+        ]
 
     def _finished(self, place: Place) -> _Image | None:
         """An image that the first run has inverted, from its folder."""
@@ -742,18 +774,20 @@ class _Run:
             image.index + (_CONTROLS_FROM if image.place.role == "control" else 0)
             for image in images
         ]
+        asked = [image.condition for image in images if image.condition is not None] or None
         if method in MOSAICS:
             what, advice = f"comparing {len(images)} images with samples", "use fewer --samples"
         else:
             what, advice = f"inverting {len(images)} images at once", "use a smaller --batch-size"
         with memory_for(what, f"{advice}; the run goes on from what is kept"):
-            yield from self.methods.ready[method](batch, numbers=numbers)
+            yield from self.methods.ready[method](batch, numbers=numbers, asked=asked)
 
     def _typicality(self, inverted: Inverted | Mosaic) -> NoiseTypicality | None:
         """Whether the latents are what the generator draws from, where they are a map of noise."""
         if self.noise_shape is None or isinstance(inverted, Mosaic):
             return None
-        return noise_typicality(inverted.latents.reshape(self.noise_shape).cpu().numpy())
+        noise = inverted.latents[: math.prod(self.noise_shape)]  # behind it stands the prompt
+        return noise_typicality(noise.reshape(self.noise_shape).cpu().numpy())
 
     def _keep(self, image: _Image, method: Method, inverted: Inverted | Mosaic) -> None:
         """Write one result."""
@@ -767,7 +801,12 @@ class _Run:
             steps=inverted.steps,
             failed=inverted.failed,
         )
-        about: dict[str, Any] = {"name": image.name, "index": image.index, "size": image.size}
+        about: dict[str, Any] = {
+            "name": image.name,
+            "index": image.index,
+            "size": image.size,
+            "condition": image.condition,
+        }
         if inverted.failed is not None:
             self.writer.write(image.place, method, result, **about)
             return
@@ -810,6 +849,7 @@ def _provenance(parts: _Parts, methods: _Methods, images: _Images) -> dict[str, 
             "seed": task.seed,
             "resolution": parts.generator.resolution,
             "preparation": f"{_PREPARED[task.fit]} (Pillow, bilinear, antialiased)",
+            **_asked_digest(images),
             **_selected(images.chosen),
         },
         "controls": {
@@ -818,6 +858,12 @@ def _provenance(parts: _Parts, methods: _Methods, images: _Images) -> dict[str, 
             **_selected(images.chosen_controls),
         },
     }
+
+
+def _asked_digest(images: _Images) -> dict[str, Any]:
+    """What photographs are asked for, for the provenance."""
+    captions = [images.asked[place] for place in images.places() if place in images.asked]
+    return {"asked_sha256": sha256_of_parts(captions)} if captions else {}
 
 
 def _selected(chosen: Chosen | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ once on two latents, so any generator whose head is a sequence of layers will do
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 import torch
@@ -16,28 +16,46 @@ from torch import Tensor, nn
 
 from unseen.core.errors import GeneratorError, SpecError
 from unseen.generators import LayeredGenerator
-from unseen.generators.styles import Activations
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]  # more is no layer's, and no image's
 _DEFAULT_CUT_SIZE = 8  # pixels: the paper's r4 is 8×8
 
-Features = Tensor | Activations
-"""What a layer passes on: a tensor, or a StyleGAN's styles, features and image so far."""
+
+@runtime_checkable
+class Passed(Protocol):
+    """More than one tensor: a StyleGAN's styles, features and image so far; x_t and its prompts."""
+
+    @property
+    def made(self) -> Tensor:
+        """What the layer itself made."""
+        ...
+
+    def plus(self, delta: Tensor) -> "Passed":
+        """The same, with something added to what the layer made."""
+        ...
+
+    def rows(self, rows: Tensor | slice) -> "Passed":
+        """Those of some of the images."""
+        ...
+
+
+Features = Tensor | Passed
+"""What a layer passes on."""
 
 
 def made_by_layer(features: Features) -> Tensor:
     """What the layer itself made, and δ is added to."""
-    return features.made if isinstance(features, Activations) else features
+    return features if isinstance(features, Tensor) else features.made
 
 
 def plus_delta(features: Features, delta: Tensor) -> Features:
     """The layer's features with δ added: r + δ."""
-    return features.plus(delta) if isinstance(features, Activations) else features + delta
+    return features + delta if isinstance(features, Tensor) else features.plus(delta)
 
 
 def rows_of(features: Features, rows: Tensor | slice) -> Features:
     """The features of some of the images."""
-    return features.rows(rows) if isinstance(features, Activations) else features[rows]
+    return features[rows] if isinstance(features, Tensor) else features.rows(rows)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,7 +109,7 @@ def tensors_sha256(*modules: nn.Module) -> str:
 
 
 def split_generator(
-    generator: LayeredGenerator, cut: str | None = None, *, styles: bool = False
+    generator: LayeredGenerator, cut: str | None = None, *, more: bool = False
 ) -> SplitGenerator:
     """Cut a generator behind a layer.
 
@@ -99,7 +117,7 @@ def split_generator(
         generator: `split` must give a sequence of the layers up to the cut, which pass plain
             tensors.
         cut: a layer's name; None: the last layer whose features are at most 8×8, else the first.
-        styles: whether layers may pass a StyleGAN's styles beside features.
+        more: whether layers may pass more than features, as a StyleGAN's pass styles.
 
     Raises:
         SpecError: no such layer, or nothing is left behind it.
@@ -125,7 +143,7 @@ def split_generator(
     with torch.no_grad():
         for name, layer in zip(names, layers, strict=False):
             current = layer(current)
-            shape = _shape(current, name, styles=styles)
+            shape = _shape(current, name, more=more)
             if cut is None and shapes and max(shape[1:], default=1) > _DEFAULT_CUT_SIZE:
                 break
             shapes.append(shape)
@@ -158,8 +176,8 @@ def _children(generator: LayeredGenerator, layer: str) -> Sequence[nn.Module]:
     return [module for _, module in children]
 
 
-def _shape(features: object, layer: str, *, styles: bool) -> tuple[int, ...]:
-    if styles and isinstance(features, Activations):
+def _shape(features: object, layer: str, *, more: bool) -> tuple[int, ...]:
+    if more and isinstance(features, Passed):
         return tuple(features.made.shape[1:])
     if not isinstance(features, Tensor) or features.ndim not in (2, 4):
         given = (

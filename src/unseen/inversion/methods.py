@@ -26,12 +26,14 @@ from unseen.inversion.inversions import METHODS, Method
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.layers import Features, made_by_layer, plus_delta, rows_of, split_generator
 from unseen.inversion.nearest import NearestSample
-from unseen.inversion.optimise import LBFGS, Adam, Optimiser, in_company, minimise
+from unseen.inversion.optimise import LBFGS, Adam, Optimiser, in_company, in_pairs, minimise
 from unseen.inversion.perceptual import PERCEPTUAL_NAMES, Perceptual, PerceptualName
 from unseen.inversion.starts import (
     Begun,
     Start,
     StartName,
+    Targets,
+    asks_each,
     check_latents_are_free,
     from_anywhere,
     from_nearest,
@@ -260,7 +262,7 @@ class PreparedMethod:
                 _check(network, generator, name)
         own = getattr(generator, "default_cut", None)
         cut = settings.cut or (own if guide is None else guide.layer_names[-1])
-        self.split = split_generator(generator, cut, styles=True)
+        self.split = split_generator(generator, cut, more=True)
         self.generator = generator
         self.cut_alone: bool = getattr(generator, "perturbs_cut_alone", False)
         if settings.perturbed is None and self.cut_alone:
@@ -281,19 +283,25 @@ class PreparedMethod:
         self._start = self._begun_by(inverter, encoder, nearest)
 
     def __call__(
-        self, images: Float[Tensor, "n 3 h w"], *, numbers: Sequence[int] | None = None
+        self,
+        images: Float[Tensor, "n 3 h w"],
+        *,
+        numbers: Sequence[int] | None = None,
+        asked: Sequence[str] | None = None,
     ) -> Iterator[Inverted]:
         """Reconstruct a batch; images come in the order in which they are finished.
 
         Args:
             images: in [−1, 1], of the generator's resolution.
             numbers: of the images, from which method a's random starts follow; 0, 1, … unless told.
+            asked: the prompt or class of each image, where the generator has several.
 
         Yields:
             Each image once.
 
         Raises:
             ImageError: another resolution.
+            SpecError: prompts or classes are needed, or one is none of the generator's.
         """
         side = self.generator.resolution
         if images.shape[2:] != (side, side):
@@ -302,7 +310,7 @@ class PreparedMethod:
                 "prepare them to its resolution"
             )
         numbers = range(len(images)) if numbers is None else numbers
-        problem = self.problem(images, numbers)
+        problem = self.problem(images, numbers, asked)
         settings = self.settings
         if settings.method in ("b", "d"):
             for row in range(len(images)):
@@ -311,11 +319,21 @@ class PreparedMethod:
         for ended in minimise(problem.loss, problem.start, settings.optimiser):
             yield problem.solved(ended.row, ended.point, ended.steps, ended.failed)
 
-    def problem(self, images: Float[Tensor, "n 3 h w"], numbers: Sequence[int]) -> "Problem":
+    def problem(
+        self,
+        images: Float[Tensor, "n 3 h w"],
+        numbers: Sequence[int],
+        asked: Sequence[str] | None = None,
+    ) -> "Problem":
         """What is minimised for a batch, and where that begins."""
+        if asked is None and asks_each(self.generator):
+            raise SpecError(
+                "the generator asks for images in several ways, and nobody says how for these; "
+                "give the prompt or class of each (asked)"
+            )
         images = images.to(self.generator.latents(range(1)).device)
         with torch.no_grad():
-            return Problem(self, images, self._start(images, numbers))
+            return Problem(self, images, self._start(Targets(images, numbers, asked)))
 
     def _begun_by(
         self, inverter: Inverter | None, encoder: Inverter | None, nearest: NearestSample | None
@@ -437,9 +455,8 @@ class Problem:
             if first in begun.features:
                 self.base = begun.features[first]
             else:
-                count = len(images)
-                doubled = torch.cat([self.latents] * (1 + (count == 1)))  # as `in_company` does
-                self.base = rows_of(prepared.split.head(doubled)[self.first], slice(count))
+                layers = prepared.split.head(in_pairs(self.latents))
+                self.base = rows_of(layers[self.first], slice(len(images)))
             lengths = sum(int(np.prod(size)) for size in self.sizes)
             self.start = torch.zeros(len(images), lengths, device=images.device)
         self.wanted = None

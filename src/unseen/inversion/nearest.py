@@ -132,18 +132,23 @@ class NearestSamples:
 
     @torch.no_grad()
     def __call__(
-        self, images: Float[Tensor, "n 3 h w"], *, numbers: Sequence[int] | None = None
+        self,
+        images: Float[Tensor, "n 3 h w"],
+        *,
+        numbers: Sequence[int] | None = None,
+        asked: Sequence[str] | None = None,
     ) -> Iterator[Mosaic]:
         """Rebuild a batch, in its order.
 
         Args:
             images: in [−1, 1], of the samples' resolution.
             numbers: not used: nothing is random.
+            asked: not used: samples are asked for as the generator asks for them.
 
         Raises:
             ImageError: another resolution.
         """
-        del numbers
+        del numbers, asked
         if images.shape[2:] != (self._resolution, self._resolution):
             raise ImageError(
                 f"images of {images.shape[3]}×{images.shape[2]} for samples of {self._resolution}×"

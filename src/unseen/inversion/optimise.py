@@ -134,16 +134,19 @@ def minimise(
             rows, lowest, before = rows[left], lowest[left], before[left]
 
 
-def in_company(function: Callable[..., Tensor], *batch: Tensor) -> Tensor:
-    """A function of a batch, in which a row that is alone is given twice.
+def in_pairs(rows: Tensor) -> Tensor:
+    """The rows; a row that is alone is given twice.
 
     oneDNN convolves a batch of one by another algorithm than larger ones, which agree to the bit.
     The last bits would matter: a search through a network's kinks carries them to about 1 % of the
     loss.
     """
-    if len(batch[0]) != 1:
-        return function(*batch)
-    return function(*(torch.cat([rows, rows]) for rows in batch))[:1]
+    return torch.cat([rows, rows]) if len(rows) == 1 else rows
+
+
+def in_company(function: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+    """A function of a batch, in which a row that is alone is given twice: see `in_pairs`."""
+    return function(*map(in_pairs, batch))[: len(batch[0])]
 
 
 def _evaluate(objective: Objective, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,8 +18,9 @@ from unseen.core.errors import SpecError
 from unseen.generators import LayeredGenerator
 from unseen.generators.styles import StyleGenerator
 from unseen.inversion.inverter import Inverter
+from unseen.inversion.layers import Features, made_by_layer, rows_of
 from unseen.inversion.nearest import SAMPLES_SEED, NearestSample
-from unseen.inversion.optimise import in_company
+from unseen.inversion.optimise import in_company, in_pairs
 
 StartName = Literal["inverter", "nearest", "noise"]
 LATENTS = "z"
@@ -32,20 +33,47 @@ class Begun:
 
     latents: Float[Tensor, "n z"]
     # By layer, where the start knows them better than the head's answer to the latents does.
-    features: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    features: Mapping[str, Features] = dataclasses.field(default_factory=dict)
 
 
-Start = Callable[[Float[Tensor, "n 3 h w"], Sequence[int]], Begun]
-"""Images and their numbers, from which random starts follow → where their searches begin."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Targets:
+    """A batch of images that are to be inverted."""
+
+    images: Float[Tensor, "n 3 h w"]  # in [−1, 1]
+    numbers: Sequence[int]  # from which random starts follow
+    asked: Sequence[str] | None = None  # prompts or classes, where the generator has several
+
+
+Start = Callable[[Targets], Begun]
+"""Images → where their searches begin."""
 
 
 @runtime_checkable
 class Reversible(Protocol):
     """A generator that can be run backwards."""
 
-    def backwards(self, images: Float[Tensor, "n 3 h w"]) -> Mapping[str, Tensor]:
+    def backwards(
+        self, images: Float[Tensor, "n 3 h w"], asked: Sequence[str] | None = None
+    ) -> Mapping[str, Any]:
         """The latents that lead to the images, under `z`, and the features of every layer."""
         ...
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A generator whose latents say what an image is asked for, where it is not always the same."""
+
+    asks_each: bool  # whether images are asked for in several ways
+
+    def ask(self, latents: Float[Tensor, "n z"], texts: Sequence[str]) -> Float[Tensor, "n y"]:
+        """The same latents, of images that are asked for by these texts (SpecError: unknown)."""
+        ...
+
+
+def asks_each(generator: LayeredGenerator) -> bool:
+    """Whether every image has a prompt or class of its own."""
+    return isinstance(generator, Asking) and generator.asks_each
 
 
 def start_name(
@@ -65,10 +93,11 @@ def start_name(
 def from_anywhere(generator: LayeredGenerator, seed: int) -> Start:
     """Random latents, seeded image by image."""
 
-    def start(images: Tensor, numbers: Sequence[int]) -> Begun:
+    def start(targets: Targets) -> Begun:
         size = generator.latent_size
-        rows = [np.random.default_rng([seed, k]).standard_normal(size) for k in numbers]
-        return Begun(torch.from_numpy(np.stack(rows)).to(images))
+        rows = [np.random.default_rng([seed, k]).standard_normal(size) for k in targets.numbers]
+        latents = torch.from_numpy(np.stack(rows)).to(targets.images)
+        return Begun(_asked(generator, latents, targets))
 
     return start
 
@@ -76,12 +105,17 @@ def from_anywhere(generator: LayeredGenerator, seed: int) -> Start:
 def from_network(network: Inverter) -> Start:
     """The latents that an inverter or an encoder estimates."""
     network.eval()
-    return lambda images, _: Begun(in_company(network, images).float())
+    return lambda targets: Begun(in_company(network, targets.images).float())
 
 
 def from_nearest(generator: LayeredGenerator, nearest: NearestSample) -> Start:
-    """The latents of the nearest sample."""
-    return lambda images, _: Begun(generator.latents(nearest(images), seed=SAMPLES_SEED))
+    """The latents of the nearest sample, asked for as the image is."""
+
+    def start(targets: Targets) -> Begun:
+        latents = generator.latents(nearest(targets.images), seed=SAMPLES_SEED)
+        return Begun(_asked(generator, latents, targets))
+
+    return start
 
 
 def from_noise(generator: LayeredGenerator) -> Start:
@@ -96,11 +130,25 @@ def from_noise(generator: LayeredGenerator) -> Start:
             "pipeline; choose start nearest, or inverter"
         )
 
-    def start(images: Tensor, _: Sequence[int]) -> Begun:
-        found: dict[str, Any] = dict(generator.backwards(images))
-        return Begun(found.pop(LATENTS), found)
+    def start(targets: Targets) -> Begun:
+        images, asked = in_pairs(targets.images), targets.asked
+        if asked is not None:
+            asked = [*asked, *asked][: len(images)]
+        count = slice(len(targets.images))
+        found = {
+            name: rows_of(features, count)
+            for name, features in generator.backwards(images, asked).items()
+        }
+        return Begun(made_by_layer(found.pop(LATENTS)), found)
 
     return start
+
+
+def _asked(generator: LayeredGenerator, latents: Tensor, targets: Targets) -> Tensor:
+    """The latents of images that are asked for as the targets are."""
+    if targets.asked is None or not isinstance(generator, Asking):
+        return latents
+    return generator.ask(latents, targets.asked)
 
 
 def check_latents_are_free(generator: LayeredGenerator, method: str) -> None:
