@@ -342,7 +342,7 @@ def _add_lora(spec: Spec, pipeline: Any) -> str | None:
     except Exception as error:
         raise CheckpointError(
             f"{spec.text!r}: {path} cannot be loaded ({first_line(error)}); it needs the package "
-            "peft, and a LoRA of this pipeline"
+            "peft, and must be a LoRA of this pipeline"
         ) from error
     return sha256_of_file(path)
 

@@ -283,8 +283,8 @@ class PipelineSteps:
         def give(shape: tuple[int, ...]) -> Tensor:
             if shape != states.shape:
                 raise GeneratorError(
-                    f"the pipeline draws noise of {shape} for {tuple(states.shape)}; one prompt or "
-                    "class, and one image a prompt, are needed"
+                    f"the pipeline draws noise of {shape} for {tuple(states.shape)}; one image a "
+                    "prompt or class is needed"
                 )
             return states
 
