@@ -21,6 +21,7 @@ from unseen.churchyard.scene import World
 from unseen.churchyard.source import ChurchyardSource
 from unseen.core.files import write_aside
 from unseen.core.options import Option, Place
+from unseen.distribution.compare import OF_REGIONS
 from unseen.distribution.discovery import FALSE_DISCOVERIES, MUCH_RARER
 from unseen.segmenters.embedding import Embedding, load_embedding
 from unseen.segmenters.groups import Groups, learn_groups
@@ -151,7 +152,9 @@ def _compared(
     real: Float64[np.ndarray, "n g"], generated: Float64[np.ndarray, "m g"]
 ) -> list[tuple[int, bool, ClassComparison]]:
     """The tested groups with whether they are called, in the order of `unseen discover`."""
-    rows = compare_classes(real, generated, presence_threshold=own_thresholds(real))
+    rows = compare_classes(
+        real, generated, presence_threshold=own_thresholds(real, part=OF_REGIONS)
+    )
     tested = [(k, row) for k, row in enumerate(rows) if row.tested and row.interval is not None]
     told = [
         (k, (row.p_bh or 0.0) <= FALSE_DISCOVERIES and (row.ratio or 0.0) < MUCH_RARER, row)
@@ -162,7 +165,7 @@ def _compared(
 
 def _of_balloons(area: Float64[np.ndarray, " n"], held: Bool[np.ndarray, " n"]) -> bool:
     """Whether most of the images that hold the group have a balloon."""
-    holding = area >= own_thresholds(area[:, None])[0]
+    holding = area >= own_thresholds(area[:, None], part=OF_REGIONS)[0]
     return bool(holding.any() and held[holding].mean() >= _OF_BALLOONS)
 
 

@@ -68,7 +68,7 @@ def test_a_group_is_measured_as_a_class(folder: Path, found: Discovery, tmp_path
         f"groups:{folder / found.groups}?classes={number}=red balloon",
         count=40,
         workers=0,
-        presence_threshold="auto",
+        presence_threshold="region",
     )
     (balloon,) = [row for row in comparison.generated[0].classes if row.name == "red balloon"]
     assert balloon.real_presence > 5 * balloon.generated_presence

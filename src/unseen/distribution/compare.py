@@ -53,11 +53,12 @@ from unseen.statistics import (
     frechet_inference,
     own_thresholds,
 )
-from unseen.statistics.classes import FEWEST_IMAGES
+from unseen.statistics.classes import FEWEST_IMAGES, OF_TYPICAL
 
-Threshold = float | Literal["auto"]  # of presence, a share of the image
+Threshold = float | Literal["auto", "region"]  # of presence, a share of the image
 
 _POWER_DROPS = (0.2, 0.5, 0.8)  # relative losses for which the record says who would show them
+OF_REGIONS = 0.3  # of the typical area of a group of regions: a patch or two may stray into it
 _SMALL_SAMPLE = 1000  # images; the paper compares 10,000, and below 1,000 the floor dominates
 _CROPS_APART = 0.05  # difference of the shares that were cut off from which on it is said
 _SIZES_APART = 1.2  # factor between the sizes of the sides from which on it is said
@@ -86,7 +87,8 @@ def compare(
         generated: areas of one or more generated sets, of the same segmenter and resolution.
         seed: of permutations and resampling.
         presence_threshold: fraction of the image from which on a class counts as present; "auto"
-            takes a class's own from the real areas, as `own_thresholds` does.
+            takes a class's own from the real areas, as `own_thresholds` does, and "region" three
+            times as much, for groups of regions.
         labels: what to call the sides, the real one first; taken from their sources otherwise.
         classes: the only ones that are tested, by name, with every image that holds them; none:
             all, with the images that hold most.
@@ -149,7 +151,7 @@ def compare(
     return Comparison(
         package_version=package_version(),
         seed=seed,
-        presence_threshold=None if presence_threshold == "auto" else presence_threshold,
+        presence_threshold=None if isinstance(presence_threshold, str) else presence_threshold,
         columns=real.columns,
         asked=tuple(asked),
         label_map_pixels=real.label_map_pixels,
@@ -224,8 +226,9 @@ class _Seen:
         """With the threshold of every class, as the statistics take it."""
         for side in generated:
             check_comparable(real, side)
-        if threshold == "auto":
-            own = own_thresholds(real.pixels, whole=real.label_map_pixels)
+        if isinstance(threshold, str):
+            part = OF_TYPICAL if threshold == "auto" else OF_REGIONS
+            own = own_thresholds(real.pixels, whole=real.label_map_pixels, part=part)
             return cls(real, generated, own, checks, asked)
         return cls(real, generated, threshold, checks, asked)
 

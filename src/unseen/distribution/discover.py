@@ -228,7 +228,7 @@ def _comparison(task: DiscoveryRun, count: int) -> ComparisonRun:
     shared |= {"overwrite", "real"}
     options: dict[str, Any] = {name: getattr(task, name) for name in sorted(shared)}
     labels = task.labels or (task.real, task.generated)
-    options |= {"generated": (task.generated,), "presence_threshold": "auto", "labels": labels}
+    options |= {"generated": (task.generated,), "presence_threshold": "region", "labels": labels}
     return ComparisonRun(count=count, **options)
 
 

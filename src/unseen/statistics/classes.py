@@ -43,7 +43,7 @@ OMITTED_BELOW = 0.1  # ratio; a segmenter's false positives forbid asking for ze
 MATCHED_WITHIN = (0.8, 1.25)  # ratio; the limits of bioequivalence, a fifth less or as much more
 _FACTORS = (1.0, 0.5, 2.0)  # of the presence threshold, with which a verdict is told again
 _FEWEST_SIZES = 5  # images with the class on a side; below, t intervals of log areas fall short
-_OF_TYPICAL = 0.1  # a class counts as present from a tenth of its typical area on
+OF_TYPICAL = 0.1  # a class counts as present from a tenth of its typical area on
 _LEAST_THRESHOLD = 1e-4  # six pixels of a label map of 256 × 256: below, specks count
 _ROUNDING = 1e-9  # of effective counts
 _POWER = 0.8  # by convention: four of five such samples would show the drop
@@ -243,7 +243,7 @@ def compare_classes(
     ]
 
 
-def own_thresholds(real: Table, *, whole: int = 1) -> _Classes:
+def own_thresholds(real: Table, *, whole: int = 1, part: float = OF_TYPICAL) -> _Classes:
     """A presence threshold for each class, from real areas alone.
 
     A tenth of the area that a pixel of the class typically belongs to: the median of the areas in
@@ -253,6 +253,7 @@ def own_thresholds(real: Table, *, whole: int = 1) -> _Classes:
     Args:
         real: one row an image, one column a class, share of the image (0 to 1).
         whole: the image in the unit of the areas, where they are pixels.
+        part: of the typical area; a tenth, or more where stray pixels are common.
 
     Returns:
         Shares of the image; 0.5 % for a class that no real image holds.
@@ -266,7 +267,7 @@ def own_thresholds(real: Table, *, whole: int = 1) -> _Classes:
         if len(held):
             total = np.cumsum(held)
             typical = held[np.searchsorted(total, 0.5 * total[-1])]
-            thresholds[k] = np.clip(_OF_TYPICAL * typical, _LEAST_THRESHOLD, PRESENCE_THRESHOLD)
+            thresholds[k] = np.clip(part * typical, _LEAST_THRESHOLD, PRESENCE_THRESHOLD)
     return thresholds
 
 
