@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from tests.support.worlds import Halves
 
+import unseen
+from unseen.distribution.comparison import read_comparison
 from unseen.distribution.instrument import VIEWS, Wear, WornPreparation, measure_images, worn_to
 from unseen.images import Preparation
 
@@ -28,6 +31,16 @@ def test_sharpness_of_independent_pixels_is_one_and_falls_with_blur_as_the_corre
     # a Gaussian of σ makes noise of correlation exp(−1 / 4σ²) between neighbours
     expected = np.sqrt(1 - np.exp(-1 / 16))
     assert measure_images(blurred)["sharpness"][0] == pytest.approx(expected, rel=0.05)
+
+
+def test_a_record_of_images_that_are_sharper_than_noise_can_be_read_again(tmp_path):
+    board = np.tile(np.uint8([[0, 255], [255, 0]]), (32, 32))
+    boards = np.broadcast_to(board, (20, 3, 64, 64)).copy()
+    comparison = unseen.compare(boards, boards, Halves(), workers=0)
+    measures = {measure.name: measure.real for measure in comparison.generated[0].measures}
+    # all neighbours differ by 255, and the standard deviation is half of that
+    assert measures["sharpness"] == pytest.approx(2**0.5)
+    assert read_comparison(comparison.save(tmp_path)) == comparison
 
 
 def test_sharpness_does_not_depend_on_contrast():

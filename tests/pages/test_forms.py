@@ -109,7 +109,7 @@ def test_on_paper_no_column_and_no_gallery_is_missing(open_page, several, both):
         assert page.evaluate("document.documentElement.scrollWidth") <= PAPER
         assert page.evaluate("getComputedStyle(document.body).color") != "rgb(255, 255, 255)"
         assert page.locator(
-            ".class:has(.row :is(.omitted, .cannot-draw)) .detail"
+            ".class:has(.row :is(.omitted, .under, .cannot-draw)) .detail"
         ).first.is_visible()
     rebuilt = page.locator(".case .frame.rebuilt img.first")  # of the gallery of persons
     assert rebuilt.count() > 0

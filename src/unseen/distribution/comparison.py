@@ -98,8 +98,8 @@ class ImageMeasure:
 
     # unlabelled: the share without a class; confidence: the segmenter's own
     name: Literal["unlabelled"] | Measured
-    real: Share  # mean over the images
-    generated: Share
+    real: Amount  # mean over the images; sharpness may be above 1
+    generated: Amount
     difference: (
         float | None
     )  # generated − real, in standard deviations of an image; None: no spread

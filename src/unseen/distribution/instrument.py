@@ -30,7 +30,8 @@ def measure_images(images: UInt8[np.ndarray, "n 3 h w"]) -> dict[str, Float32[np
     between a pixel's largest and smallest channel, all in shares of the full range. Sharpness is
     the root mean square difference of neighbouring pixels (right, below) over that of two pixels
     taken anywhere, √2 of the contrast: about 0 where an image is smooth, 1 where pixels are
-    independent, whatever the contrast. An image of one colour has sharpness 0.
+    independent, √2 on a chequerboard, whatever the contrast. An image of one colour has sharpness
+    0.
 
     >>> stripes = np.tile(np.uint8([0, 255]), (1, 3, 8, 4))
     >>> {name: round(float(value[0]), 2) for name, value in measure_images(stripes).items()}

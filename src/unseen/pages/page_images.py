@@ -17,7 +17,7 @@ from unseen.images.record_pictures import picture_size, read_label_map
 from unseen.pages.overlays import class_colour, largest_classes, tiled_overlay
 
 _OVERLAYS = "overlays"
-_OVERLAY = re.compile(r"((real|generated-\d+)-\d{5}(-\d+)?|evidence-\d{5}(-m\d+)?)\.png")
+_OVERLAY = re.compile(r"((real|generated-\d+)-\d{5}|evidence-\d{5}(-m\d+)?)\.png")
 _ENLARGED = 128  # pixels; smaller pictures are shown enlarged, with their pixels
 
 
