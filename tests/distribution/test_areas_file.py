@@ -64,6 +64,57 @@ def checked(n=5, **settings):
     return dataclasses.replace(plain, measured=measured, views=views)
 
 
+def overlapping(n=5, **settings):
+    """Areas of masks, with counts of things."""
+    plain = areas(n, **settings)
+    return dataclasses.replace(
+        plain, pixels=plain.pixels + 1, overlapping=True, instances=plain.pixels // 20
+    )
+
+
+def schema_of(path):
+    return json.loads(pq.read_schema(path).metadata[b"unseen"])["schema_version"]
+
+
+def test_overlapping_areas_and_counts_of_things_are_read_back_merged_and_cut(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_areas(path, overlapping())
+    there = read_areas(path)
+    assert_equal(there, overlapping())
+    assert there.overlapping
+    np.testing.assert_array_equal(there.instances, overlapping().instances)
+    assert schema_of(path) == 2
+    both = concatenate([overlapping(), overlapping(names=[f"b{i}" for i in range(5)], seed=1)])
+    assert both.overlapping
+    assert both.part([7]).instances.tolist() == [overlapping(seed=1).instances[2].tolist()]
+    uncounted = dataclasses.replace(overlapping(names=[f"b{i}" for i in range(5)]), instances=None)
+    assert concatenate([overlapping(), uncounted]).instances is None
+
+
+def test_areas_of_label_maps_keep_the_first_schema(tmp_path):
+    write_areas(tmp_path / "a.parquet", checked())
+    assert schema_of(tmp_path / "a.parquet") == 1
+
+
+def test_a_mask_of_more_pixels_than_the_image_is_refused(tmp_path):
+    large = overlapping()
+    large.pixels[3, 1] = 65  # of 8 × 8
+    write_areas(tmp_path / "a.parquet", large)
+    with pytest.raises(RecordError, match=r"0003\.png"):
+        read_areas(tmp_path / "a.parquet")
+
+
+def test_an_edited_count_of_things_is_told(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_areas(path, overlapping())
+    table = pq.read_table(path)
+    k = table.column_names.index("instances object/person")
+    edited = table.set_column(k, "instances object/person", pa.array([1] * 5, pa.uint32()))
+    pq.write_table(edited, path)
+    with pytest.raises(RecordError, match="edited"):
+        read_areas(path)
+
+
 def test_what_is_measured_beside_areas_is_read_back_merged_and_cut(tmp_path):
     write_areas(tmp_path / "a.parquet", checked())
     assert_equal(read_areas(tmp_path / "a.parquet"), checked())
@@ -166,10 +217,10 @@ def test_a_parquet_file_of_another_program_is_refused(tmp_path):
 
 
 def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("unseen.distribution.areas_file.FORMAT", 2)
+    monkeypatch.setattr("unseen.distribution.areas_file._VERSIONS", (3,))
     write_areas(tmp_path / "a.parquet", areas())
     monkeypatch.undo()
-    with pytest.raises(RecordError, match="has the schema areas 2; this version reads areas 1"):
+    with pytest.raises(RecordError, match="areas 3"):
         read_areas(tmp_path / "a.parquet")
 
 

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from unseen.core.errors import RecordError
 from unseen.images.record_pictures import (
@@ -15,6 +15,7 @@ from unseen.images.record_pictures import (
     write_label_map,
     write_png,
 )
+from unseen.statistics.label_layers import layered
 
 
 @pytest.fixture
@@ -33,6 +34,27 @@ def test_pictures_and_label_maps_are_read_as_they_were_written(folder):
     assert (labels == np.arange(24).reshape(4, 6) * 1000).all()
     with pytest.raises(RecordError, match="no label map"):
         read_label_map(folder, "pictures/a-labels.png", 23_000)
+
+
+def test_layers_are_read_as_they_were_written(folder):
+    masks = np.zeros((1, 3, 2, 4), bool)
+    masks[0, 0], masks[0, 2, :, 1:3] = True, True
+    layers = layered(masks)[0]
+    write_label_map(folder / "layers.png", layers)
+    np.testing.assert_array_equal(read_label_map(folder, "layers.png", 3), layers)
+    write_label_map(folder / "alone.png", layered(masks[:, :1])[0])
+    assert read_label_map(folder, "alone.png").shape == (1, 2, 4)
+    with pytest.raises(RecordError):
+        read_label_map(folder, "layers.png", 2)
+
+
+@pytest.mark.parametrize("count", ["0", "3", "many"])
+def test_a_wrong_number_of_layers_is_refused(folder, count):
+    said = PngImagePlugin.PngInfo()
+    said.add_text("layers", count)
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(folder / "wrong.png", pnginfo=said)
+    with pytest.raises(RecordError, match=r"wrong\.png"):
+        read_label_map(folder, "wrong.png")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,16 @@ MASKS = {
     "decoder_layers": 2,
     "num_attention_heads": 2,
 }
+VIT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "image_size": SIDE,
+    "patch_size": 16,
+    "out_indices": [1, 2, 3, 4],
+    "use_auxiliary_head": False,
+}
 SETTINGS = {
     "Segformer": {
         "depths": [1, 1, 1, 1],
@@ -61,6 +71,37 @@ SETTINGS = {
         "text_encoder_num_layers": 1,
         **MASKS,
     },
+    "EomtDinov3": {
+        "hidden_size": 8,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "image_size": SIDE,
+        "patch_size": 16,
+        "num_blocks": 1,
+        "num_queries": 5,
+        "num_register_tokens": 1,
+        "num_upscale_blocks": 1,
+    },
+    "Sapiens2": {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "image_size": SIDE,
+        "num_first_full_attention_layers": 1,
+        "num_last_full_attention_layers": 1,
+        "head_config": {"upsample_out_channels": [8], "conv_out_channels": [8]},
+    },
+    "Beit": VIT,
+    "Data2VecVision": VIT,
+    "DPT": {
+        **VIT,
+        "backbone_out_indices": [0, 1, 2, 3],
+        "neck_hidden_sizes": [4, 4, 8, 8],
+        "fusion_hidden_size": 8,
+    },
+    "MobileNetV2": {"depth_multiplier": 0.1, "image_size": SIDE},
     "Eomt": {
         "hidden_size": 8,
         "num_hidden_layers": 2,
@@ -74,6 +115,18 @@ SETTINGS = {
     },
 }
 FAMILIES = tuple(SETTINGS)
+SEMANTIC = {  # family → the processor of its folder; some have none of their own, or without Pillow
+    **dict.fromkeys(("Segformer", "UperNet", "Sapiens2"), "Segformer"),
+    "Beit": "Beit",
+    "Data2VecVision": "Beit",
+    "DPT": "DPT",
+    "MobileNetV2": "MobileNetV2",
+}
+TYPES = {
+    "EomtDinov3": "eomt_dinov3",
+    "Data2VecVision": "data2vec-vision",
+    "MobileNetV2": "mobilenet_v2",
+}
 
 
 def build(family):
@@ -82,15 +135,17 @@ def build(family):
     resize = {"size": {"height": SIDE, "width": SIDE}}
     if family in ("Mask2Former", "OneFormer"):
         settings["backbone_config"] = transformers.SwinConfig(**SWIN)
-    if family in ("Segformer", "UperNet"):
-        kind, processor = "Semantic", "Segformer"  # UperNet has no processor of its own
+    if family in SEMANTIC:
+        kind, processor = "Semantic", SEMANTIC[family]
     if family == "UperNet":
         settings["backbone_config"] = transformers.ConvNextConfig(
             depths=[1, 1, 1, 1], hidden_sizes=[4, 4, 4, 8], out_features=SWIN["out_features"]
         )
     if family == "OneFormer":
         resize["class_info_file"] = None
-    if family == "Eomt":
+    if family == "EomtDinov3":
+        processor = "Eomt"
+    if family in ("Eomt", "EomtDinov3"):
         resize = {"size": {"shortest_edge": SIDE, "longest_edge": None}, "do_split_image": True}
     config = getattr(transformers, f"{family}Config")(**settings)
     torch.manual_seed(0)
@@ -114,6 +169,8 @@ def write_tokenizer(folder):
 def save(family, folder):
     for part in build(family):
         part.save_pretrained(folder)
+    if family == "Sapiens2":  # its own processor needs torchvision
+        change(folder / "preprocessor_config.json", image_processor_type="Sapiens2ImageProcessor")
     if family == "OneFormer":
         write_tokenizer(folder)
         settings = json.loads((folder / "preprocessor_config.json").read_text())
@@ -139,7 +196,7 @@ def test_each_family_labels_every_pixel_whatever_the_batch(family, tmp_path, ima
     segmenter = load_segmenter(f"hf:{folder}")
     assert segmenter.channels == {"object": ("sky", "tree", "person", "tree (2)")}
     assert segmenter.resolution == SIDE
-    assert segmenter.provenance["family"] == f"hf/{family.lower()}"
+    assert segmenter.provenance["family"] == f"hf/{TYPES.get(family, family.lower())}"
     assert "model.safetensors" in segmenter.provenance["weights"]
     maps = checked_label_maps(segmenter, images)
     assert maps.shape == (3, SIDE, SIDE)
@@ -202,6 +259,14 @@ def test_a_model_that_does_not_segment_is_refused(tmp_path):
     transformers.BertModel(config).save_pretrained(tmp_path)
     with pytest.raises(SegmenterError, match="bert"):
         load_segmenter(f"hf:{tmp_path}")
+
+
+def test_a_model_that_words_ask_is_pointed_to_open_vocabulary(tmp_path):
+    from tests.support.open_models import save as save_open
+
+    folder = save_open("clipseg", tmp_path / "clipseg")
+    with pytest.raises(SegmenterError, match=f"open:clipseg:{folder}"):
+        load_segmenter(f"hf:{folder}")
 
 
 def test_a_backbone_without_a_head_is_refused(folder):

@@ -91,10 +91,10 @@ class Confident(Answer):
 
 def test_confidence_is_taken_where_the_segmenter_says_it():
     maps = np.zeros((2, 4, 4), int)
-    _, confidence = checked_labels(Confident(maps, [0.25, 1]), IMAGES)
-    assert confidence.tolist() == [0.25, 1]
-    assert checked_labels(Answer(maps), IMAGES)[1] is None
-    assert checked_labels(Confident(maps, None), IMAGES)[1] is None
+    sure = checked_labels(Confident(maps, [0.25, 1]), IMAGES)
+    assert sure.confidence.tolist() == [0.25, 1]
+    assert checked_labels(Answer(maps), IMAGES).confidence is None
+    assert checked_labels(Confident(maps, None), IMAGES).confidence is None
 
 
 def test_label_maps_that_a_subclass_overrides_are_not_passed_over():
@@ -102,9 +102,9 @@ def test_label_maps_that_a_subclass_overrides_are_not_passed_over():
         def label_maps(self, images, channel="object"):
             return self.maps + 1
 
-    maps, confidence = checked_labels(Other(np.zeros((2, 4, 4), int), [0.5, 0.5]), IMAGES)
-    assert (maps == 1).all()
-    assert confidence is None
+    answer = checked_labels(Other(np.zeros((2, 4, 4), int), [0.5, 0.5]), IMAGES)
+    assert (answer.maps == 1).all()
+    assert answer.confidence is None
 
 
 @pytest.mark.parametrize("confidence", [[0.5], [0.5, 1.5], [0.5, np.nan], [[0.5, 0.5]]])

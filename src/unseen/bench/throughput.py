@@ -8,12 +8,13 @@ the same images, turn by turn, so that what else the machine does meets both.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from torch.nn import functional as F  # noqa: N812 - the name that everyone reads
 
 from unseen.bench.timing import Compared, take_turns, timing_record, timing_table
@@ -22,7 +23,13 @@ from unseen.core.options import Argument, Device, Option, Seed, check_options
 from unseen.distribution.segment import segment
 from unseen.images import ImageSource, Preparation, open_images, subset
 from unseen.images.protocol import read_image
-from unseen.segmenters import Precision, Segmenter, load_segmenter, segmenter_spec
+from unseen.segmenters import (
+    Precision,
+    Segmenter,
+    checked_label_maps,
+    load_segmenter,
+    segmenter_spec,
+)
 from unseen.segmenters.unified_parsing import UnifiedParsing
 from unseen.segmenters.upp import (
     UnifiedParsingSegmenter,
@@ -30,6 +37,7 @@ from unseen.segmenters.upp import (
     network_input,
     published_network,
 )
+from unseen.statistics.label_layers import deepened, pixels_of_classes
 
 _PLAIN_BATCH = 10  # images, as the 2019 code had it
 _COLUMNS = (
@@ -121,7 +129,7 @@ def plain_loop(
     rows = []
     for images in prepared_batches(source, indices, segmenter.resolution):
         rows += [
-            np.bincount(label_map.ravel(), minlength=classes) / label_map.size
+            pixels_of_classes(label_map, classes) / math.prod(label_map.shape[-2:])
             for label_map in plain(images)[0]
         ]
     return np.stack(rows)
@@ -146,7 +154,7 @@ def _ways(task: Throughput) -> SegmentingWays:
         for precision in task.precisions
     }
     first = segmenters[task.precisions[0]]
-    return SegmentingWays(lambda images: (first.label_maps(images), None), segmenters)
+    return SegmentingWays(lambda images: (checked_label_maps(first, images), None), segmenters)
 
 
 def upp_ways(
@@ -191,6 +199,19 @@ def plain_labels(
     return objects.argmax(1).cpu().numpy(), fine["object"]
 
 
+def _differ(
+    first: Integer[np.ndarray, "n *layers h w"], second: Integer[np.ndarray, "n *layers2 h w"]
+) -> Bool[np.ndarray, "n h w"]:
+    """The pixels that have other classes."""
+    if first.ndim == 4:
+        layers = max(first.shape[1], second.shape[1])
+        first, second = deepened(first, layers), deepened(second, layers)
+    differs: np.ndarray = first != second
+    if first.ndim == 4:
+        differs = np.logical_or.reduce(differs, axis=1)
+    return differs
+
+
 def _agreement(
     source: ImageSource, indices: Sequence[int], ways: SegmentingWays
 ) -> dict[str, dict[str, float]]:
@@ -201,10 +222,10 @@ def _agreement(
     first = next(iter(ways.segmenters.values()))
     for images in prepared_batches(source, indices, first.resolution):
         expected, scores = ways.plain(images)
-        pixels += expected.size
+        pixels += math.prod(expected.shape[-2:]) * len(expected)
         for precision, segmenter in ways.segmenters.items():
-            labels = segmenter.label_maps(images)
-            differs = expected != labels
+            labels = checked_label_maps(segmenter, images)
+            differs = _differ(expected, labels)
             differing[precision] += int(differs.sum())
             if scores is not None:
                 n, y, x = differs.nonzero()

@@ -14,7 +14,8 @@ from unseen.distribution.segment import Segmentation, default_segmenter
 from unseen.generators.sources import Drawing, keep_drawn
 from unseen.images import ImageSource
 from unseen.segmenters import load_segmenter
-from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
+from unseen.segmenters.open_classes import with_classes
+from unseen.segmenters.protocol import OpenClasses, SegmenterName, SegmenterPrecision
 
 _SHOWN = 6  # classes in the line that sums up, broken images on stderr
 
@@ -31,13 +32,16 @@ def segment(
     options: Annotated[dict[str, Any], Fields(Segmentation)],
     drawing: Drawing,
     segmenter: SegmenterName = None,
+    open_classes: OpenClasses = None,
     device: Device = "auto",
     precision: SegmenterPrecision = "fp32",
 ) -> None:
     """Measure how much of every image each class covers. Run it again to go on."""
     source = opened(images, drawing, device, options)
     network = load_segmenter(
-        segmenter or default_segmenter(source), device=device, precision=precision
+        with_classes(segmenter, open_classes) or default_segmenter(source),
+        device=device,
+        precision=precision,
     )
     with progress_bar("segment") as progress:
         areas = library.segment(source, network, out=out, progress=progress, **options)

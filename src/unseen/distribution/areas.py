@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # class begin with a real one ("wall" in ADE20K), which must not be hidden: the name decides.
 _NOTHING = {"none", "other", "others", "background", "void", "unlabeled", "unlabelled", "unknown"}
 
-FORMAT = 1  # version of the file; another one means other numbers
+FORMAT = 1  # of what the numbers mean: pixels of classes, counted in label maps or masks
 # What of a source's description decides areas, beside its contents.
 _DECIDING = (
     *("asked", "seed", "part", "paired", "resolution", "match_resolution", "fit"),
@@ -86,13 +86,16 @@ class Areas(Result):
         names: one per image, unique, in index order.
         columns: `channel/class`, e.g. "object/person", in label order.
         pixels: row i, column k: pixels of class k in the label map of image i.
-        label_map_pixels: height × width of a label map; every row sums to it.
+        label_map_pixels: height × width of a label map; every row sums to it, unless classes
+            overlap.
         provenance: JSON: image source, fingerprint, seed, segmenter, precision, package version.
         measured: by name, one number an image, 0 to 1, as the segmenter saw it: those of
             `MEASURED`, confidence NaN where the segmenter does not say it; or nothing, in areas of
             an earlier version and in tallies.
         views: where the segmenter was checked, by what was done to the images: `pixels` of those.
         conditions: what every image was asked for, such as its prompt; None where nobody knows.
+        overlapping: whether classes may overlap, so that rows need not sum to the image.
+        instances: row i, column k: things of class k in image i; None where nobody counts them.
     """
 
     names: Sequence[str]
@@ -103,6 +106,8 @@ class Areas(Result):
     measured: Mapping[str, Float32[np.ndarray, " n"]] = dataclasses.field(default_factory=dict)
     views: Mapping[str, UInt32[np.ndarray, "n k"]] = dataclasses.field(default_factory=dict)
     conditions: Sequence[str] | None = None
+    overlapping: bool = False
+    instances: UInt32[np.ndarray, "n k"] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.shape != (len(self.names), len(self.columns)):
@@ -113,6 +118,8 @@ class Areas(Result):
         beside: dict[str, Any] = {**self.measured, **self.views}
         if self.conditions is not None:
             beside["conditions"] = self.conditions
+        if self.instances is not None:
+            beside["instances"] = self.instances
         for name, values in beside.items():
             if len(values) != len(self.names):
                 raise RecordError(
@@ -143,6 +150,7 @@ class Areas(Result):
             conditions=None
             if self.conditions is None
             else [self.conditions[i] for i in np.arange(len(self))[rows]],
+            instances=None if self.instances is None else self.instances[rows],
         )
 
     def summary(self) -> str:
@@ -206,6 +214,12 @@ def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What all parts have by one name, one after the other."""
     names = [name for name in parts[0] if all(name in part for part in parts)]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def joined_instances(parts: Sequence[Areas]) -> UInt32[np.ndarray, "n k"] | None:
+    """The counts of things of all parts; None where some part has none."""
+    counts = [part.instances for part in parts if part.instances is not None]
+    return np.concatenate(counts) if len(counts) == len(parts) else None
 
 
 def joined_conditions(parts: Sequence[Areas]) -> list[str] | None:

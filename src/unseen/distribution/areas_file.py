@@ -1,14 +1,17 @@
 """Areas on disk: one Parquet file.
 
 A row an image: its name, what it was asked for where that is known, then one uint32 column of
-pixels a class, then what was measured of the image, then the same classes of each view. The schema
-metadata holds, under the key "unseen", the provenance as JSON. The same areas give the same bytes.
+pixels a class, then what was measured of the image, then the same classes of each view, then how
+many things of each class were counted. Schema 1 is of label maps, whose classes do not overlap, and
+has no counts; all else is schema 2. The schema metadata holds, under the key "unseen", the
+provenance as JSON. The same areas give the same bytes.
 What is read is checked: a file that was cut, doubled or edited is refused.
 """
 
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,11 +26,13 @@ from unseen.core.files import as_path, canonical_json, sha256_of_parts, write_as
 from unseen.core.identity import part_difference
 from unseen.core.records import Count, build, decode
 from unseen.core.wording import listed
-from unseen.distribution.areas import FORMAT, Areas, joined, joined_conditions
+from unseen.distribution.areas import Areas, joined, joined_conditions, joined_instances
 
 _KEY = b"unseen"  # of the schema metadata
 _NAME = "name"  # the column of image names
 _CONDITION = "condition"  # the second column, where it is known what images were asked for
+_VERSIONS = (1, 2)  # of the schema; the second is written where the first cannot say it
+_INSTANCES = "instances"  # prefix of the columns that count things
 _MOST_PIXELS = 2**32 - 1  # of a label map: what a uint32 holds
 
 
@@ -71,6 +76,8 @@ class _Metadata:
     provenance: _Provenance
     measured: tuple[str, ...] = ()  # columns behind the classes; files of before have none
     views: tuple[str, ...] = ()  # behind these: for each, the classes again as "VIEW CLASS"
+    overlapping: bool = False  # schema 2: rows need not sum to the image
+    instances: bool = False  # schema 2: behind all these the classes again, "instances CLASS"
     rows_sha256: str | None = None  # of all that the rows hold; an edit is told by it
 
 
@@ -93,11 +100,13 @@ def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -
         raise RecordError("areas need one column a class, of distinct names: channel/class")
     header = {
         "schema": "areas",
-        "schema_version": FORMAT,
+        "schema_version": _VERSIONS[areas.overlapping or areas.instances is not None],
         "label_map_pixels": areas.label_map_pixels,
         "provenance": dict(areas.provenance),
         **({"measured": list(areas.measured)} if areas.measured else {}),
         **({"views": list(areas.views)} if areas.views else {}),
+        **({"overlapping": True} if areas.overlapping else {}),
+        **({"instances": True} if areas.instances is not None else {}),
         "rows_sha256": _rows_sha256(areas),
     }
     columns = {_NAME: pa.array(list(areas.names), pa.string())}
@@ -107,10 +116,16 @@ def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -
     columns |= _classes(areas.columns, areas.pixels)
     columns |= {name: pa.array(values, pa.float32()) for name, values in areas.measured.items()}
     for view, pixels in areas.views.items():
-        columns |= _classes([f"{view} {column}" for column in areas.columns], pixels)
+        columns |= _classes(_prefixed(view, areas.columns), pixels)
+    if areas.instances is not None:
+        columns |= _classes(_prefixed(_INSTANCES, areas.columns), areas.instances)
     table = pa.table(columns, metadata={_KEY: canonical_json(header).encode()})
     with write_aside(as_path(path), within=within) as aside:
         pq.write_table(table, aside, compression="zstd")
+
+
+def _prefixed(word: str, columns: Sequence[str]) -> list[str]:
+    return [f"{word} {column}" for column in columns]
 
 
 def _classes(names: Sequence[str], pixels: np.ndarray) -> dict[str, pa.Array]:
@@ -149,19 +164,21 @@ def _read(file: Any, path: Path) -> Areas:
         )
     value = decode(metadata, f"the metadata of {path}", "make it again")
     version = value.get("schema_version") if isinstance(value, dict) else None
-    if isinstance(version, int) and version != FORMAT:
+    if isinstance(version, int) and version not in _VERSIONS:
         raise RecordError(
-            f"{path} has the schema areas {version}; this version reads areas {FORMAT}: make it "
-            "again, or use the version that wrote it"
+            f"{path} has the schema areas {version}; this version reads areas "
+            f"{listed(map(str, _VERSIONS))}: make it again, or use the version that wrote it"
         )
     header = build(_Metadata, value, f"{path} holds no whole areas")
     if len(set(columns)) != len(columns):
         raise RecordError(f"{path} has two columns of one name; make it again")
     texts = 2 if columns[1:2] == (_CONDITION,) else 1
-    k = (len(columns) - texts - len(header.measured)) // (1 + len(header.views))
+    tables = 1 + len(header.views) + header.instances
+    k = (len(columns) - texts - len(header.measured)) // tables
     classes, behind = columns[texts : texts + k], columns[texts + k :]
-    of_views = {view: [f"{view} {column}" for column in classes] for view in header.views}
-    if behind != (*header.measured, *(name for names in of_views.values() for name in names)):
+    of_views = {view: _prefixed(view, classes) for view in header.views}
+    counts = _prefixed(_INSTANCES, classes) if header.instances else []
+    if behind != (*header.measured, *itertools.chain(*of_views.values(), counts)):
         raise RecordError(
             f"{path} has other columns behind its classes than its record says; make it again"
         )
@@ -175,6 +192,8 @@ def _read(file: Any, path: Path) -> Areas:
         measured={name: _column(table, name, pa.float32(), path) for name in header.measured},
         views={view: _pixels(table, names, path) for view, names in of_views.items()},
         conditions=_texts(table, _CONDITION, path) if texts == 2 else None,
+        overlapping=header.overlapping,
+        instances=_pixels(table, counts, path) if header.instances else None,
     )
     fault = _fault(areas, header)
     if fault is not None:
@@ -242,13 +261,16 @@ def _column(table: _Table, name: str, kind: pa.DataType, path: Path) -> np.ndarr
 
 def _fault(areas: Areas, header: _Metadata) -> str | None:
     """What is wrong with the rows, in words."""
+    whole = areas.label_map_pixels
     for pixels in (areas.pixels, *areas.views.values()):
-        wrong = np.flatnonzero(pixels.sum(1, dtype=np.uint64) != areas.label_map_pixels)
+        if areas.overlapping:
+            wrong = np.flatnonzero(pixels.max(axis=1, initial=0) > whole)
+            what = "with a class of more than"
+        else:
+            wrong = np.flatnonzero(pixels.sum(1, dtype=np.uint64) != whole)
+            what = "that do not sum to"
         if wrong.size:
-            return (
-                f"has {wrong.size} rows that do not sum to {areas.label_map_pixels} pixels, first "
-                f"{areas.names[wrong[0]]!r}"
-            )
+            return f"has {wrong.size} rows {what} {whole} pixels, first {areas.names[wrong[0]]!r}"
     if len(areas) and not areas.label_map_pixels:
         return "has label maps of 0 pixels"
     if len(set(areas.names)) != len(areas.names):
@@ -274,6 +296,8 @@ def _rows_sha256(areas: Areas) -> str:
         digest.update(np.ascontiguousarray(pixels, "<u4").data)
     for values in areas.measured.values():
         digest.update(np.ascontiguousarray(values, "<f4").data)
+    if areas.instances is not None:
+        digest.update(np.ascontiguousarray(areas.instances, "<u4").data)
     if areas.conditions is not None:
         digest.update(sha256_of_parts(areas.conditions).encode())
     return digest.hexdigest()
@@ -324,6 +348,7 @@ def concatenate(parts: Sequence[Areas]) -> Areas:
         measured=joined([areas.measured for areas in parts]),
         views=joined([areas.views for areas in parts]),
         conditions=joined_conditions(parts),
+        instances=joined_instances(parts),
         provenance=provenance,
     )
 

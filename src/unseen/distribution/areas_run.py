@@ -30,6 +30,7 @@ from unseen.distribution.areas import (
     areas_identity,
     joined,
     joined_conditions,
+    joined_instances,
 )
 from unseen.distribution.areas_file import read_areas, write_areas
 from unseen.distribution.instrument import VIEWS, measure_images, turned_back
@@ -44,8 +45,10 @@ from unseen.segmenters import (
     checked_label_maps,
     checked_labels,
     class_names,
+    overlaps,
 )
-from unseen.segmenters.protocol import LabelsAndConfidence
+from unseen.segmenters.protocol import Labelled
+from unseen.statistics.label_layers import pixels_of_classes
 
 # A shard is kept after so many images, or so much time: a slow network loses little when it is
 # killed, a fast one is not held up by writing.
@@ -58,7 +61,7 @@ See = Callable[
     [
         Sequence[str],
         Sequence[UInt8[np.ndarray, "3 h2 w2"]],
-        Integer[np.ndarray, "n h w"],
+        Integer[np.ndarray, "n *layers h w"],
         UInt32[np.ndarray, "n k"],
     ],
     None,
@@ -77,6 +80,7 @@ class _Counted:
     broken: list[dict[str, str]]
     conditions: list[str] | None  # what the images were asked for
     sizes: list[Size]  # of the images as they were read
+    instances: UInt32[np.ndarray, "n k"] | None = None  # None: things are not counted
 
 
 @dataclasses.dataclass
@@ -123,6 +127,7 @@ class AreasRun:
 
     def __post_init__(self) -> None:
         self.class_names = class_names(self.segmenter, self.channel)
+        self.overlapping = overlaps(self.segmenter)
         identity = dataclasses.replace(areas_identity(self.provenance), batch_size=self.batch_size)
         self._store: RunFolder | None = None
         if self.out is not None:
@@ -226,6 +231,7 @@ class AreasRun:
         columns = tuple(f"{self.channel}/{name}" for name in self.class_names)
         beside = (*shard.measured, *shard.views)
         whole = shard.columns == columns and beside == (*MEASURED, *self.views)
+        whole = whole and shard.overlapping == self.overlapping
         if held != len(covered) or not whole:
             raise RecordError(f"the shard {covered.start}-{covered.stop} is not whole")
         expected = {self.source.names[self.indices[position]] for position in covered}
@@ -264,15 +270,16 @@ class AreasRun:
         pixels = np.zeros((0, len(self.class_names)), np.uint32)
         measured: dict[str, Any] = dict.fromkeys(MEASURED, np.zeros(0, np.float32))
         views = dict.fromkeys(self.views, pixels)
+        instances: UInt32[np.ndarray, "n k"] | None = None
         if names:
-            maps, sure = label_batch(
+            maps, sure, instances = label_batch(
                 self.segmenter,
                 images,
                 self.channel,
                 of=(self.source, names, batch.sizes),
                 preparation=self.preparation,
             )
-            self._check_label_map(maps.shape[1:])
+            self._check_label_map(maps.shape[-2:])
             for name, label_map in zip(names, maps, strict=True):
                 if self.maps is not None:
                     write_label_map(label_map_path(self.maps, name), label_map, self.maps)
@@ -297,7 +304,7 @@ class AreasRun:
         broken = [{"name": image.name, "reason": image.reason} for image in batch.broken]
         conditions = conditions_of(self.source, indices)
         self._growing.batches.append(
-            _Counted(names, pixels, measured, views, broken, conditions, batch.sizes)
+            _Counted(names, pixels, measured, views, broken, conditions, batch.sizes, instances)
         )
         if self._growing.due:
             self.keep()
@@ -309,6 +316,8 @@ class AreasRun:
             return
         height, width = self._label_map or (0, 0)
         conditions = [batch.conditions for batch in self._growing.batches]
+        counts = [batch.instances for batch in self._growing.batches if batch.names]
+        counted = [table for table in counts if table is not None]
         shard = Areas(
             names=[name for batch in self._growing.batches for name in batch.names],
             columns=tuple(f"{self.channel}/{name}" for name in self.class_names),
@@ -316,6 +325,8 @@ class AreasRun:
             measured=joined([batch.measured for batch in self._growing.batches]),
             views=joined([batch.views for batch in self._growing.batches]),
             label_map_pixels=height * width,
+            overlapping=self.overlapping,
+            instances=np.concatenate(counted) if counted and len(counted) == len(counts) else None,
             conditions=None
             if None in conditions
             else [text for texts in conditions for text in texts or ()],
@@ -386,6 +397,7 @@ class AreasRun:
             measured=joined([shard.measured for shard in shards]),
             views=joined([shard.views for shard in shards]),
             conditions=joined_conditions(shards),
+            instances=joined_instances([shard for shard in shards if len(shard)]),
             label_map_pixels=height * width,
             provenance=json.loads(
                 canonical_json(  # in the order in which it is read back
@@ -425,8 +437,10 @@ def label_batch(
     *,
     of: tuple[ImageSource, Sequence[str], Sequence[Size]],
     preparation: Preparation,
-) -> LabelsAndConfidence:
-    """The label maps of prepared images, and how sure the segmenter is of each.
+) -> Labelled:
+    """The label maps of prepared images, how sure the segmenter is of each, and things in each.
+
+    Things of tiles are not counted: that on the seam is in both.
 
     Args:
         segmenter: is given the images' squares; or their names, where it finds label maps by them.
@@ -437,14 +451,18 @@ def label_batch(
     """
     source, names, sizes = of
     if isinstance(segmenter, LabelsByName):
-        return segmenter.maps_of(source, names, sizes, preparation), None
+        return Labelled(segmenter.maps_of(source, names, sizes, preparation))
     labelled = [
         checked_labels(segmenter, square, channel, first=names[0])
         for square in preparation.squares(images, sizes)
     ]
-    maps = preparation.whole([labels for labels, _ in labelled], sizes)
-    sure = [sure for _, sure in labelled if sure is not None]
-    return maps, np.mean(sure, axis=0) if sure else None
+    maps = preparation.whole([square.maps for square in labelled], sizes)
+    sure = [square.confidence for square in labelled if square.confidence is not None]
+    return Labelled(
+        maps,
+        np.mean(sure, axis=0) if sure else None,
+        labelled[0].instances if preparation.fit != "tiles" else None,
+    )
 
 
 def _sizes(sizes: Sequence[Size]) -> dict[str, Any]:
@@ -551,7 +569,7 @@ def _segment(positions: range, needing: Sequence[AreasRun], runs: Sequence[Areas
 
 
 def count_labels(
-    label_maps: Integer[np.ndarray, "n h w"], classes: int
+    label_maps: Integer[np.ndarray, "n *layers h w"], classes: int
 ) -> UInt32[np.ndarray, "n {classes}"]:
     """Pixels of every class in every label map.
 
@@ -560,7 +578,7 @@ def count_labels(
         classes: how many there are.
     """
     # One bincount for the whole batch needs an offset added to every pixel: 4 times as long.
-    counts = [np.bincount(label_map.ravel(), minlength=classes) for label_map in label_maps]
+    counts = [pixels_of_classes(label_map, classes) for label_map in label_maps]
     return np.stack(counts).astype(np.uint32)
 
 

@@ -25,6 +25,7 @@ from unseen.distribution.comparison import (
     ExampleImage,
     Fsd,
     GeneratedSide,
+    InstanceCounts,
     KeptImage,
     Power,
     SecondSegmenter,
@@ -50,6 +51,7 @@ from unseen.statistics import (
     ClassComparison,
     Design,
     compare_classes,
+    compare_instances,
     frechet_inference,
     own_thresholds,
 )
@@ -275,6 +277,8 @@ class _Seen:
             _row(column, measured, shares[column])
             for column, measured in zip(columns, classes, strict=True)
         ]
+        if real.instances is not None and generated.instances is not None:
+            rows = _with_counts(rows, real, generated, designs)
         if check is None:
             return fsd, rows
 
@@ -347,6 +351,31 @@ def _row(column: str, measured: ClassComparison, share: float) -> ClassRow:
         fsd_share=share,
         **values,
     )
+
+
+def _with_counts(
+    rows: Sequence[ClassRow], real: Areas, generated: Areas, designs: tuple[Design, Design]
+) -> list[ClassRow]:
+    """The rows with how many things images of either side hold."""
+    assert real.instances is not None
+    assert generated.instances is not None
+    compared = compare_instances(
+        real.instances,
+        generated.instances,
+        real_design=designs[0],
+        generated_design=designs[1],
+    )
+    counts = {
+        real.columns[found.class_index]: InstanceCounts(
+            real_mean=found.real_mean,
+            generated_mean=found.generated_mean,
+            ratio=found.ratio,
+            interval=_interval(found.interval),
+            verdict=found.verdict,
+        )
+        for found in compared
+    }
+    return [dataclasses.replace(row, instances=counts.get(row.column)) for row in rows]
 
 
 def _interval(interval: tuple[float, float] | None) -> Interval:

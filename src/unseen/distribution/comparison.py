@@ -15,7 +15,7 @@ from typing import Any, Literal
 from unseen.core.figure_style import Width
 from unseen.core.records import Amount, Count, FilePath, RecordFile, Share, complaint_about_columns
 from unseen.core.results import LocatedResult
-from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict, SizeVerdict
+from unseen.core.verdicts import CLASS_VERDICTS, Change, ClassVerdict, CountVerdict, SizeVerdict
 from unseen.core.wording import Interval
 from unseen.distribution.areas import Measured, class_name, nothing
 from unseen.images.record_pictures import save_record
@@ -107,6 +107,17 @@ class ImageMeasure:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class InstanceCounts:
+    """How many things of a class an image holds, over the images that hold any."""
+
+    real_mean: Amount
+    generated_mean: Amount
+    ratio: Amount  # generated over real mean
+    interval: Interval  # simultaneous over the classes that at least 10 images of both sides hold
+    verdict: CountVerdict
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassRow:
     """One class on one generated side against the real one. Presences and areas are 0 to 1."""
 
@@ -156,6 +167,7 @@ class ClassRow:
     spread_ratio: Amount | None  # σ_g / σ_t
     spread_interval: Interval  # of spread_ratio, of this class alone
     fsd_share: float  # the part of the plug-in FSD that is this class's, in percent²
+    instances: InstanceCounts | None = None  # None: things are not counted, or in too few images
 
     @property
     def name(self) -> str:

@@ -56,7 +56,8 @@ from unseen.images.pixels import Rounding
 from unseen.images.preparation import Fit, FitName
 from unseen.images.protocol import conditions_of
 from unseen.segmenters import Segmenter, class_names, load_segmenter
-from unseen.segmenters.protocol import SegmenterName, SegmenterPrecision
+from unseen.segmenters.open_classes import with_classes
+from unseen.segmenters.protocol import OpenClasses, SegmenterName, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD, self_halves
 
 _SUFFIXES = ("", "-second")  # of areas by the two segmenters
@@ -117,6 +118,7 @@ class ComparisonRun(Drawing):
         ),
     ] = ()
     segmenter: SegmenterName = None
+    open_classes: OpenClasses = None
     second_segmenter: Annotated[
         str | None,
         Option("Spec of a second segmenter. A class on which the two disagree becomes undecided."),
@@ -201,6 +203,7 @@ class ComparisonOptions(TypedDict, total=False):
 
     labels: Sequence[str] | None
     classes: Sequence[str]
+    open_classes: str | None
     second_segmenter: str | None
     check_segmenter: bool
     channel: str
@@ -379,7 +382,8 @@ class _Run:
             )
         chosen: list[Segmenter | str | None] = [segmenter, task.second_segmenter]
         if sources and segmenter is None:
-            chosen[0] = task.segmenter or default_segmenter(*sources)
+            named = with_classes(task.segmenter, task.open_classes)
+            chosen[0] = named or default_segmenter(*sources)
         self.segmenters = [
             load_segmenter(name, device=task.device, precision=task.precision)
             if isinstance(name, str)
@@ -682,13 +686,13 @@ class _Pictures:
         )
         for batch in stream:
             shown = [rest[position] for position in batch.positions]
-            label_maps, _ = label_batch(
+            label_maps = label_batch(
                 self.segmenter,
                 batch.images,
                 task.channel,
                 of=(source, shown, batch.sizes),
                 preparation=preparation,
-            )
+            ).maps
             yield from zip(
                 shown,
                 map(preparation.picture, batch.images, batch.sizes),

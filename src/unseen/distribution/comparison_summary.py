@@ -30,6 +30,7 @@ from unseen.distribution.comparison_wording import (
     sampling_in_words,
     size_in_words,
     taken_back,
+    things_in_words,
 )
 from unseen.distribution.pairs_wording import is_drawn_less, kept_in_words, pairs_in_words
 
@@ -141,6 +142,9 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
         text = "; ".join(f"{row.name} {size_in_words(row)}" for row in sizes[:_MOST_ROWS])
         yield _wrapped("Sizes", text)
     yield from _rarely_together(side)
+    things = [f"{row.name} {things_in_words(row)}" for row in rows if things_in_words(row)]
+    if things:
+        yield _wrapped("Things", "in an image that holds any: " + "; ".join(things[:_MOST_ROWS]))
     if collapse(side.classes) and not comparison.asked:
         yield _wrapped("Spread", collapse(side.classes))
     falls = largest_falls(comparison, side)

@@ -93,6 +93,17 @@ def size_in_words(row: ClassRow) -> str:
     return f"{row.size} where drawn, {times(row.size_ratio)} [{ratio_interval(row.size_interval)}]"
 
 
+def things_in_words(row: ClassRow) -> str:
+    """How many fewer or more things of a class are drawn where any is drawn, or nothing."""
+    counts = row.instances
+    if counts is None or counts.verdict not in ("fewer", "more"):
+        return ""
+    return (
+        f"{digits(counts.generated_mean)} where drawn, {digits(counts.real_mean)} where "
+        f"photographed, {times(counts.ratio)} [{ratio_interval(counts.interval)}]"
+    )
+
+
 def never(presence: float, images: int, interval: Interval) -> str:
     """What no image at all says of the presence: "0 of 300: at most 1.2 % (95 %)"; or nothing."""
     if presence > 0.0 or interval[1] is None:

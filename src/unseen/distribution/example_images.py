@@ -6,6 +6,7 @@ Files are numbered, never named after images, whose names are anyone's.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ _NUMBERED = re.compile(r"(\d{5})(-labels)?\.(png|jpg)")
 _KeptT = TypeVar("_KeptT", bound=KeptImage)
 _SideT = TypeVar("_SideT", bound=Side)
 _Paths = Mapping[str, tuple[str, str]]  # name of an image → paths of its picture and label map
-Shown = tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "h2 w2"]]
+Shown = tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "*layers h2 w2"]]
 """An image by name, as it was segmented, with its label map."""
 
 Show = Callable[[list[str]], Iterable[Shown]]
@@ -92,7 +93,7 @@ class Candidates:
         self,
         names: Sequence[str],
         images: Sequence[UInt8[np.ndarray, "3 h2 w2"]],
-        label_maps: Integer[np.ndarray, "n h w"],
+        label_maps: Integer[np.ndarray, "n *layers h w"],
         pixels: UInt32[np.ndarray, "n k"],
     ) -> None:
         """Keep those images of a batch that hold more of a class than one kept before."""
@@ -105,9 +106,11 @@ class Candidates:
                 row = int(self._most[:, k].argmin())
                 self._most[row, k] = counts[k]
                 self._names[k][row] = name
-            asked = self._asked and counts[self._asked].max() >= self._least * label_map.size
+            whole = math.prod(label_map.shape[-2:])
+            asked = self._asked and counts[self._asked].max() >= self._least * whole
             if (better.size or asked or name in self._wanted) and self._bytes < _MEMORY:
-                kept = image.copy(), label_map.astype(np.uint16)
+                small = label_map.astype(np.uint16) if label_map.ndim == 2 else label_map
+                kept = image.copy(), small
                 self._pictures[name] = kept
                 self._bytes += sum(array.nbytes for array in kept)
         if self._bytes >= _MEMORY:
@@ -309,7 +312,7 @@ def write_picture(folder: Path, stem: str, image: UInt8[np.ndarray, "3 h w"]) ->
     return f"{stem}.jpg"
 
 
-def write_labels(folder: Path, stem: str, label_map: Integer[np.ndarray, "h w"]) -> str:
+def write_labels(folder: Path, stem: str, label_map: Integer[np.ndarray, "*layers h w"]) -> str:
     """Write a picture's label map beside a record; its path (see `write_picture`)."""
     path = labels_path(stem)
     write_label_map(folder / path, label_map)

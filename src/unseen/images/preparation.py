@@ -16,6 +16,7 @@ from PIL import Image
 
 from unseen.core.errors import ImageError, SpecError
 from unseen.core.options import Option
+from unseen.statistics.label_layers import deepened
 
 FitName = Literal["crop", "squash", "tiles", "pad"]
 Fit = Annotated[
@@ -119,8 +120,8 @@ class Preparation:
         return tiles[: 1 if all(height == width for height, width in sizes) else 2]
 
     def whole(
-        self, label_maps: Sequence[Integer[np.ndarray, "n h w"]], sizes: Sequence[Size]
-    ) -> Integer[np.ndarray, "n h w"]:
+        self, label_maps: Sequence[Integer[np.ndarray, "n *layers h w"]], sizes: Sequence[Size]
+    ) -> Integer[np.ndarray, "n *layers h w"]:
         """The label maps of whole frames, squashed to the shape of a square's.
 
         Args:
@@ -130,13 +131,17 @@ class Preparation:
         first = label_maps[0]
         if self.fit in ("crop", "squash") or all(height == width for height, width in sizes):
             return first
-        shape = first.shape[1], first.shape[2]
-        return np.stack(
-            [
-                _nearest(self._frame_of([maps[i] for maps in label_maps], size), shape)
-                for i, size in enumerate(sizes)
-            ]
-        )
+        shape = first.shape[-2], first.shape[-1]
+        if first.ndim == 4:
+            layers = max(maps.shape[1] for maps in label_maps)
+            label_maps = [deepened(maps, layers) for maps in label_maps]
+        wholes = []
+        for i, size in enumerate(sizes):
+            # The frame is put together of arrays whose first axes are height and width.
+            tiles = [np.moveaxis(maps[i], (-2, -1), (0, 1)) for maps in label_maps]
+            frame = np.moveaxis(self._frame_of(tiles, size), (0, 1), (-2, -1))
+            wholes.append(_nearest(frame, shape))
+        return np.stack(wholes)
 
     def picture(self, image: UInt8[np.ndarray, "3 h2 s"], size: Size) -> UInt8[np.ndarray, "3 h w"]:
         """A prepared image as it is shown: the square, or the whole frame in its proportions."""
@@ -181,13 +186,15 @@ def _inside(size: Size, side: int) -> tuple[int, int, int, int]:
     return (side - height) // 2, (side - width) // 2, height, width
 
 
-def _nearest(label_map: Integer[np.ndarray, "h w"], shape: Size) -> Integer[np.ndarray, "h2 w2"]:
+def _nearest(
+    label_map: Integer[np.ndarray, "*layers h w"], shape: Size
+) -> Integer[np.ndarray, "*layers h2 w2"]:
     """A label map in another shape: each pixel the label at its middle."""
     rows, columns = (
         (2 * np.arange(wanted) + 1) * there // (2 * wanted)
-        for wanted, there in zip(shape, label_map.shape, strict=True)
+        for wanted, there in zip(shape, label_map.shape[-2:], strict=True)
     )
-    labels: np.ndarray = label_map[rows[:, None], columns]
+    labels: np.ndarray = label_map[..., rows[:, None], columns]
     return labels
 
 

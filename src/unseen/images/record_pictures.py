@@ -16,17 +16,20 @@ from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64, Integer, UInt8
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from unseen.core.errors import ImageError, RecordError
 from unseen.core.files import as_path, write_aside
 from unseen.core.records import RecordFile
 from unseen.core.results import Html, html_picture, html_text
 from unseen.images.decode import check_size, rgb_array
+from unseen.statistics.label_layers import NOTHING
 
 _T = TypeVar("_T")
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_LAYERS = "layers"  # text entry of a PNG file: how many label maps stand below each other
+_NO_CLASS = 2**16 - 1  # in a 16-bit file of layers
 _NOT_IN_PATHS = frozenset('\\:%?#"<>|*')  # a drive, an address, an escape of one, or a pattern
 
 
@@ -41,20 +44,28 @@ def write_png(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:
 
 
 def write_label_map(
-    path: Path, label_map: Integer[np.ndarray, "h w"], within: Path | None = None
+    path: Path, label_map: Integer[np.ndarray, "*layers h w"], within: Path | None = None
 ) -> None:
     """Write a label map as 16-bit PNG, whose values are its labels.
 
+    Layers stand below each other, and the file says how many they are; 65535 is no class there.
+
     Args:
         path: of the file.
-        label_map: labels below 2^16.
+        label_map: labels below 2^16 − 1.
         within: folder for the file while it is being written; None: that of `path`.
 
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
     with write_aside(path, within=within) as aside:
-        Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG")
+        said = None
+        if label_map.ndim == 3:
+            said = PngImagePlugin.PngInfo()
+            said.add_text(_LAYERS, str(len(label_map)))
+            label_map = np.where(label_map == NOTHING, _NO_CLASS, label_map)
+            label_map = label_map.reshape(-1, label_map.shape[-1])
+        Image.fromarray(label_map.astype(np.uint16)).save(aside, format="PNG", pnginfo=said)
 
 
 def picture_path(folder: Path, relative: str) -> Path:
@@ -108,8 +119,8 @@ def read_picture(folder: Path, relative: str) -> UInt8[np.ndarray, "3 h w"]:
 
 def read_label_map(
     folder: Path, relative: str, classes: int | None = None
-) -> Int64[np.ndarray, "h w"]:
-    """A label map: an 8-bit or 16-bit grey PNG, whose values are labels.
+) -> Int64[np.ndarray, "*layers h w"]:
+    """A label map: an 8-bit or 16-bit grey PNG, whose values are labels; or its layers.
 
     Args:
         folder: of the record.
@@ -122,7 +133,16 @@ def read_label_map(
     with _opened(folder, relative) as image:
         grey = image.mode in ("1", "L", "P", "I", "I;16", "I;16B")
         labels = np.asarray(image).astype(np.int64) if grey else None
-    if labels is None or labels.min() < 0 or (classes is not None and labels.max() >= classes):
+        layers = image.info.get(_LAYERS)
+    least = 0
+    if labels is not None and layers is not None:
+        least = NOTHING
+        count = int(layers) if str(layers).isdecimal() else 0
+        whole = count > 0 and len(labels) % count == 0
+        labels = labels.reshape(count, -1, labels.shape[1]) if whole else None
+    if labels is not None and layers is not None:
+        labels = np.where(labels == _NO_CLASS, NOTHING, labels)
+    if labels is None or labels.min() < least or (classes is not None and labels.max() >= classes):
         of = "" if classes is None else f" of the record's {classes:,} classes"
         raise RecordError(
             f"{folder / relative} is no label map{of}; copy the whole folder again, or write the "

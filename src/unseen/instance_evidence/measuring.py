@@ -7,6 +7,7 @@ numbers mean is defined in docs/evidence.md.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, Unpack
@@ -58,7 +59,7 @@ from unseen.statistics.retention import Judging
 LabelMaps = Literal["segmenter", "true"]
 ImageSet = str | Path | ImageSource | Images
 
-LabelMap = Callable[[], Integer[np.ndarray, "h w"]]
+LabelMap = Callable[[], Integer[np.ndarray, "*layers h w"]]
 
 _PICTURES = "pictures"
 _OWNED = tuple(f"{role}*/[0-9]*.{ending}" for role in ROLES for ending in ("png", "jpg"))
@@ -444,14 +445,14 @@ class _Measuring:
         except ValueError:
             return None
 
-    def _label_maps(self, shown: Sequence[_Shown]) -> dict[str, Integer[np.ndarray, "h w"]]:
+    def _label_maps(self, shown: Sequence[_Shown]) -> dict[str, Integer[np.ndarray, "*layers h w"]]:
         """Label maps by stem: read where a whole chunk is kept, made where not."""
         kept = [self._kept_map(picture) for picture in shown]
         maps = [label_map for label_map in kept if label_map is not None]
         if len(maps) < len(shown):
             maps = self._make_maps(shown)
         for label_map in maps:
-            height, width = label_map.shape
+            height, width = label_map.shape[-2:]
             self.size = self.size or (height, width)
             if (height, width) != self.size:
                 raise SegmenterError(
@@ -461,11 +462,11 @@ class _Measuring:
                 )
         return {picture.stem: label_map for picture, label_map in zip(shown, maps, strict=True)}
 
-    def _make_maps(self, shown: Sequence[_Shown]) -> list[Integer[np.ndarray, "h w"]]:
+    def _make_maps(self, shown: Sequence[_Shown]) -> list[Integer[np.ndarray, "*layers h w"]]:
         """Segment what has no label map, and keep pictures and label maps."""
         prepare = Preparation(self.segmenter.resolution)  # of squares
         without = [picture for picture in shown if picture.label_map is None]
-        segmented: list[Integer[np.ndarray, "h w"]] = []
+        segmented: list[Integer[np.ndarray, "*layers h w"]] = []
         for start in range(0, len(without), self._at_once):
             images = [
                 prepare.apply(picture.image) for picture in without[start : start + self._at_once]
@@ -486,7 +487,7 @@ class _Measuring:
             write_labels(self.folder, picture.stem, label_map)
         return maps
 
-    def _kept_map(self, picture: _Shown) -> Integer[np.ndarray, "h w"] | None:
+    def _kept_map(self, picture: _Shown) -> Integer[np.ndarray, "*layers h w"] | None:
         if self._picture(picture) is None:
             return None
         labels = labels_path(picture.stem)
@@ -503,12 +504,12 @@ class _Measuring:
         self,
         number: int,
         shown: Mapping[str, _Shown],
-        maps: Mapping[str, Integer[np.ndarray, "h w"]],
+        maps: Mapping[str, Integer[np.ndarray, "*layers h w"]],
     ) -> MeasuredImage:
         """The instances of one image, and what its reconstructions made of them."""
         entry = self.collection.entries[number]
         label_map, image = maps[""], shown[""].image
-        truth = self._true_map(entry, label_map.shape)
+        truth = self._true_map(entry, label_map.shape[-2:])
         true_path = None
         if truth is not None:
             true_path = write_labels(self.folder, f"{shown[''].stem}-true", truth)
@@ -520,7 +521,8 @@ class _Measuring:
         picture_path = self._picture(shown[""])
         assert picture_path is not None
         own_id = f"{entry.role}-{self._in_role(number):05d}"
-        sized = _resized(image, label_map.shape)  # contrast is taken on the label map's pixels
+        size = label_map.shape[-2:]
+        sized = _resized(image, size)  # contrast is taken on the label map's pixels
         return MeasuredImage(
             id=own_id,
             role=entry.role,
@@ -540,7 +542,7 @@ class _Measuring:
                     column=self.columns[region.label],
                     box=region.box,
                     area_pixels=region.pixels,
-                    area=region.pixels / label_map.size,
+                    area=region.pixels / math.prod(size),
                     perimeter_ratio=perimeter_ratio(region),
                     contrast=contrast(region, sized),
                     fates=tuple(
@@ -551,7 +553,7 @@ class _Measuring:
             ),
         )
 
-    def _fate(self, key: str, region: Region, rebuilt: Integer[np.ndarray, "h w"]) -> Fate:
+    def _fate(self, key: str, region: Region, rebuilt: Integer[np.ndarray, "*layers h w"]) -> Fate:
         return Fate(
             method=key,
             retention=retention(region, rebuilt),
@@ -590,7 +592,9 @@ class _Measuring:
             )
         return np.array([self.names.index(name) for name in self.collection.true_classes])
 
-    def _true_map(self, entry: Entry, shape: tuple[int, ...]) -> Integer[np.ndarray, "h w"] | None:
+    def _true_map(
+        self, entry: Entry, shape: tuple[int, ...]
+    ) -> Integer[np.ndarray, "*layers h w"] | None:
         """The exact label map in the segmenter's labels and size."""
         if self.truth is None or entry.truth is None:
             return None

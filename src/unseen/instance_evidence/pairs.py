@@ -47,7 +47,9 @@ class Candidate:
     """One image as one method reconstructed it."""
 
     read: Read | None  # None where the method failed
-    label_map: Callable[[], Integer[np.ndarray, "h w"]] | None = None  # None: to be segmented
+    label_map: Callable[[], Integer[np.ndarray, "*layers h w"]] | None = (
+        None  # None: to be segmented
+    )
     origin: Origin | None = None  # by which label maps are found that exist
     path: Path | None = None  # where it lies as a picture that a page can show
     loss: float | None = None

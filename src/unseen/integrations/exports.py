@@ -22,6 +22,7 @@ from unseen.core.verdicts import CLASS_VERDICTS
 from unseen.distribution.areas import class_name, nothing
 from unseen.distribution.comparison import Comparison, GeneratedSide, Side, read_comparison
 from unseen.images.record_pictures import picture_path, read_label_map, write_label_map
+from unseen.statistics.label_layers import NOTHING, on_top
 
 ExportFormat = Literal["coco-panoptic", "fiftyone"]
 
@@ -33,7 +34,9 @@ class _Exported:
     name: str  # of the image, in its source
     condition: str | None
     picture: Path
-    label_map: Integer[np.ndarray, "h w"]  # in the size of the picture
+    # in the size of the picture; of classes that overlap the one on top, NOTHING for none
+    label_map: Integer[np.ndarray, "h w"]
+    labels: list[int]  # of all its classes
     file_name: str  # in the export
 
 
@@ -49,7 +52,8 @@ def export(
         folder: a new folder, or an empty one.
         format: "coco-panoptic": for each side, `SIDE.json`, the PNG files of ids in `SIDE/`, and
             the pictures in `images/SIDE/`, where SIDE is real, generated-1, …; a class is one
-            segment of an image, and "none" is no segment. "fiftyone": one dataset that
+            segment of an image, "none" is no segment, and of classes that overlap the one with the
+            fewest pixels is written. "fiftyone": one dataset that
             `fiftyone.Dataset.from_dir(folder, dataset_type=fiftyone.types.LegacyFiftyOneDataset)`
             reads: samples with segmentations, tagged by side and by the verdicts of the classes
             that they hold ("omitted: person").
@@ -99,7 +103,7 @@ def _coco(comparison: Comparison, folder: Path) -> list[Path]:
         images, annotations = [], []
         for number, exported in enumerate(_exported(comparison, key, side), 1):
             _copy(exported.picture, folder / "images" / key / exported.file_name)
-            ids = exported.label_map + first
+            ids = np.maximum(exported.label_map + first, 0)  # NOTHING is no segment
             stem = Path(exported.file_name).stem
             with write_aside(folder / key / f"{stem}.png") as aside:
                 Image.fromarray(_colours(ids)).save(aside, format="PNG")
@@ -165,7 +169,7 @@ def _fiftyone(comparison: Comparison, folder: Path) -> list[Path]:
             _copy(exported.picture, folder / "data" / f"{key}-{exported.file_name}")
             mask = f"fields/segmentation/{key}-{Path(exported.file_name).stem}.png"
             write_label_map(folder / mask, exported.label_map + 1)
-            columns = [comparison.columns[label] for label in np.unique(exported.label_map)]
+            columns = [comparison.columns[label] for label in exported.labels]
             tags = [f"{verdicts[column]}: {class_name(column)}" for column in columns]
             samples.append(
                 {
@@ -227,14 +231,16 @@ def _exported(comparison: Comparison, key: str, side: Side) -> Iterator[_Exporte
         with Image.open(picture) as opened:
             width, height = opened.size
         labels = read_label_map(comparison.folder, example.label_map, len(comparison.columns))
-        fitted = Image.fromarray(labels.astype(np.int32)).resize(
+        fitted = Image.fromarray(on_top(labels).astype(np.int32)).resize(
             (width, height), Image.Resampling.NEAREST
         )
+        held = np.unique(labels)
         yield _Exported(
             example.name,
             example.condition,
             picture,
             np.array(fitted).astype(np.int64),
+            held[held != NOTHING].tolist(),
             f"{i:05d}{picture.suffix}",
         )
 

@@ -23,7 +23,7 @@ from unseen.distribution.segment import Segmentation
 from unseen.images.arrays import ValueRange
 from unseen.images.custom import ObjectSource
 from unseen.images.naming import row_names
-from unseen.segmenters import Segmenter, class_names, load_segmenter
+from unseen.segmenters import Segmenter, class_names, load_segmenter, overlaps
 from unseen.statistics import PRESENCE_THRESHOLD
 
 try:
@@ -102,6 +102,8 @@ class SegmentationStatistics(Metric):
         names = class_names(self.segmenter, channel)
         self.columns = tuple(f"{channel}/{name}" for name in names)
         self._record: Comparison | None = None
+        # height × width, known after one batch; a rank that saw nothing takes it from the others
+        self.add_state("label_map_pixels", torch.tensor(0), dist_reduce_fx="max")
         for side in _SIDES:
             self.add_state(f"{side}_pixels", default=[], dist_reduce_fx="cat")
             self.add_state(f"{side}_measured", default=[], dist_reduce_fx="cat")
@@ -126,6 +128,7 @@ class SegmentationStatistics(Metric):
         measured = np.stack([areas.measured[name] for name in MEASURED], axis=1)
         for name, rows in (("pixels", areas.pixels.astype(np.int64)), ("measured", measured)):
             getattr(self, f"{side}_{name}").append(torch.as_tensor(rows, device=self.device))
+        self.label_map_pixels = torch.tensor(areas.label_map_pixels, device=self.device)
         self._record = None
 
     def forward(self, *args: Any, **kwargs: Any) -> None:
@@ -183,7 +186,8 @@ class SegmentationStatistics(Metric):
             names=list(row_names(len(pixels))),
             columns=self.columns,
             pixels=pixels.astype(np.uint32),
-            label_map_pixels=int(pixels[0].sum()),
+            label_map_pixels=int(self.label_map_pixels),
+            overlapping=overlaps(self.segmenter),
             provenance={"segmenter": {**self.segmenter.provenance, "channel": self.channel}},
             measured=dict(zip(MEASURED, measured.T, strict=True)),
         )
@@ -192,11 +196,13 @@ class SegmentationStatistics(Metric):
         """Forget the generated images, and the real ones where `reset_real` is set."""
         # Copied, since TorchMetrics empties the lists themselves.
         kept = {} if self.reset_real else {name: [self._rows(name)] for name in self._of("real")}
+        pixels = self.label_map_pixels
         super().reset()
         for side in _SIDES:
             self._forget(side)
         for name, rows in kept.items():
             setattr(self, name, rows)
+            self.label_map_pixels = pixels
         self._record = None
 
     def _of(self, side: str) -> tuple[str, str]:

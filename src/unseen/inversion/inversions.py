@@ -151,7 +151,7 @@ class Inversions(LocatedResult):
         assert result.image is not None  # `_result` looked
         return read_picture(self.folder, result.image)
 
-    def label_map(self, image: InvertedImage, method: str) -> Integer[np.ndarray, "h w"]:
+    def label_map(self, image: InvertedImage, method: str) -> Integer[np.ndarray, "*layers h w"]:
         """The labels that the pixels of a mosaic have in their own samples.
 
         Raises:
@@ -413,7 +413,7 @@ class InversionsWriter:
         size: tuple[int, int] | None = None,
         condition: str | None = None,
         image: UInt8[np.ndarray, "3 h w"] | None = None,
-        label_map: Integer[np.ndarray, "h2 w2"] | None = None,
+        label_map: Integer[np.ndarray, "*layers h2 w2"] | None = None,
         tensors: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Keep one result, unless it is there already.

@@ -13,7 +13,8 @@ from unseen.generators.drawn_images import DrawnImages
 from unseen.images import ImageSource, Preparation, batches
 from unseen.images.batching import default_workers
 from unseen.inversion.nearest import SAMPLES_SEED, NearestSample, Samples
-from unseen.segmenters import Segmenter, checked_label_maps
+from unseen.segmenters import Segmenter, checked_label_maps, overlaps
+from unseen.statistics.label_layers import deepened
 
 LABELLED_CHANNEL = "object"  # whose label maps it keeps
 _AT_ONCE = 64  # images a call of the segmenter
@@ -69,5 +70,8 @@ def labelled(images: UInt8[np.ndarray, "n 3 s s"], segmenter: Segmenter) -> Samp
     for start in range(0, len(images), _AT_ONCE):
         prepared = [prepare.apply(image) for image in images[start : start + _AT_ONCE]]
         maps = checked_label_maps(segmenter, np.stack(prepared), LABELLED_CHANNEL)
-        label_maps.append(maps.astype(np.uint16))
+        label_maps.append(maps if overlaps(segmenter) else maps.astype(np.uint16))
+    if overlaps(segmenter):
+        layers = max(maps.shape[1] for maps in label_maps)
+        label_maps = [deepened(maps, layers) for maps in label_maps]
     return Samples(images, np.concatenate(label_maps))

@@ -49,11 +49,11 @@ class Samples:
 
     Attributes:
         images: (n, 3, h, w), 8-bit.
-        label_maps: (n, h2, w2).
+        label_maps: (n, h2, w2), or with layers.
     """
 
     images: UInt8[np.ndarray, "n 3 h w"]
-    label_maps: Integer[np.ndarray, "n h2 w2"]
+    label_maps: Integer[np.ndarray, "n *layers h2 w2"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Mosaic:
     row: int  # in the batch
     reconstruction: Tensor  # (3, h, w), in [−1, 1]
     samples: Int[Tensor, "cells cells"]  # which sample each cell shows
-    label_map: Integer[np.ndarray, "h2 w2"] | None
+    label_map: Integer[np.ndarray, "*layers h2 w2"] | None
     loss: float  # mean distance over the cells
     terms: Mapping[str, float]  # "pixel": mean |x' − x|
     failed: str | None = None
@@ -199,13 +199,14 @@ class NearestSamples:
         pixels = _enlarged(shown, image.shape[1:])
         rows, columns = np.indices(pixels.shape)
         picture = to_unit(self.samples.images[pixels, :, rows, columns].transpose(2, 0, 1))
-        labels = _enlarged(shown, self.samples.label_maps.shape[1:])
+        labels = _enlarged(shown, self.samples.label_maps.shape[-2:])
+        label_map = self.samples.label_maps[(labels, ..., *np.indices(labels.shape))]
         rebuilt = torch.from_numpy(picture)
         return Mosaic(
             row=row,
             reconstruction=rebuilt,
             samples=cells,
-            label_map=self.samples.label_maps[(labels, *np.indices(labels.shape))],
+            label_map=np.moveaxis(label_map, (0, 1), (-2, -1)),
             loss=loss,
             terms={"pixel": float((rebuilt - image).abs().mean())},
         )

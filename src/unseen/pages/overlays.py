@@ -5,11 +5,14 @@ Drawn from the stored 16-bit label maps, with PIL alone.
 
 import colorsys
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 from PIL import Image
+
+from unseen.statistics.label_layers import NOTHING, covers, on_top, pixels_of_classes
 
 _SCRIM = (0, 0, 0, 165)  # over everything that is not the class
 _OPACITY = 150  # of 255, of the colours of all classes
@@ -92,18 +95,16 @@ def class_colour(name: str) -> str:
 
 
 def tiled_overlay(
-    label_map: Integer[np.ndarray, "h w"], labels: Sequence[int], names: list[str]
+    label_map: Integer[np.ndarray, "*layers h w"], labels: Sequence[int], names: list[str]
 ) -> Image.Image:
     """Overlays of one label map, one below the other: a page then needs one file a picture.
 
     The first shows every class in its colour, half transparent. Each of the given classes follows:
     all but the class darkened, and the class outlined in its colour.
     """
-    present, pixels = np.unique(label_map, return_inverse=True)
-    colours: list[tuple[int, int, int, int]] = [
-        (*rgb(class_colour(names[label])), _OPACITY) for label in present
-    ][: _PALETTE - 2 - len(labels)]
-    tiles = [np.minimum(pixels.reshape(label_map.shape), len(colours) - 1)]
+    pixels, present = _all_classes(label_map, names)
+    colours = present[: _PALETTE - 2 - len(labels)]
+    tiles = [np.minimum(pixels, len(colours) - 1)]
     scrim, clear, first = len(colours), len(colours) + 1, len(colours) + 2
     colours += [_SCRIM, (0, 0, 0, 0)]
     for i, label in enumerate(labels):
@@ -113,21 +114,35 @@ def tiled_overlay(
     return _palette_image(np.concatenate(tiles).astype(np.uint8), colours)
 
 
+def _all_classes(
+    label_map: Integer[np.ndarray, "*layers h w"], names: list[str]
+) -> tuple[Integer[np.ndarray, "h w"], list[tuple[int, int, int, int]]]:
+    """For every pixel the number of its colour, and the colours: clear where there is no class."""
+    shown = on_top(label_map)
+    present, pixels = np.unique(shown, return_inverse=True)
+    colours = [
+        (0, 0, 0, 0) if label == NOTHING else (*rgb(class_colour(names[label])), _OPACITY)
+        for label in present
+    ]
+    return pixels.reshape(shown.shape), colours
+
+
 def largest_classes(
-    label_map: Integer[np.ndarray, "h w"], names: list[str], count: int = 5
+    label_map: Integer[np.ndarray, "*layers h w"], names: list[str], count: int = 5
 ) -> list[tuple[str, float]]:
     """The classes that cover most of a label map, with their fraction of it."""
-    pixels = np.bincount(label_map.ravel(), minlength=len(names))
+    pixels = pixels_of_classes(label_map, len(names))
     order = np.argsort(-pixels, kind="stable")[:count]
-    return [(names[i], float(pixels[i] / label_map.size)) for i in order if pixels[i]]
+    whole = math.prod(label_map.shape[-2:])
+    return [(names[i], float(pixels[i] / whole)) for i in order if pixels[i]]
 
 
 def _outlined(
-    label_map: Integer[np.ndarray, "h w"], label: int
+    label_map: Integer[np.ndarray, "*layers h w"], label: int
 ) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Where a class is, and the line around it."""
-    inside = label_map == label
-    return inside, _grow(inside, max(1, max(label_map.shape) // _CONTOUR)) & ~inside
+    inside = covers(label_map, label)
+    return inside, _grow(inside, max(1, max(inside.shape) // _CONTOUR)) & ~inside
 
 
 def _palette_image(

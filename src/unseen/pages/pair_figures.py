@@ -6,6 +6,7 @@ segmentation of each. `draw_instances` shows single objects, outlined, beside th
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from unseen.images.record_pictures import read_label_map, read_picture
 from unseen.instance_evidence.record import Case, Evidence, Instance, cases
 from unseen.instance_evidence.record import Picture as EvidencePicture
 from unseen.pages.overlays import class_colour, rgb
+from unseen.statistics.label_layers import covers, on_top, pixels_of_classes
 
 _HEADS = ("photograph", "reconstruction", "segmented", "segmented")
 _LINE, _GAP = 0.13, 0.04  # inches: a line of text; between panels
@@ -47,7 +49,7 @@ class _Seen:
     """A picture and what the segmenter saw in it."""
 
     pixels: UInt8[np.ndarray, "h w 3"]
-    labels: Int64[np.ndarray, "h2 w2"]
+    labels: Int64[np.ndarray, "*layers h2 w2"]
 
 
 _Pair = tuple[_Seen, _Seen]  # photograph, reconstruction
@@ -315,7 +317,7 @@ def _control(evidence: Evidence, case: Case, read: _Reader) -> tuple[Instance, _
 def _draw_instance(panels: Any, evidence: Evidence, instance: Instance, pair: _Pair) -> None:
     """A picture and its reconstruction, the instance outlined in both, and what became of it."""
     label = evidence.columns.index(instance.column)
-    mask = _component(pair[0].labels == label, instance)
+    mask = _component(covers(pair[0].labels, label), instance)
     colour = class_colour(class_name(instance.column))
     for panel, seen in zip(panels, pair, strict=True):
         _show(panel, seen)
@@ -351,13 +353,13 @@ def _component(mask: Bool[np.ndarray, "h w"], instance: Instance) -> Bool[np.nda
 
 def _show(panel: Any, seen: _Seen) -> None:
     """A picture in the coordinates of its label map; small ones with their pixels."""
-    height, width = seen.labels.shape
+    height, width = seen.labels.shape[-2:]
     smooth = "nearest" if max(seen.pixels.shape) <= 64 else "antialiased"
     panel.imshow(seen.pixels, extent=(0, width, height, 0), interpolation=smooth)
 
 
 def _coloured(
-    label_map: Int64[np.ndarray, "h w"], columns: Sequence[str], asked: Sequence[int]
+    label_map: Int64[np.ndarray, "*layers h w"], columns: Sequence[str], asked: Sequence[int]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """A label map in the colours of its classes."""
     palette = np.array([rgb(class_colour(class_name(column))) for column in columns], np.float64)
@@ -365,11 +367,12 @@ def _coloured(
         pale = np.ones(len(columns), bool)
         pale[list(asked)] = False
         palette[pale] += _FAINT * (255 - palette[pale])
-    return np.asarray(palette.round().astype(np.uint8)[label_map])
+    palette = np.append(palette, [[255, 255, 255]], axis=0)  # of NOTHING, which is the last
+    return np.asarray(palette.round().astype(np.uint8)[on_top(label_map)])
 
 
-def _shares(label_map: Int64[np.ndarray, "h w"], classes: int) -> Float64[np.ndarray, " k"]:
-    return np.asarray(np.bincount(label_map.ravel(), minlength=classes) / label_map.size)
+def _shares(label_map: Int64[np.ndarray, "*layers h w"], classes: int) -> Float64[np.ndarray, " k"]:
+    return pixels_of_classes(label_map, classes) / math.prod(label_map.shape[-2:])
 
 
 def _losses(pair: _Pair, columns: Sequence[str], asked: Sequence[int]) -> str:

@@ -61,6 +61,7 @@ from unseen.distribution.comparison_wording import (
     sampling_in_words,
     significant_but_undecided,
     size_in_words,
+    things_in_words,
     threshold_in_words,
     verdict_in_words,
 )
@@ -117,6 +118,7 @@ _NUMBERS = (
     share_interval,
     significant_but_undecided,
     size_in_words,
+    things_in_words,
     threshold_in_words,
     times,
     value_interval,

@@ -7,57 +7,44 @@ EoMT, …) give masks, which the processor turns into a semantic map.
 """
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Integer, UInt8
 
-from unseen.core.errors import (
-    CheckpointError,
-    DownloadError,
-    OutOfMemoryError,
-    SegmenterError,
-    UnseenError,
-    first_line,
-    is_out_of_memory,
-    missing_package,
-)
-from unseen.core.files import sha256_of_file
+from unseen.core.errors import CheckpointError, SegmenterError
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.checks import class_names, distinct_names
 from unseen.segmenters.label_maps import interpolated_argmax, mean_confidence, refuse_infinite
 from unseen.segmenters.protocol import LabelsAndConfidence, Precision
+from unseen.segmenters.transformers_folder import (
+    LOCAL,
+    TOKENIZER,
+    hashes,
+    model_files,
+    model_folder,
+    quiet_and_offline,
+    reading,
+)
 
 _BATCH = 4  # images in the model at a time: bounds its memory
+_BY_WORDS = {  # type of model → its kind under open:
+    "clipseg": "clipseg",
+    "sam3": "sam3",
+    "sam3_lite_text": "sam3-lite-text",
+    "owlv2": "owlv2",
+    "grounding-dino": "grounding-dino",
+}
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+# What processors do that transformers has for torchvision alone: resize and normalise.
+_TORCHVISION_ALONE: Mapping[str, Mapping[str, Any]] = {
+    "sapiens2": {"size": {"height": 1024, "width": 768}, **_IMAGENET},
+    "tipsv2_dpt": {"size": {"height": 448, "width": 448}, "do_normalize": False},
+}
 _RESOLUTION = 512  # where the processor does not resize
-
-_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-_TOKENIZER = (
-    "tokenizer_config.json",
-    "tokenizer.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "spiece.model",
-    "tokenizer.model",
-)
-# The first that is there is read, as transformers does; an index names the files of the weights.
-_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-_FROM_HUB = (["*.json", "*.txt", "model*.safetensors"], ["*.json", "*.txt", "pytorch_model*.bin"])
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
-_OFFLINE = ("UNSEEN_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 class TransformersSegmenter:
@@ -72,10 +59,13 @@ class TransformersSegmenter:
             files = model_files(folder)
             config, self._model, self._universal = _load_model(folder, spec)
             self._model = self._model.to(self._device).eval().requires_grad_(False)
-            self._processor = _load_processor(folder)
+            alone = _TORCHVISION_ALONE.get(config.model_type)
+            self._processor = (
+                _load_processor(folder) if alone is None else _plain_processor(folder, alone)
+            )
             self._task = _task_tokens(folder, config)
             if self._task is not None:
-                files |= _hashes(folder, _TOKENIZER)
+                files |= hashes(folder, TOKENIZER)
             names = {int(label): str(name) for label, name in config.id2label.items()}
             self.resolution = _side(self._processor)
         if sorted(names) != list(range(len(names))):
@@ -166,117 +156,8 @@ def load_hf(spec: Spec, *, device: str, precision: Precision) -> TransformersSeg
         CheckpointError: its files are unreadable.
         SegmenterError: it is no segmentation model.
     """
-    return TransformersSegmenter(local_model(spec), spec.place, device=device, precision=precision)
-
-
-def local_model(spec: Spec) -> Path:
-    """The folder of the model that `hf:` names, fetched from the hub where it is not here.
-
-    Raises:
-        SpecError, MissingExtraError, DownloadError, CheckpointError: as `load_hf`.
-    """
-    name = spec.require_argument("model_or_folder")
-    try:
-        import transformers  # noqa: F401 - to say early that it is missing
-    except ImportError as error:
-        raise missing_package("hf:", "transformers") from error
-    folder = Path(name)
-    if not folder.is_dir():
-        folder = _from_hub(spec, name)
-    elif not (folder / "config.json").is_file():
-        raise CheckpointError(
-            f"{folder / 'config.json'} is missing; hf:FOLDER needs a model as save_pretrained "
-            "writes it"
-        )
-    return folder
-
-
-def _from_hub(spec: Spec, name: str) -> Path:
-    """The model's files in the hub's own cache, downloaded if they are not there."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    asked = [name for name in _OFFLINE if os.environ.get(name, "0") not in ("", "0")]
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise CheckpointError(f"{name} is no folder; hf: takes a folder or a hub name, OWNER/MODEL")
-    revision = spec.options.get("revision")
-    try:
-        for patterns in _FROM_HUB:
-            folder = Path(
-                snapshot_download(
-                    name,
-                    revision=revision,
-                    allow_patterns=patterns,
-                    local_files_only=bool(asked),
-                )
-            )
-            if any(folder.glob(patterns[-1])):
-                break
-    except HFValidationError as error:
-        raise CheckpointError(
-            f"{name!r} is no folder and no hub name; hf: takes a folder or OWNER/MODEL"
-        ) from error
-    except Exception as error:  # the hub's errors share no base class
-        if asked:
-            raise DownloadError(
-                f"{name} is not in the hub's cache and downloads are switched off; give its "
-                f"folder, or unset {asked[0]}"
-            ) from error
-        raise DownloadError(
-            f"{name} cannot be fetched from the hub ({first_line(error)}); check the name and the "
-            "connection, or give a folder"
-        ) from error
-    return folder
-
-
-def model_files(folder: Path) -> dict[str, str]:
-    """The SHA-256 of the settings and weights that transformers reads in a model's folder.
-
-    Raises:
-        CheckpointError: a file is missing or unreadable, asks to run code, or is only an adapter.
-    """
-    if (folder / "adapter_config.json").is_file():
-        raise CheckpointError(f"{folder} holds an adapter of another model; merge them and save it")
-    for name in (*_SETTINGS, "tokenizer_config.json"):
-        _refuse_code(folder / name)
-    explicit = json.loads((folder / "config.json").read_bytes()).get("transformers_weights")
-    candidates = _WEIGHTS if explicit is None else (str(explicit),)
-    weights = next((name for name in candidates if (folder / name).is_file()), None)
-    if weights is None:
-        raise CheckpointError(f"{folder} holds no weights; needed is one of {', '.join(_WEIGHTS)}")
-    names = {weights}
-    if weights.endswith(".index.json"):
-        names |= {*json.loads((folder / weights).read_bytes())["weight_map"].values()}
-    for name in sorted(names):
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise CheckpointError(f"{folder / weights} names {name!r}; weights lie in its folder")
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name} is missing; {weights} names it: copy it there")
-    return _hashes(folder, (*_SETTINGS, *sorted(names)))
-
-
-def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """The SHA-256 of those files that are there."""
-    return {name: sha256_of_file(folder / name) for name in names if (folder / name).is_file()}
-
-
-def _refuse_code(path: Path) -> None:
-    """Refuse settings that name Python code of the model, or kernels that the hub would send."""
-    waiting = [json.loads(path.read_bytes())] if path.is_file() else []
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            kernel = value.get("_attn_implementation", value.get("attn_implementation"))
-            key = "auto_map" if value.get("auto_map") else "attn_implementation"
-            if value.get("auto_map") or "/" in str(kernel):
-                raise CheckpointError(
-                    f"{path} asks to run code that comes with the model ({key}); only models of "
-                    "transformers itself are loaded: convert it to one, or remove the entry"
-                )
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
+    folder = model_folder(spec, spec.require_argument("model_or_folder"))
+    return TransformersSegmenter(folder, spec.place, device=device, precision=precision)
 
 
 def _load_model(folder: Path, spec: str) -> tuple[Any, Any, bool]:
@@ -293,8 +174,13 @@ def _load_model(folder: Path, spec: str) -> tuple[Any, Any, bool]:
         MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES as UNIVERSAL,
     )
 
-    config = AutoConfig.from_pretrained(folder, **_LOCAL)
+    config = AutoConfig.from_pretrained(folder, **LOCAL)
     universal = config.model_type in UNIVERSAL
+    if config.model_type in _BY_WORDS:
+        raise SegmenterError(
+            f"{spec} is a {config.model_type}, which finds what words name; use "
+            f"open:{_BY_WORDS[config.model_type]}:{folder}?classes=person,car"
+        )
     if not universal and config.model_type not in SEMANTIC:
         raise SegmenterError(
             f"{spec} is a {config.model_type}, which transformers does not segment with; known: "
@@ -302,7 +188,7 @@ def _load_model(folder: Path, spec: str) -> tuple[Any, Any, bool]:
         )
     family = AutoModelForUniversalSegmentation if universal else AutoModelForSemanticSegmentation
     model, report = family.from_pretrained(
-        folder, config=config, dtype=torch.float32, output_loading_info=True, **_LOCAL
+        folder, config=config, dtype=torch.float32, output_loading_info=True, **LOCAL
     )
     missing = sorted(report["missing_keys"])
     if missing:
@@ -319,11 +205,21 @@ def _load_processor(folder: Path) -> Any:
 
     # class_info_file would fetch class names, which the model has, from the hub (OneFormer)
     processor = AutoImageProcessor.from_pretrained(
-        folder, backend="pil", class_info_file=None, **_LOCAL
+        folder, backend="pil", class_info_file=None, **LOCAL
     )
     if getattr(processor, "do_center_crop", False):
         processor.do_center_crop = False  # every pixel of the picture gets a label
     return processor
+
+
+def _plain_processor(folder: Path, usual: Mapping[str, Any]) -> Any:
+    """A processor with Pillow that resizes and normalises as the folder says, else as is usual."""
+    from transformers import SegformerImageProcessorPil
+
+    known = ("size", "image_mean", "image_std", "do_normalize", "resample", "rescale_factor")
+    read = json.loads((folder / "preprocessor_config.json").read_bytes())
+    settings = {name: read[name] for name in known if read.get(name) is not None}
+    return SegformerImageProcessorPil(**{**usual, **settings})
 
 
 def _task_tokens(folder: Path, config: Any) -> torch.Tensor | None:
@@ -333,7 +229,7 @@ def _task_tokens(folder: Path, config: Any) -> torch.Tensor | None:
         return None
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
     tokens = tokenizer(
         ["the task is semantic"],
         padding="max_length",
@@ -353,38 +249,3 @@ def _side(processor: Any) -> int:
     size = dict(size)
     sides = [size.get(key) for key in ("height", "width", "shortest_edge")]
     return min([int(side) for side in sides if side], default=_RESOLUTION)
-
-
-@contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """The many errors of transformers about a folder's files, as one of ours."""
-    try:
-        yield
-    except UnseenError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise OutOfMemoryError(
-                f"{folder} does not fit into memory; use a smaller model ({first_line(error)})"
-            ) from error
-        raise CheckpointError(
-            f"{folder} cannot be read as a transformers model ({first_line(error)}); it needs "
-            "config.json, preprocessor_config.json and weights"
-        ) from error
-
-
-@contextmanager
-def quiet_and_offline() -> Iterator[None]:
-    """While a folder is read: no progress bar, and no request to the hub for what it lacks."""
-    from huggingface_hub import constants
-    from transformers.utils import logging
-
-    bars, offline = logging.is_progress_bar_enabled(), constants.HF_HUB_OFFLINE
-    logging.disable_progress_bar()
-    constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = offline
-        if bars:
-            logging.enable_progress_bar()

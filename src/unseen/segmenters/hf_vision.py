@@ -15,7 +15,12 @@ from jaxtyping import Float32, UInt8
 from unseen.core.errors import CheckpointError, SegmenterError
 from unseen.core.registry import Spec, takes
 from unseen.segmenters.embedding import NetworkEmbedding
-from unseen.segmenters.hf import local_model, model_files, quiet_and_offline, reading
+from unseen.segmenters.transformers_folder import (
+    model_files,
+    model_folder,
+    quiet_and_offline,
+    reading,
+)
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 _PROMPT = "a photo of a {}"  # the wording that CLIP's authors use
@@ -115,7 +120,7 @@ def load_vision(spec: Spec, *, device: str) -> VisionEmbedding:
     Raises:
         MissingExtraError, DownloadError, CheckpointError: as `load_hf`.
     """
-    folder = local_model(spec)
+    folder = model_folder(spec, spec.require_argument("model_or_folder"))
     if not (folder / "preprocessor_config.json").is_file():
         raise CheckpointError(
             f"{folder / 'preprocessor_config.json'} is missing; it says how the model wants images"

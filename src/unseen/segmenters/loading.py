@@ -30,9 +30,10 @@ def load_segmenter(
     ('sky', 'cloud', 'mountain')
 
     Args:
-        segmenter: `upp[:FOLDER]`, `hf:MODEL_OR_FOLDER`, `onnx:FOLDER`, `python:MODULE:FACTORY`,
-            `maps:FOLDER`, `churchyard`, any other name registered under `unseen.segmenters`, or a
-            folder, told by what it holds. A segmenter is checked and returned as it is.
+        segmenter: `upp[:FOLDER]`, `hf:MODEL_OR_FOLDER`, `open:KIND:FOLDER?classes=…`,
+            `onnx:FOLDER`, `python:MODULE:FACTORY`, `maps:FOLDER`, `churchyard`, any other name
+            registered under `unseen.segmenters`, or a folder, told by what it holds. A segmenter is
+            checked and returned as it is.
         device: "cpu", "cuda", "cuda:N", or "auto" (a GPU where there is one).
         precision: "fp32", or "bf16" where the network can; recorded with the results.
 

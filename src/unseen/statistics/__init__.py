@@ -12,6 +12,7 @@ from unseen.statistics.frechet import FrechetDistance, frechet_distance, frechet
 from unseen.statistics.frechet_change import FrechetDifference, frechet_difference
 from unseen.statistics.generator_change import GeneratorChange, compare_generators
 from unseen.statistics.inference import FrechetInference, frechet_inference
+from unseen.statistics.instance_counts import CountComparison, compare_instances
 from unseen.statistics.planning import images_needed
 from unseen.statistics.samples import self_halves
 
@@ -19,6 +20,7 @@ __all__ = [
     "INDEPENDENT",
     "PRESENCE_THRESHOLD",
     "ClassComparison",
+    "CountComparison",
     "Design",
     "FrechetDifference",
     "FrechetDistance",
@@ -26,6 +28,7 @@ __all__ = [
     "GeneratorChange",
     "compare_classes",
     "compare_generators",
+    "compare_instances",
     "effective_images",
     "frechet_difference",
     "frechet_distance",

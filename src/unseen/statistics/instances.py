@@ -13,6 +13,7 @@ import scipy.ndimage
 from jaxtyping import Bool, Float64, Integer, UInt8
 
 from unseen.core.errors import SampleError
+from unseen.statistics.label_layers import NOTHING, covers
 
 LEAST_AREA = 0.005  # fraction of the image; smaller specks are mislabelled pixels as often as not
 _EIGHT = np.ones((3, 3), bool)  # a pixel and its eight neighbours
@@ -45,10 +46,10 @@ class Region:
 
 
 def find_instances(
-    label_map: Integer[np.ndarray, "h w"],
+    label_map: Integer[np.ndarray, "*layers h w"],
     *,
     least_area: float = LEAST_AREA,
-    seen: Integer[np.ndarray, "h2 w2"] | None = None,
+    seen: Integer[np.ndarray, "*seen_layers h2 w2"] | None = None,
 ) -> list[Region]:
     """The 8-connected components of every class that are large enough, class after class.
 
@@ -67,20 +68,21 @@ def find_instances(
     """
     if label_map.size == 0:
         raise SampleError("a label map has no pixels; segment the image again")
-    if seen is not None and seen.shape != label_map.shape:
+    if seen is not None and seen.shape[-2:] != label_map.shape[-2:]:
         raise SampleError(
             f"the true label map is {_size(label_map)}, the segmenter's {_size(seen)}; they must "
             "be of one size"
         )
-    least = max(1, math.ceil(least_area * label_map.size - 1e-9))  # 0.005 · 200 is 1.0000…2
+    size = math.prod(label_map.shape[-2:])
+    least = max(1, math.ceil(least_area * size - 1e-9))  # 0.005 · 200 is 1.0000…2
     regions = []
     for label in np.unique(label_map[label_map >= 0]):
-        numbered, _ = scipy.ndimage.label(label_map == label, structure=_EIGHT)
+        numbered, _ = scipy.ndimage.label(covers(label_map, int(label)), structure=_EIGHT)
         for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(numbered), start=1):
             mask = numbered[rows, columns] == number
             whole = int(mask.sum())
             if seen is not None:
-                mask = mask & (seen[rows, columns] == label)
+                mask = mask & covers(seen[..., rows, columns], int(label))
             if mask.sum() < least or 2 * mask.sum() < whole:
                 continue
             box = (int(rows.start), int(columns.start), int(rows.stop), int(columns.stop))
@@ -119,17 +121,17 @@ def contrast(region: Region, image: UInt8[np.ndarray, "3 h w"]) -> float:
     return float(np.sqrt((difference**2).mean()) / 255)
 
 
-def retention(region: Region, rebuilt: Integer[np.ndarray, "h w"]) -> float:
+def retention(region: Region, rebuilt: Integer[np.ndarray, "*layers h w"]) -> float:
     """Share of its pixels that the same class still covers in the rebuilt label map, 0 to 1."""
-    return float((region.cut(rebuilt)[region.mask] == region.label).mean())
+    return float(covers(region.cut(rebuilt), region.label)[region.mask].mean())
 
 
-def intersection_over_union(region: Region, rebuilt: Integer[np.ndarray, "h w"]) -> float:
+def intersection_over_union(region: Region, rebuilt: Integer[np.ndarray, "*layers h w"]) -> float:
     """With the union of those 8-connected components of its class that share a pixel with it.
 
     0 where there are none. Unlike retention it falls when the thing is rebuilt too large.
     """
-    numbered, _ = scipy.ndimage.label(rebuilt == region.label, structure=_EIGHT)
+    numbered, _ = scipy.ndimage.label(covers(rebuilt, region.label), structure=_EIGHT)
     touched = np.unique(region.cut(numbered)[region.mask])
     touched = touched[touched > 0]
     if touched.size == 0:
@@ -140,14 +142,14 @@ def intersection_over_union(region: Region, rebuilt: Integer[np.ndarray, "h w"])
 
 
 def became(
-    region: Region, rebuilt: Integer[np.ndarray, "h w"], *, most: int = 3
+    region: Region, rebuilt: Integer[np.ndarray, "*layers h w"], *, most: int = 3
 ) -> dict[int, float]:
     """The other classes that cover its pixels in the rebuilt label map: the largest shares."""
-    labels, counts = np.unique(region.cut(rebuilt)[region.mask], return_counts=True)
+    labels, counts = np.unique(region.cut(rebuilt)[..., region.mask], return_counts=True)
     shares = {
         int(label): float(count / region.pixels)
         for label, count in zip(labels, counts, strict=True)
-        if label != region.label
+        if label not in (region.label, NOTHING)
     }
     return dict(sorted(shares.items(), key=lambda became: (-became[1], became[0]))[:most])
 
@@ -212,4 +214,4 @@ def loss_shares(
 
 
 def _size(label_map: np.ndarray) -> str:
-    return "×".join(str(side) for side in label_map.shape)
+    return "×".join(str(side) for side in label_map.shape[-2:])
