@@ -25,6 +25,11 @@ COMMANDS = {
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),
     "evidence": ("lab.commands:evidence", "Count verdicts over churchyards."),
     "throughput": ("lab.commands:throughput", "Time segmentation with random weights."),
+    "study": ("", "Write numbers and charts of a case study."),
+    "study faces-stylegan": (
+        "lab.commands:study_faces",
+        "StyleGAN's faces beside the photographs of FFHQ.",
+    ),
     "train": ("", "Train the networks of the built-in world."),
     "train generator": ("lab.commands:train_generator", "Train a generator on the churchyard."),
     "train autoencoder": (
@@ -34,6 +39,10 @@ COMMANDS = {
     "train denoiser": (
         "lab.commands:train_denoiser",
         "Train the churchyard's diffusion model in latents.",
+    ),
+    "train face-parser": (
+        "lab.commands:train_face_parser",
+        "Train a second face parser on labelled faces.",
     ),
     "train segmenter": ("lab.commands:train_segmenter", "Train the churchyard's segmenter."),
 }

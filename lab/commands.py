@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+from lab.case_studies.faces_stylegan.study import FacesStudy
+from lab.case_studies.faces_stylegan.study import study_faces as run_faces_study
 from lab.churchyard_calibration import ChurchyardCalibration, calibrate_churchyard
 from lab.churchyard_diffusion import AutoencoderTraining, DenoiserTraining
 from lab.churchyard_diffusion import train_autoencoder as run_autoencoder_training
@@ -16,6 +18,8 @@ from lab.class_simulation import ClassSimulation, simulate_classes
 from lab.discovery_simulation import DiscoverySimulation, simulate_discovery
 from lab.distance_simulation import DistanceSimulation, simulate_distances
 from lab.distance_speed import DistanceSpeed, time_distances
+from lab.face_parser import ParserStage, ParserTraining
+from lab.face_parser import train_parser as run_parser_training
 from lab.gate_simulation import GateSimulation, simulate_gate
 from lab.generated_areas import GeneratedAreas, write_generated_areas
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
@@ -109,6 +113,11 @@ def check_segmenter(task: SegmenterCheck) -> None:
     _write_paths(run_segmenter_check(task, say=streams.note))
 
 
+def study_faces(task: FacesStudy) -> None:
+    """Write numbers, tables and charts of StyleGAN's faces beside FFHQ's."""
+    _write_paths(run_faces_study(task))
+
+
 def margins(task: MarginSimulation) -> None:
     """Measure which tests of a margin keep their level, and what they find."""
     _write_paths(simulate_margins(task, say=streams.note))
@@ -192,6 +201,14 @@ def _train(name: str, task: Any, run: Callable[..., Path]) -> Path:
                 bar(progress.step, progress.steps)
 
         return run(task, progress=show)
+
+
+def train_face_parser(
+    options: Annotated[dict[str, Any], Fields(ParserTraining)], stage: ParserStage
+) -> None:
+    """Train a second face parser on the labelled faces of the real inputs."""
+    path = _train("face parser", ParserTraining(stage=stage, **options), run_parser_training)
+    streams.write(f"{path}: load it with python:lab.face_parser:load?weights={path}")
 
 
 def train_segmenter(

@@ -1,0 +1,90 @@
+"""The study of StyleGAN's faces: what it counts, and its small form on the real inputs."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lab.case_studies.faces_stylegan import study
+
+from unseen.distribution.areas import Areas
+
+_HERE = Path(study.__file__).parent
+
+
+def _areas(hat: list[int], glasses: list[int]) -> Areas:
+    """Faces of 100 pixels: these of hat and glasses, the rest skin."""
+    table = np.array([hat, glasses, [0] * len(hat)], np.uint32).T
+    rest = 100 - table.sum(1, keepdims=True)
+    return Areas(
+        names=[f"{index:02d}" for index in range(len(hat))],
+        columns=("object/hat", "object/eyeglasses", "object/earring", "object/skin"),
+        pixels=np.hstack([table, rest]).astype(np.uint32),
+        label_map_pixels=100,
+    )
+
+
+def test_pairs_of_classes_are_counted_in_the_same_images() -> None:
+    real = _areas([10, 10, 0, 0], [5, 0, 5, 0])
+    generated = _areas([10, 10, 0, 0], [5, 5, 0, 0])
+    row = study.together([real, generated])[0]
+    assert row["pair"] == ["hat", "eyeglasses"]
+    assert row["images"] == [1, 2]
+    assert row["if_independent"] == [1.0, 1.0]  # half of four times half
+
+
+def test_a_share_has_its_exact_interval() -> None:
+    # None of 20: the upper end solves (1 − p)²⁰ = 0.025.
+    found = study.share(0, 20)
+    assert found["interval"][0] == 0
+    assert found["interval"][1] == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert study.share(0, 0)["share"] is None
+
+
+def test_both_files_of_labels_name_the_same_400_images() -> None:
+    def rows(name: str) -> list[dict[str, str]]:
+        with (_HERE / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    audit, eye = rows("audit.csv"), rows("by_eye.csv")
+    images = {(row["side"], row["name"]) for row in eye}
+    assert len(images) == len(eye) == 400
+    for name in study.AUDITED:
+        assert sorted((r["side"], r["name"]) for r in audit if r["class"] == name) == sorted(images)
+    assert {row["label"] for row in audit} == {"present", "absent", "?"}
+
+
+def test_unsure_labels_count_as_absent_and_then_as_present() -> None:
+    rows = [{"side": "real", "label": "present"}] * 4
+    rows += [{"side": "generated-1", "label": label} for label in ("present", "?", "absent", "?")]
+    found = study._counted(rows, "label")
+    assert found["ratio"]["ratio"] == 0.25
+    assert found["ratio_with_unsure"]["ratio"] == 0.75
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
+    checkout = Path(__file__).parents[2]
+    subprocess.run(
+        ["bash", "lab/case_studies/run.sh", "faces_stylegan", str(tmp_path), "100"],
+        cwd=checkout,
+        env={
+            **os.environ,
+            "UNSEEN_REAL": str(real_inputs),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+        check=True,
+    )
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert numbers["images"] == [100, 100]
+    assert {row["class"] for row in numbers["classes"]} >= set(study.AUDITED)
+    assert sorted(path.name for path in tmp_path.glob("*.svg")) == [
+        "faces_stylegan-eye.svg",
+        "faces_stylegan-spread.svg",
+        "faces_stylegan-thresholds.svg",
+    ]
