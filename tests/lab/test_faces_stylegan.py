@@ -66,6 +66,11 @@ def test_unsure_labels_count_as_absent_and_then_as_present() -> None:
     assert found["ratio_with_unsure"]["ratio"] == 0.75
 
 
+def test_committed_numbers_make_the_committed_tables() -> None:
+    numbers = json.loads((_HERE / "numbers.json").read_text())
+    assert study.tables(numbers) == (_HERE / "tables.md").read_text()
+
+
 @pytest.mark.real
 @pytest.mark.slow
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
