@@ -20,6 +20,7 @@ COMMANDS = {
     "discovery": ("lab.commands:discovery", "Plant an object that no class names."),
     "retention": ("lab.commands:retention", "Simulate the verdicts of instance evidence."),
     "margins": ("lab.commands:margins", "Simulate tests of a margin of retention."),
+    "shards": ("lab.commands:shards", "Predict runs on many workers."),
     "groups": ("lab.commands:groups", "Simulate clips and prompts."),
     "check-segmenter": ("lab.commands:check_segmenter", "Check a segmenter on spoilt images."),
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),

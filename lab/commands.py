@@ -30,6 +30,7 @@ from lab.retention_margins import MarginSimulation, simulate_margins
 from lab.retention_simulation import RetentionSimulation, simulate_retention
 from lab.segmenter_check import SegmenterCheck
 from lab.segmenter_check import check_segmenter as run_segmenter_check
+from lab.shard_simulation import ShardSimulation, simulate_shards
 from lab.statistics_simulation import Simulation, simulate
 from lab.together_simulation import TogetherSimulation, simulate_together
 from lab.training_curve import Checkpoints, measure_checkpoints
@@ -56,6 +57,11 @@ def distances(task: DistanceSimulation) -> None:
 def changes(task: ChangeSimulation) -> None:
     """Measure false verdicts, coverage and power of a new generator against the previous one."""
     _write_paths(simulate_changes(task, say=streams.note))
+
+
+def shards(task: ShardSimulation) -> None:
+    """Predict how long many images take on workers that differ, straggle and fail."""
+    streams.write(simulate_shards(task, say=streams.note))
 
 
 def pairs(task: PairSimulation) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from unseen.distribution.areas_file import concatenate as concatenate
     from unseen.distribution.areas_file import read_areas as read_areas
     from unseen.distribution.areas_file import write_areas as write_areas
+    from unseen.distribution.areas_shards import merge_areas as merge_areas
     from unseen.distribution.comparison import Comparison as Comparison
     from unseen.distribution.comparison import read_comparison as read_comparison
     from unseen.distribution.comparison_run import ComparisonRun as ComparisonRun
@@ -67,6 +68,7 @@ _PUBLIC: dict[str, str] = {
     "load_generator": "unseen.generators",
     "load_inverter": "unseen.inversion.inverter_file",
     "load_segmenter": "unseen.segmenters",
+    "merge_areas": "unseen.distribution.areas_shards",
     "open_images": "unseen.images",
     "read_areas": "unseen.distribution.areas_file",
     "read_comparison": "unseen.distribution.comparison",

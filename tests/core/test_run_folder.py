@@ -16,7 +16,7 @@ from tests.support.kills import killed_while_writing
 from unseen.core.errors import RecordError, StorageError
 from unseen.core.identity import identify
 from unseen.core.lock import LOCK
-from unseen.core.run_folder import Journal, RunFolder
+from unseen.core.run_folder import Journal, RunFolder, manifest
 
 
 def run_of(
@@ -145,14 +145,44 @@ def test_of_two_processes_the_second_is_refused_and_after_a_kill_it_goes_on(tmp_
 
 @settings(deadline=None)  # a file each
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6))
-def test_shards_and_gaps_tile_the_run(tmp_path_factory: Any, named: list[tuple[int, int]]) -> None:
+def test_tiles_and_gaps_cover_a_range_once(
+    tmp_path_factory: Any, named: list[tuple[int, int]]
+) -> None:
     run = run_of(tmp_path_factory.mktemp("run"))
     for start, stop in named:  # whatever lies there: overlapping, empty, backwards, too far
         run.shard(range(start, stop), ".part").write_text("")
-    shards = run.shards(25)
-    assert all(path == run.shard(covered, ".part") for covered, path in shards.items())
-    tiles = sorted([*shards, *run.gaps(shards, 25)], key=lambda tile: tile.start)
-    assert list(itertools.chain(*tiles)) == list(range(25))
+    within = range(3, 25)
+    tiles = run.tiles(within, ".part")
+    assert all(path == run.shard(covered, ".part") for covered, path in tiles.items())
+    whole = sorted([*tiles, *run.gaps(tiles, within)], key=lambda tile: tile.start)
+    assert list(itertools.chain(*whole)) == list(within)
+
+
+@given(st.integers(0, 3000), st.integers(1, 1100))
+def test_shards_depend_on_the_count_alone_and_cover_it_once(total: int, size: int) -> None:
+    shards = manifest(total, size)
+    assert list(itertools.chain(*shards)) == list(range(total))
+    assert all(len(shard) == size for shard in shards[:-1])
+
+
+def test_several_processes_write_at_once_and_one_alone_waits_for_them(tmp_path: Path) -> None:
+    def run() -> RunFolder:
+        return run_of(tmp_path / "run", also={"shard": 4})
+
+    first, second, same, alone = (run() for _ in range(4))
+    with first.writing(among="1-2"), second.writing(among="2-2"):
+        assert second.said == {"shard": 4}
+        (tmp_path / "run" / ".unseen-aside-of-a-live-one.part").write_text("")
+        with (
+            pytest.raises(StorageError, match="another process"),
+            same.writing(among="2-2", patience=0.1),
+        ):
+            pass
+        with pytest.raises(StorageError, match="another process"), alone.writing(patience=0.1):
+            pass
+        assert (tmp_path / "run" / ".unseen-aside-of-a-live-one.part").exists()
+    with alone.writing():
+        assert files(tmp_path / "run") == {"header.json", LOCK}
 
 
 def test_a_journal_keeps_whole_lines_only(tmp_path: Path) -> None:

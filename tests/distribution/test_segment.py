@@ -27,8 +27,10 @@ from unseen.core.errors import (
 from unseen.distribution import areas_run as module
 from unseen.distribution.areas import MEASURED
 from unseen.distribution.areas_run import count_labels
+from unseen.distribution.areas_shards import merge_areas
 from unseen.distribution.instrument import VIEWS
 from unseen.distribution.segment import default_segmenter, segment
+from unseen.images.folder import FolderSource
 
 CLASSES = ("dark", "middle", "light")
 
@@ -52,6 +54,8 @@ class Brightness:
 
     def label_maps(self, images, channel="object"):
         self.seen += len(images)
+        if self.size > self.resolution:
+            raise RuntimeError("label maps are larger than images")
         return (images.mean(1) // 86).astype(np.uint8)[:, : self.size, : self.size]
 
 
@@ -67,13 +71,8 @@ def photos(tmp_path):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    monkeypatch.setattr(module, "_SHARD", 8)
-
-
 def run(photos, segmenter=None, **settings):
-    options = {"workers": 0, "batch_size": 4, **settings}
+    options = {"workers": 0, "batch_size": 4, "shard": 8, **settings}
     return segment(photos, segmenter or Brightness(), **options)
 
 
@@ -236,6 +235,64 @@ def test_parts_concatenate_to_the_whole(photos):
     np.testing.assert_array_equal(joined.pixels, whole.pixels)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 5])
+def test_merged_parts_have_the_bytes_of_one_run_and_are_complete(photos, tmp_path, parts):
+    (photos / "sub" / "021.png").write_bytes(b"no image")
+    settings = {"skip_broken": True, "check_segmenter": True, "seed": 3, "count": 36}
+    whole, out = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    run(photos, out=whole, **settings)
+    for part in sorted(range(1, parts + 1), reverse=True):
+        # Another number of images a call, and other shards: those of the first part count.
+        own = {} if part == parts else {"batch_size": 7, "shard": 5}
+        mine = run(photos, out=out, part=(part, parts), **settings, **own)
+        assert out.exists() == (parts == 1)
+        assert 0 < len(mine) <= 36
+    assert len(merge_areas(out)) in (35, 36)
+    assert out.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / "out.parquet.parts").exists()
+    again = Brightness()
+    for part in [(1, 1), *((part, parts) for part in range(1, parts + 1))]:
+        run(photos, again, out=out, part=part, **settings)
+    merge_areas(out)
+    assert again.seen == 0
+    assert [path.name for path in sorted(tmp_path.glob("[!p]*"))] == [out.name, whole.name]
+
+
+def test_one_part_computes_the_fingerprint_for_all(photos, tmp_path, monkeypatch):
+    computed = []
+    plain = FolderSource.fingerprint
+
+    def counted(source):
+        computed.append(source)
+        return plain(source)
+
+    monkeypatch.setattr(FolderSource, "fingerprint", counted)
+    out = tmp_path / "out.parquet"
+    for part in (1, 2):
+        run(photos, out=out, part=(part, 3))
+    assert len(computed) == 1
+    Image.new("RGB", (8, 8)).save(photos / "sub" / "035.png")  # of the third part
+    with pytest.raises(RecordError, match="fingerprint of images is"):
+        run(photos, out=out, part=(3, 3))
+    assert len(computed) == 2
+
+
+def test_a_part_that_is_missing_is_named(photos, tmp_path):
+    out = tmp_path / "out.parquet"
+    with pytest.raises(RecordError, match=r"out\.parquet\.parts"):
+        merge_areas(out)
+    for part in (1, 3):
+        run(photos, out=out, part=(part, 3))
+    with pytest.raises(RecordError, match="images 8 to 23 of 37"):
+        merge_areas(out)
+    with pytest.raises(SegmenterError):  # nothing of part 2 is kept, and all of the others
+        run(photos, Brightness(size=99), out=out, part=(2, 3), batch_size=16)
+    with pytest.raises(RecordError, match="images 8 to 23 of 37"):
+        merge_areas(out)
+    with pytest.raises(ImageError, match="part 7/9"):  # there are 5 shards
+        run(photos, out=out, part=(7, 9))
+
+
 def test_more_images_than_there_are_is_an_error(photos):
     with pytest.raises(ImageError, match="37"):
         run(photos, count=38)
@@ -266,13 +323,17 @@ def test_a_slow_segmenter_is_kept_after_some_seconds_not_some_images(photos, tmp
                 raise RuntimeError("the user's own fault")
             return super().label_maps(images)
 
-    monkeypatch.setattr(module, "_SHARD", 1024)
-    monkeypatch.setattr(module, "_SHARD_SECONDS", 0)
+    monkeypatch.setattr(module, "_PIECE_SECONDS", 0)
+    out, whole = tmp_path / "a.parquet", tmp_path / "whole.parquet"
     with pytest.raises(SegmenterError, match="own fault"):
-        run(photos, Stopping(), out=tmp_path / "a.parquet")
+        run(photos, Stopping(), out=out, shard=1024)
+    kept = sorted(path.name for path in (tmp_path / "a.parquet.parts").glob("0*"))
+    assert kept == [f"{k:09d}-{k + 4:09d}.piece" for k in (0, 4, 8)]
     again = Brightness()
-    run(photos, again, out=tmp_path / "a.parquet")
+    run(photos, again, out=out, shard=1024)
     assert again.seen == 37 - 12
+    run(photos, out=whole)
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_a_lost_shard_in_the_middle_is_filled(photos, tmp_path):
@@ -381,7 +442,6 @@ def test_a_full_disk_keeps_what_is_done(photos, tmp_path, monkeypatch):
         run(photos, out=out)
     assert "16 of 37 images are kept" in caught.value.__notes__[0]
     monkeypatch.undo()
-    monkeypatch.setattr(module, "_SHARD", 8)
     again = Brightness()
     run(photos, again, out=out)
     assert again.seen == 37 - 16
@@ -443,11 +503,9 @@ class Slow:
 """
 _COMMAND = """
 import sys
-import unseen.distribution.areas_run
-unseen.distribution.areas_run._SHARD = 4
 from unseen.cli.main import run
 sys.exit(run(["segment", "photos", sys.argv[1], "--segmenter", "python:slow:Slow",
-              "--batch-size", "2", "--device", "cpu"]))
+              "--batch-size", "2", "--shard-size", "4", "--device", "cpu"]))
 """
 
 
@@ -563,7 +621,7 @@ def test_an_unfinished_run_goes_on_with_the_batch_size_it_began_with(photos, tmp
             return super().label_maps(images)
 
     with pytest.raises(KeyboardInterrupt):
-        run(photos, Stopping(), out=tmp_path / "a.parquet", batch_size=3)
+        run(photos, Stopping(), out=tmp_path / "a.parquet", batch_size=3, shard=9)
     again = Stopping()
     again.sizes = (0,) * 9
     run(photos, again, out=tmp_path / "a.parquet", batch_size=16)

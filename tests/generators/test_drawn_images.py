@@ -25,7 +25,6 @@ from unseen.core.errors import (
     SegmenterError,
     SpecError,
 )
-from unseen.distribution import areas_run as module
 from unseen.distribution.comparison_run import ComparisonRun, run_comparison
 from unseen.distribution.segment import default_segmenter, segment
 from unseen.generators import load_generator, sources
@@ -99,7 +98,9 @@ def _published_key(key):
 
 
 def areas_of(images, out=None, **settings):
-    return segment(images, Brightness(), out=out, **{"workers": 0, "count": 40, **settings})
+    return segment(
+        images, Brightness(), out=out, **{"workers": 0, "count": 40, "shard": 8, **settings}
+    )
 
 
 # --- one pass instead of two --------------------------------------------------------------------
@@ -135,7 +136,6 @@ def test_areas_of_batches_are_finished_with_the_size_that_they_began_with(
     whole = areas_of(DrawnImages(generator, batch_size=7), out=tmp_path / "whole.parquet")
     out = tmp_path / "areas.parquet"
     if broken_off:
-        monkeypatch.setattr("unseen.distribution.areas_run._SHARD", 8)
         monkeypatch.setattr(Brightness, "label_maps", broken_at_the_third(Brightness.label_maps))
         with pytest.raises(SegmenterError):
             areas_of(DrawnImages(generator, batch_size=7), out=out, batch_size=8)
@@ -328,8 +328,6 @@ def test_a_generator_never_ends_so_a_count_is_needed(progan):
 
 
 def test_what_is_no_image_stops_the_run_and_keeps_what_is_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_SHARD", 8)
-
     def broken(latents):
         images = latents[:, :1, None, None].clamp(-1, 1).expand(-1, 3, 16, 16).clone()
         images[latents[:, 0] > 2] = torch.nan  # 2 standard deviations: image 13 of seed 1
@@ -548,11 +546,10 @@ class Slow(Brightness):
 
 _COMMAND = """
 import sys
-import unseen.distribution.areas_run
-unseen.distribution.areas_run._SHARD = 4
 from unseen.cli.main import run
 sys.exit(run(["segment", sys.argv[1], sys.argv[2], "--segmenter", "python:test_drawn_images:Slow",
-              "-n", "60", "--batch-size", "2", "--generator-batch-size", "5", "--device", "cpu"]))
+              "-n", "60", "--batch-size", "2", "--shard-size", "4",
+              "--generator-batch-size", "5", "--device", "cpu"]))
 """
 
 

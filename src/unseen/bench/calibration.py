@@ -8,6 +8,7 @@ Source: docs/calibration.md.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -22,7 +23,9 @@ from unseen.core.options import SEED_MOST, Option, Place, check_options
 from unseen.core.tables import csv_text
 from unseen.core.wording import listed
 from unseen.distribution.areas import class_name
+from unseen.distribution.areas_work import Opening
 from unseen.distribution.segment import default_segmenter, segment
+from unseen.engines.engine import Engine
 from unseen.images import open_images
 from unseen.segmenters import Segmenter, load_segmenter
 from unseen.segmenters.protocol import SegmenterName
@@ -135,6 +138,7 @@ def run_calibration(
     say: Callable[[str], None] = lambda _: None,
     *,
     make_pool: "Callable[[Any, Segmenter, Callable[[str], None]], Pool] | None" = None,
+    engine: Engine | None = None,
 ) -> Iterator[Path]:
     """Plant, compare, count, and write the tables and the figure; yields each path.
 
@@ -142,18 +146,23 @@ def run_calibration(
         task: what to plant. Started again, it takes up the areas that its folder holds.
         say: told of every step.
         make_pool: segments the images; None: once, as they are.
+        engine: where they are segmented once; None: here.
 
     Raises:
         SampleError: too few images, or a class that the segmenter does not have.
     """
     source = open_images(task.images)
     segmenter = load_segmenter(task.segmenter or default_segmenter(source), device="auto")
-    pool = (make_pool or filtered_pool)(task, segmenter, say)
+    pool = (make_pool or functools.partial(filtered_pool, engine=engine))(task, segmenter, say)
     yield from write_calibration(task.out, calibrate(task, pool, say))
 
 
 def filtered_pool(
-    task: Calibration, segmenter: Segmenter, say: Callable[[str], None] = lambda _: None
+    task: Calibration,
+    segmenter: Segmenter,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    engine: Engine | None = None,
 ) -> Pool:
     """Segment any set of images once; presence is what the segmenter says."""
     source = open_images(task.images)
@@ -167,7 +176,15 @@ def filtered_pool(
     for name in task.classes:
         if name not in known:
             raise SampleError(f"the segmenter has no class {name!r}; it has {listed(known, 12)}")
-    areas = segment(source, segmenter, count=count, seed=task.seed, out=task.out / "pool.parquet")
+    areas = segment(
+        source,
+        segmenter,
+        count=count,
+        seed=task.seed,
+        out=task.out / "pool.parquet",
+        engine=engine,
+        opening=Opening(images=task.images, segmenter=task.segmenter or default_segmenter(source)),
+    )
     say(f"segmented {count} images")
     names = [class_name(column) for column in areas.columns]
     present = {

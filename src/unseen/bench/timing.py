@@ -8,11 +8,11 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from unseen.core.devices import processor
 from unseen.core.files import package_version
 from unseen.core.records import to_json
 from unseen.core.tables import markdown_table
@@ -72,7 +72,7 @@ def take_turns(
 def machine() -> dict[str, Any]:
     """What a reader must know about where it was measured, as JSON."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "torch": torch.__version__,
@@ -134,13 +134,3 @@ def timing_table(record: Mapping[str, Any], columns: Sequence[Compared]) -> str:
 def _paired(baseline: Sequence[float], way: Sequence[float]) -> float:
     """Median over pairs of turns of how many times faster the way is than the baseline."""
     return statistics.median(a / b for a, b in zip(baseline, way, strict=True))
-
-
-def _processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} threads" if names else f"{os.cpu_count()} threads"

@@ -16,6 +16,7 @@ from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.options import Option
 from unseen.core.progress import silent
+from unseen.engines.engine import Engine
 
 AsJson = Annotated[bool, Option("Write JSON instead of a table.", name="--json")]
 
@@ -38,9 +39,9 @@ def write_speed(result: dict[str, Any], table: Callable[[Any], str], as_json: bo
         streams.write(table(result))
 
 
-def calibration(task: Calibration) -> None:
+def calibration(task: Calibration, engine: Engine) -> None:
     """Plant omissions, score them through the segmenter: detection and false alarms."""
-    for path in run_calibration(task, say=streams.note):
+    for path in run_calibration(task, say=streams.note, engine=engine):
         streams.write(f"{path}")
 
 

@@ -19,11 +19,13 @@ from unseen.distribution.comparison_run import ComparisonRun, Judge, run_compari
 from unseen.distribution.comparison_summary import summary
 from unseen.distribution.gate import Gate
 from unseen.distribution.gate_history import check_history, judge_with_history
+from unseen.engines.engine import Engine
 from unseen.pages import report
 
 
 def compare(
     task: ComparisonRun,
+    engine: Engine,
     itself: Annotated[
         bool, Option("Compare two disjoint halves of the real side.", name="--self")
     ] = False,
@@ -86,7 +88,7 @@ def compare(
     if gate.out_of_reach:
         streams.note(f"status 0 is out of reach: {gate.out_of_reach}")
     judge = _judge(gate, history, junit)
-    comparison = run_comparison(task, watch=progress_bar, judge=judge)
+    comparison = run_comparison(task, watch=progress_bar, judge=judge, engine=engine)
     page = report(task.out, comparison, keep_current=True, single_file=single_file)
     for file, text_of in ((markdown, as_markdown), (junit, as_junit)):
         if file is not None:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("unseen.cli.demo:demo", "See the method at work on the built-in world."),
     "sample": ("unseen.cli.sample:sample", "Draw images of a generator, by index."),
     "segment": ("unseen.cli.segment:segment", "Measure how much of every image each class covers."),
+    "merge": ("unseen.cli.segment:merge", "Join the parts that several machines segmented."),
     "compare": (
         "unseen.cli.compare:compare",
         "Compare generated images with real ones, class by class.",

@@ -10,7 +10,10 @@ from unseen.core.options import Argument, Device, Fields, Place
 from unseen.core.wording import count
 from unseen.distribution import segment as library
 from unseen.distribution.areas import Areas
+from unseen.distribution.areas_shards import merge_areas
+from unseen.distribution.areas_work import Opening
 from unseen.distribution.segment import Segmentation, default_segmenter
+from unseen.engines.engine import Engine
 from unseen.generators.sources import Drawing, keep_drawn
 from unseen.images import ImageSource
 from unseen.segmenters import load_segmenter
@@ -31,6 +34,7 @@ def segment(
     out: Annotated[Path, Place("The areas file to write (.parquet).", short="-o")],
     options: Annotated[dict[str, Any], Fields(Segmentation)],
     drawing: Drawing,
+    engine: Engine,
     segmenter: SegmenterName = None,
     open_classes: OpenClasses = None,
     device: Device = "auto",
@@ -38,13 +42,29 @@ def segment(
 ) -> None:
     """Measure how much of every image each class covers. Run it again to go on."""
     source = opened(images, drawing, device, options)
-    network = load_segmenter(
-        with_classes(segmenter, open_classes) or default_segmenter(source),
-        device=device,
-        precision=precision,
+    named = with_classes(segmenter, open_classes) or default_segmenter(source)
+    network = load_segmenter(named, device=device, precision=precision)
+    opening = Opening(
+        images=images, segmenter=named, drawing=drawing, device=device, precision=precision
     )
     with progress_bar("segment") as progress:
-        areas = library.segment(source, network, out=out, progress=progress, **options)
+        areas = library.segment(
+            source, network, out=out, progress=progress, engine=engine, opening=opening, **options
+        )
+    note_broken(areas)
+    part, parts = options["part"]
+    what = f"{out}" if parts == 1 else f"part {part}/{parts} of {out}"
+    streams.write(f"{what}: {_summary(areas)}")
+
+
+def merge(
+    out: Annotated[Path, Argument("The areas file that the parts were told to make (.parquet).")],
+) -> None:
+    """Join the parts that `unseen segment --part` has made. Neither images nor networks are read.
+
+    The file has the bytes that one run of all images would have written.
+    """
+    areas = merge_areas(out)
     note_broken(areas)
     streams.write(f"{out}: {_summary(areas)}")
 

@@ -1,6 +1,12 @@
-"""Where networks compute, by name."""
+"""Where networks compute, by name, and on what machine."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
 
 from unseen.core.errors import SpecError
+from unseen.core.files import package_version
 
 
 def resolve_device(device: str) -> str:
@@ -26,3 +32,38 @@ def resolve_device(device: str) -> str:
     if index and not (index.isdecimal() and int(index) < count):
         raise SpecError(f"device {device!r} was asked for; torch sees cuda:0 to cuda:{count - 1}")
     return device
+
+
+def gpu_count() -> int:
+    """How many GPUs torch sees."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} threads" if names else f"{os.cpu_count()} threads"
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What the last bits of a network's arithmetic may depend on, as JSON.
+
+    Args:
+        device: where the network computes.
+    """
+    import torch
+
+    return {
+        "package_version": package_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "gpu": None if device == "cpu" else torch.cuda.get_device_name(device),
+    }

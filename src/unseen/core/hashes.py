@@ -75,3 +75,16 @@ def cached_sha256(path: Path) -> str:
     """SHA-256 of one file's bytes, from the cache folder where it has not changed (OSError)."""
     with FileHashes(path) as hashes:
         return hashes.sha256(path)
+
+
+def file_state(path: Path) -> str:
+    """Size and time of a file, which tell cheaply that it was changed; "missing" where it is not.
+
+    >>> file_state(Path("no such file"))
+    'missing'
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -31,6 +31,15 @@ from unseen.core.records import decode
 _SHARD = re.compile(r"(\d{9})-(\d{9})\.[a-z]+")
 
 
+def manifest(total: int, size: int) -> list[range]:
+    """The shards of a run of so many positions: their boundaries depend on the count alone.
+
+    >>> manifest(5, 2)
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    return [range(start, min(start + size, total)) for start in range(0, total, size)]
+
+
 @dataclasses.dataclass
 class RunFolder:
     """A folder that belongs to one run of this identity.
@@ -61,6 +70,8 @@ class RunFolder:
     before: Sequence[str] = ()  # names of what may lie there before the header does
     also: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # for readers of the header
     overwrite: bool = False  # another run's files may be removed
+    # What the header says by the keys of `also`; known after `begun` or `writing`.
+    said: dict[str, Any] = dataclasses.field(default_factory=dict, init=False)
     _depth: int = dataclasses.field(default=0, init=False)  # of nested `writing`
     _swept: bool = dataclasses.field(default=False, init=False)
 
@@ -76,7 +87,7 @@ class RunFolder:
             self._refuse_foreign()
             return False
         try:
-            earlier = self._read(path)
+            earlier, said = self._read(path, self.also)
         except RecordError:
             if self.overwrite:
                 return False
@@ -84,6 +95,7 @@ class RunFolder:
         differing = earlier.difference(self.identity)
         if differing is None:
             self.identity = earlier
+            self.said = said
             return True
         if self.overwrite or not self._holds_anything():
             return False
@@ -92,13 +104,25 @@ class RunFolder:
             "with overwrite"
         )
 
+    def read_header(self, keys: Sequence[str]) -> dict[str, Any]:
+        """What the header says by these keys, whatever run it is of.
+
+        Raises:
+            RecordError: there is no header, or it is broken.
+        """
+        return self._read(self.folder / self.header, keys)[1]
+
     @contextlib.contextmanager
-    def writing(self, *, patience: float | None = PATIENCE) -> Iterator[None]:
+    def writing(
+        self, *, among: str | None = None, patience: float | None = PATIENCE
+    ) -> Iterator[None]:
         """Have the folder for this process alone; begin it, or sweep what a kill left in it.
 
         May be nested.
 
         Args:
+            among: the name of this process among several that write to the folder at once, each
+                files of its own; None: it writes alone.
             patience: seconds to wait for another process that is writing; None: until it is done.
 
         Raises:
@@ -110,15 +134,23 @@ class RunFolder:
             yield
             return
         self.begun()  # before a lock is put into someone else's folder
-        with locked(self.folder / LOCK, patience=patience):
-            self._depth += 1
-            try:
-                if not self._swept:
-                    remove_asides(self.folder, below=self._below())
-                    self._swept = True
+        with contextlib.ExitStack() as held:
+            with contextlib.ExitStack() as alone:
+                alone.enter_context(locked(self.folder / LOCK, patience=patience))
+                if among is None or not self.begun():
+                    self._wait_for_others(patience)
+                    if not self._swept:
+                        remove_asides(self.folder, below=self._below())
+                        self._swept = True
                 if not self.begun():
                     self._remove_owned()
                     self._write_header()
+                if among is None:
+                    held.enter_context(alone.pop_all())
+                else:
+                    held.enter_context(locked(self.folder / f"{LOCK}-{among}", patience=patience))
+            self._depth += 1
+            try:
                 yield
             finally:
                 self._depth -= 1
@@ -140,45 +172,58 @@ class RunFolder:
         """The file of the shard that covers these positions of the run."""
         return self.folder / f"{covered.start:09d}-{covered.stop:09d}{suffix}"
 
-    def shards(self, total: int) -> dict[range, Path]:
-        """The finished shards in order; none overlaps another or goes beyond `total` positions.
+    def tiles(self, within: range, suffix: str) -> dict[range, Path]:
+        """The files of this suffix that cover positions of a range, in order.
 
-        A file that overlaps one before it is left out: its positions are made again.
+        A file that overlaps one before it, or goes beyond the range, is left out: its positions are
+        made again. Of two that begin at one position the longer counts.
         """
-        shards: dict[range, Path] = {}
-        end = 0
-        for path in sorted(self.folder.glob("[0-9]*-[0-9]*.*")):
+        named = {}
+        for path in self.folder.glob(f"[0-9]*-[0-9]*{suffix}"):
             match = _SHARD.fullmatch(path.name)
             covered = range(int(match[1]), int(match[2])) if match else range(0)
-            if covered and end <= covered.start and covered.stop <= total:
-                shards[covered] = path
+            if covered and within.start <= covered.start and covered.stop <= within.stop:
+                named[covered] = path
+        tiles: dict[range, Path] = {}
+        end = within.start
+        for covered in sorted(named, key=lambda covered: (covered.start, -covered.stop)):
+            if end <= covered.start:
+                tiles[covered] = named[covered]
                 end = covered.stop
-        return shards
+        return tiles
 
     @staticmethod
-    def gaps(covered: Iterable[range], total: int) -> list[range]:
-        """The positions below `total` that none of the ranges covers, in order."""
-        gaps, end = [], 0
-        for shard in sorted(covered, key=lambda shard: shard.start):
-            gaps.append(range(end, shard.start))
-            end = shard.stop
-        gaps.append(range(end, total))
+    def gaps(covered: Iterable[range], within: range) -> list[range]:
+        """The positions of a range that none of the others covers, in order."""
+        gaps, end = [], within.start
+        for tile in sorted(covered, key=lambda tile: tile.start):
+            gaps.append(range(end, tile.start))
+            end = tile.stop
+        gaps.append(range(end, within.stop))
         return [gap for gap in gaps if gap]
 
     # Inside ---------------------------------------------------------------------------------------
 
-    def _read(self, path: Path) -> Identity:
+    def _wait_for_others(self, patience: float | None) -> None:
+        """Until no process writes among several."""
+        for lock in self.folder.glob(f"{LOCK}-*"):
+            with locked(lock, patience=patience):
+                pass
+
+    def _read(self, path: Path, keys: Iterable[str]) -> tuple[Identity, dict[str, Any]]:
         advice = "choose another place, or replace the run with overwrite"
         try:
             text = path.read_bytes()
         except OSError as error:
             raise RecordError(f"{path} cannot be read ({error.strerror}); {advice}") from error
         value = decode(text, str(path), advice)
-        return Identity.from_json(
+        identity = Identity.from_json(
             value.get("identity") if isinstance(value, dict) else None, str(path)
         )
+        return identity, {key: value[key] for key in keys if key in value}
 
     def _write_header(self) -> None:
+        self.said = json.loads(canonical_json(dict(self.also)))
         write_json(
             self.folder / self.header,
             {

@@ -63,7 +63,7 @@ class _Provenance:
     segmenter: Mapping[str, Any] | None = None
     label_map: tuple[Count, Count] | None = None
     broken: tuple[_Broken, ...] = ()  # of a shard
-    batch_size: int | None = None  # of a shard
+    batch_sizes: tuple[int, ...] = ()  # images in a call, of a shard and where several were used
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Runs that make areas: the shards that are there are found, the others made, and all joined.
 
 Several segmenters may look at the same images in one pass: every image is read once. A run that is
-killed at any moment and started again repeats at most one shard and ends in the same bytes. Images
+killed at any moment and started again repeats a few seconds and ends in the same bytes. Images
 are never held beyond a few batches; what grows with their number is one row of counts each.
 """
 
@@ -9,11 +9,9 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-import json
-import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,23 +19,27 @@ import numpy as np
 from jaxtyping import Float32, Integer, UInt8, UInt32
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError, StorageError, UnseenError
-from unseen.core.files import canonical_json, check_name, check_writable
+from unseen.core.files import check_name, check_writable
 from unseen.core.progress import Progress, silent
-from unseen.core.run_folder import RunFolder
-from unseen.distribution.areas import (
-    MEASURED,
-    Areas,
-    areas_identity,
-    joined,
-    joined_conditions,
-    joined_instances,
-)
+from unseen.core.run_folder import RunFolder, manifest
+from unseen.distribution.areas import MEASURED, Areas, areas_identity, joined
 from unseen.distribution.areas_file import read_areas, write_areas
+from unseen.distribution.areas_shards import (
+    PIECE,
+    SAID,
+    SHARD,
+    WHOLE,
+    areas_folder,
+    described_areas,
+    joined_areas,
+    part_of,
+    sizes_of,
+)
 from unseen.distribution.instrument import VIEWS, measure_images, turned_back
 from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Batch, ImageSource, Preparation, batches
 from unseen.images.preparation import PreparedTogether, Size
-from unseen.images.protocol import conditions_of
+from unseen.images.protocol import conditions_of, names_sha256, states_of
 from unseen.images.record_pictures import write_label_map
 from unseen.segmenters import (
     LabelsByName,
@@ -50,10 +52,7 @@ from unseen.segmenters import (
 from unseen.segmenters.protocol import Labelled
 from unseen.statistics.label_layers import pixels_of_classes
 
-# A shard is kept after so many images, or so much time: a slow network loses little when it is
-# killed, a fast one is not held up by writing.
-_SHARD = 1024  # images
-_SHARD_SECONDS = 10.0
+_PIECE_SECONDS = 10.0  # after so long a part of a shard is kept: a kill loses no more
 _CONFIDENCE_DIGITS = 3  # decimals
 _LONGEST_NAME = 255  # bytes of a file's name, on every common file system
 
@@ -85,7 +84,7 @@ class _Counted:
 
 @dataclasses.dataclass
 class _Growing:
-    """A shard that grows. A batch joins it in one step, so an interruption finds it whole."""
+    """A piece that grows. A batch joins it in one step, so an interruption finds it whole."""
 
     start: int  # position of its first image
     batches: list[_Counted] = dataclasses.field(default_factory=list)
@@ -98,8 +97,7 @@ class _Growing:
 
     @property
     def due(self) -> bool:
-        late = time.monotonic() - self.began >= _SHARD_SECONDS
-        return late or len(self.covered) >= _SHARD
+        return time.monotonic() - self.began >= _PIECE_SECONDS
 
 
 @dataclasses.dataclass
@@ -119,6 +117,9 @@ class AreasRun:
     workers: int
     skip_broken: bool
     views: Sequence[str] = ()  # of VIEWS: the images are segmented again in each
+    shard: int = SHARD  # images of a shard; a run is finished with the size that it began with
+    part: tuple[int, int] = (1, 1)  # (2, 4): the second quarter of the shards is made
+    only: range | None = None  # the one shard that is made, by a worker of an engine
     out: Path | None = None  # the areas file
     maps: Path | None = None  # folder of label maps
     overwrite: bool = False
@@ -131,12 +132,11 @@ class AreasRun:
         identity = dataclasses.replace(areas_identity(self.provenance), batch_size=self.batch_size)
         self._store: RunFolder | None = None
         if self.out is not None:
-            self._store = RunFolder(
-                self.out.with_name(self.out.name + ".parts"),
-                identity,
-                owned=("[0-9]*-[0-9]*.parquet",),
-                overwrite=self.overwrite,
+            self._store = areas_folder(
+                self.out, identity, said=dict.fromkeys(SAID), overwrite=self.overwrite
             )
+            if self.overwrite or not (self._store.folder / self._store.header).exists():
+                self._store.also = self._said()
         self._map_store: RunFolder | None = None
         if self.maps is not None:
             self._map_store = RunFolder(
@@ -149,29 +149,96 @@ class AreasRun:
             )
         self._label_map: tuple[int, ...] | None = None  # height, width; known after one batch
         self._shards: dict[range, Areas] = {}
+        self._pieces: dict[range, Areas] = {}  # of shards that are not whole
         self._growing = _Growing(0)
         self.areas: Areas | None = None  # when it is finished
 
+    def _said(self) -> dict[str, Any]:
+        """What the header says of the whole run, for other parts and for who merges."""
+        shards = [self._indices(shard) for shard in self.manifest]
+        return {
+            "shard": self.shard,
+            "images": len(self.indices),
+            "provenance": dict(self.provenance),
+            "names": names_sha256(self.source, self.indices),
+            "states": states_of(self.source, shards),
+        }
+
+    @property
+    def manifest(self) -> list[range]:
+        """The shards of the whole run."""
+        return manifest(len(self.indices), self.shard)
+
+    @property
+    def mine(self) -> Sequence[range]:
+        """The shards of this part."""
+        return part_of(self.manifest, self.part) if self.only is None else [self.only]
+
+    @property
+    def images(self) -> int:
+        """How many images this part has."""
+        return sum(map(len, self.mine))
+
+    @property
+    def missing(self) -> list[range]:
+        """The shards of this part that are not whole."""
+        done = self.areas is not None
+        return [] if done else [shard for shard in self.mine if shard not in self._shards]
+
+    @property
+    def whole(self) -> int:
+        """How many images the finished shards have."""
+        return self.images - sum(map(len, self.missing))
+
     @property
     def gaps(self) -> list[range]:
-        """The positions of the run that no shard holds."""
-        return [] if self.areas is not None else RunFolder.gaps(self._shards, len(self.indices))
+        """The positions of this part that no shard and no piece holds."""
+        return [gap for shard in self.missing for gap in RunFolder.gaps(self._of(shard), shard)]
 
     @property
     def done(self) -> int:
         """How many images are done, broken ones too."""
         if self.areas is not None:
-            return len(self.indices)
-        return sum(map(len, self._shards)) + len(self._growing.covered)
+            return self.images
+        return sum(map(len, [*self._shards, *self._pieces, self._growing.covered]))
 
     @property
     def drawn_in(self) -> int | None:
         """Images a call of the generator in what is there, where images depend on that number."""
+        parts = [*self._shards.values(), *self._pieces.values()]
+        sizes = [part.provenance["drawn_batch_size"] for part in parts]
         if self.areas is not None:
-            drawn: dict[str, int] = self.areas.provenance["images"][0].get("drawn", {})
-            return drawn.get("batch_size")
-        sizes = [shard.provenance.get("drawn_batch_size") for shard in self._shards.values()]
+            sizes = [self.areas.provenance["images"][0].get("drawn", {}).get("batch_size")]
+        elif self._store is not None and "provenance" in self._store.said:
+            told = self._store.said["provenance"]["images"][0].get("drawn", {})
+            sizes.append(told.get("batch_size"))
         return next(iter(sizes), None)
+
+    def _of(self, shard: range) -> dict[range, Areas]:
+        """The pieces of a shard, in order."""
+        return {
+            covered: self._pieces[covered]
+            for covered in sorted(self._pieces, key=lambda covered: covered.start)
+            if covered.start in shard
+        }
+
+    def _indices(self, covered: range) -> list[int]:
+        """The images at these positions, in the source's index."""
+        return [self.indices[position] for position in covered]
+
+    @property
+    def _among(self) -> str | None:
+        """The name of this process where several make shards of one run."""
+        return None if self.part == (1, 1) else "{}-{}".format(*self.part)
+
+    def claim(self) -> None:
+        """Write the headers, so that other parts find them."""
+        if self.out is not None and not self.out.exists():
+            for store in (self._map_store, self._store):
+                if store is not None:
+                    check_writable(store.folder)
+                    with store.writing(among=self._among):
+                        pass
 
     def begin(self, until: contextlib.ExitStack) -> None:
         """Read the finished areas; or have the folders for this process, and find the shards.
@@ -187,24 +254,90 @@ class AreasRun:
         for store in (self._map_store, self._store):
             if store is not None:
                 check_writable(store.folder)
-                until.enter_context(store.writing())
+                until.enter_context(store.writing(among=self._among))
         if self._store is None or self.out is None:
             return
         check_writable(self.out)
         if self._find_finished():  # by the process that this one has waited for
             return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take up the settings that the run began with, and its shards."""
+        assert self._store is not None
         # What ran out of memory goes on with smaller batches; else the size is the one of before.
         self.batch_size = min(self.batch_size, self._store.identity.batch_size or self.batch_size)
-        for covered, path in self._store.shards(len(self.indices)).items():
-            try:
-                shard = read_areas(path)
-                self._check_shard(shard, covered)
-            except RecordError as error:  # a crash of the machine broke it
-                warnings.warn(f"{error}; it is made again", stacklevel=2)
-                path.unlink()
-                continue
-            if self._may_take(shard, shard.provenance["broken"]):
-                self._shards[covered] = shard
+        self.shard = self._store.said["shard"]
+        self.provenance = self._store.said["provenance"]
+        self._shards, self._pieces = {}, {}
+        whole = range(len(self.indices)) if self.only is None else self.only
+        shards = self._store.tiles(whole, WHOLE)
+        pieces = self._store.tiles(whole, PIECE)
+        for shard in self.mine:
+            if shard in shards:
+                self._take_up(shard, shards[shard], self._shards)
+            if shard not in self._shards:
+                for covered, path in pieces.items():
+                    if covered.start in shard and covered.stop <= shard.stop:
+                        self._take_up(covered, path, self._pieces)
+
+    def make(self, shard: range, report: Callable[[int], None]) -> None:
+        """Make one shard of a run that another process has begun, and whose folder it holds.
+
+        Args:
+            shard: of the manifest.
+            report: told how many of its images are done.
+
+        Raises:
+            RecordError: the folder is not there, or is another run's.
+            ImageError: the files of the images are not those of the run.
+            UnseenError: from the images or the segmenter.
+        """
+        self.only = shard
+        self._check_begun()
+        self._go_on()
+        self._check_files(shard)
+        self.set_drawing()
+        self.progress = lambda done, _: report(done)
+        for needing, ranges in _passes([self]):
+            _segment(ranges, needing, [self])
+
+    def _check_begun(self) -> None:
+        for store in (self._map_store, self._store):
+            if store is not None and not store.begun():
+                raise RecordError(
+                    f"{store.folder} holds no run here, or the run is over; workers need the "
+                    "folder of the run on a disk that all machines share"
+                )
+
+    def _check_files(self, shard: range) -> None:
+        """Refuse images whose files are not those that the fingerprint is of."""
+        assert self._store is not None
+        states = self._store.said["states"]
+        here = states_of(self.source, [self._indices(shard)])
+        if states is not None and here != [states[shard.start // self.shard]]:
+            raise ImageError(
+                f"{self.source.spec}: images {shard.start:,} to {shard.stop - 1:,} have other "
+                "names, sizes or times here than where the run began; do not change them while it "
+                "runs, and copy them with their times"
+            )
+
+    def set_drawing(self) -> None:
+        """Let a generator draw in the batches in which the run began."""
+        if isinstance(self.source, DrawnImages):
+            _go_on_drawing(self.source, [self])
+
+    def _take_up(self, covered: range, path: Path, into: dict[range, Areas]) -> None:
+        """Read a shard or a piece that an earlier run has made."""
+        try:
+            areas = read_areas(path)
+            self._check_shard(areas, covered)
+        except RecordError as error:  # a crash of the machine broke it
+            warnings.warn(f"{error}; it is made again", stacklevel=2)
+            path.unlink()
+            return
+        if self._may_take(areas, areas.provenance["broken"]):
+            into[covered] = areas
 
     def _find_finished(self) -> bool:
         """Read what `out` holds, if it is what this run would write."""
@@ -221,7 +354,10 @@ class AreasRun:
         if not kept_maps or not self._may_take(areas, areas.provenance["images"][0]["broken"]):
             return False
         self.areas = areas
-        if self._store.folder.is_dir() and self._store.begun():  # killed after the last rename
+        if self.part != (1, 1):
+            mine = {self.source.names[i] for shard in self.mine for i in self._indices(shard)}
+            self.areas = areas.part([row for row, name in enumerate(areas.names) if name in mine])
+        elif self._store.folder.is_dir() and self._store.begun():  # killed after the last rename
             with contextlib.suppress(StorageError), self._store.writing(patience=0.0):
                 self._store.discard()
         return True
@@ -234,7 +370,7 @@ class AreasRun:
         whole = whole and shard.overlapping == self.overlapping
         if held != len(covered) or not whole:
             raise RecordError(f"the shard {covered.start}-{covered.stop} is not whole")
-        expected = {self.source.names[self.indices[position]] for position in covered}
+        expected = {self.source.names[index] for index in self._indices(covered)}
         if not expected.issuperset(shard.names):
             raise RecordError(f"the shard {covered.start}-{covered.stop} is of other images")
 
@@ -253,19 +389,21 @@ class AreasRun:
             self._check_label_map(tuple(areas.provenance["label_map"]))
         return True
 
-    def start(self, position: int) -> None:
-        """Begin a shard at this position of the run."""
-        self._growing = _Growing(position)
-
-    def take(self, batch: Batch, images: UInt8[np.ndarray, "n 3 h s"], first: int) -> None:
-        """Label and count one batch; keep the shard where it is due.
+    def take(
+        self, batch: Batch, images: UInt8[np.ndarray, "n 3 h s"], positions: Sequence[int]
+    ) -> None:
+        """Label and count one batch; keep the shard where it is whole, or a piece where it is due.
 
         Args:
             batch: which images it holds, and which are broken.
             images: prepared for this run's segmenter.
-            first: position of the run that the positions of the batch are counted from.
+            positions: of the run, which the positions of the batch point into.
         """
-        indices = [self.indices[first + k] for k in batch.positions]
+        start = positions[min([*batch.positions, *(image.position for image in batch.broken)])]
+        if start != self._growing.covered.stop:
+            self.keep()
+            self._growing = _Growing(start)
+        indices = [self.indices[positions[k]] for k in batch.positions]
         names = [self.source.names[index] for index in indices]
         pixels = np.zeros((0, len(self.class_names)), np.uint32)
         measured: dict[str, Any] = dict.fromkeys(MEASURED, np.zeros(0, np.float32))
@@ -306,24 +444,57 @@ class AreasRun:
         self._growing.batches.append(
             _Counted(names, pixels, measured, views, broken, conditions, batch.sizes, instances)
         )
-        if self._growing.due:
+        covered = self._growing.covered
+        first = covered.start // self.shard * self.shard
+        shard = range(first, min(first + self.shard, len(self.indices)))
+        if len(covered) + sum(map(len, self._of(shard))) == len(shard):
+            self._keep_whole(shard)
+        elif self._growing.due:
             self.keep()
 
     def keep(self) -> None:
-        """Keep the shard that grows, and begin the next."""
+        """Keep the piece that grows, and begin the next."""
         covered = self._growing.covered
-        if not covered:
-            return
-        height, width = self._label_map or (0, 0)
-        conditions = [batch.conditions for batch in self._growing.batches]
-        counts = [batch.instances for batch in self._growing.batches if batch.names]
+        if covered:
+            piece = self._grown()
+            self._write(covered, PIECE, piece)
+            self._pieces[covered] = piece
+            self._growing = _Growing(covered.stop)
+
+    def _keep_whole(self, shard: range) -> None:
+        """Keep a shard of which the last piece has grown."""
+        pieces = {**self._of(shard), self._growing.covered: self._grown()}
+        ordered = sorted(pieces, key=lambda covered: covered.start)
+        whole = joined_areas([pieces[covered] for covered in ordered])
+        self._write(shard, WHOLE, whole)
+        self._shards[shard] = whole
+        self._growing = _Growing(shard.stop)
+        for covered in pieces:
+            self._pieces.pop(covered, None)
+            if self._store is not None:
+                self._store.shard(covered, PIECE).unlink(missing_ok=True)
+
+    def _write(self, covered: range, suffix: str, areas: Areas) -> None:
+        if self._store is not None:
+            if self.only is not None:  # another process holds the folder, and may be gone
+                self._check_begun()
+            write_areas(self._store.shard(covered, suffix), areas)
+
+    def _grown(self) -> Areas:
+        """The piece that grows, as areas."""
+        batches = self._growing.batches
+        names = [name for batch in batches for name in batch.names]
+        # Where all are broken, no label map says a size.
+        height, width = self._label_map if names and self._label_map else (0, 0)
+        conditions = [batch.conditions for batch in batches]
+        counts = [batch.instances for batch in batches if batch.names]
         counted = [table for table in counts if table is not None]
-        shard = Areas(
-            names=[name for batch in self._growing.batches for name in batch.names],
+        return Areas(
+            names=names,
             columns=tuple(f"{self.channel}/{name}" for name in self.class_names),
-            pixels=np.concatenate([batch.pixels for batch in self._growing.batches]),
-            measured=joined([batch.measured for batch in self._growing.batches]),
-            views=joined([batch.views for batch in self._growing.batches]),
+            pixels=np.concatenate([batch.pixels for batch in batches]),
+            measured=joined([batch.measured for batch in batches]),
+            views=joined([batch.views for batch in batches]),
             label_map_pixels=height * width,
             overlapping=self.overlapping,
             instances=np.concatenate(counted) if counted and len(counted) == len(counts) else None,
@@ -332,20 +503,12 @@ class AreasRun:
             else [text for texts in conditions for text in texts or ()],
             provenance={
                 "label_map": [height, width],
-                "broken": [image for batch in self._growing.batches for image in batch.broken],
-                "batch_size": self.batch_size,
+                "broken": [image for batch in batches for image in batch.broken],
+                "batch_sizes": [self.batch_size],
                 "drawn_batch_size": self._drawn.get("batch_size"),
-                "sizes": _sizes([s for batch in self._growing.batches for s in batch.sizes]),
+                "sizes": sizes_of([size for batch in batches for size in batch.sizes]),
             },
         )
-        if not len(shard):  # all broken: no label map says a size
-            shard = dataclasses.replace(
-                shard, label_map_pixels=0, provenance={**shard.provenance, "label_map": [0, 0]}
-            )
-        if self._store is not None:
-            write_areas(self._store.shard(covered, ".parquet"), shard)
-        self._shards[covered] = shard
-        self._growing = _Growing(covered.stop)
 
     def stop(self, error: BaseException) -> None:
         """Keep what is whole when the run is stopped, and say how much that is."""
@@ -353,64 +516,39 @@ class AreasRun:
             return
         if not isinstance(error, StorageError):
             self.keep()
-        kept = sum(map(len, self._shards))
-        told = f"{kept:,} of {len(self.indices):,} images are kept"
+        if self.only is not None:
+            return
+        if not self._shards and not self._pieces and self._among is None:
+            self._store.discard()
+        self.tell_kept(error)
+
+    def tell_kept(self, error: BaseException) -> None:
+        """Add to an error how much of the run is kept, and how to go on."""
+        if self._store is None:
+            return
+        kept = sum(map(len, [*self._shards, *self._pieces]))
+        kept = max(kept, sum(map(len, self._store.tiles(range(len(self.indices)), WHOLE))))
+        told = f"{kept:,} of {self.images:,} images are kept"
         if kept:
             told += f" in {self._store.folder}"
-        else:
-            self._store.discard()
         if isinstance(error, KeyboardInterrupt):
             error.add_note(f"{told}: run the same command again to go on")
         elif kept:
             error.add_note(told)
 
     def finish(self) -> Areas:
-        """Join the shards and write the areas."""
+        """Join the shards and write the areas; of a part, only join them."""
         if self.areas is not None:
             return self.areas
-        covered = sorted(self._shards, key=lambda shard: shard.start)
-        if list(itertools.chain(*covered)) != list(range(len(self.indices))):
-            raise RecordError(f"the shards of {self.out} do not cover every image once")
-        shards = [self._shards[part] for part in covered]
-        broken = [image for shard in shards for image in shard.provenance["broken"]]
-        names = [name for shard in shards for name in shard.names]
-        if not names:
+        shards = [self._shards[shard] for shard in self.mine]
+        if not shards:
             raise ImageError(
-                f"{self.source.spec}: all {len(broken)} images are broken, first "
-                f"{broken[0]['reason']}"
-            )
-        height, width = self._label_map or (0, 0)
-        described = {
-            **self.provenance["images"][0],
-            "count": len(names),
-            "broken": broken,
-            "sizes": _all_sizes([shard.provenance["sizes"] for shard in shards if len(shard)]),
-        }
-        if self._drawn:
-            described["drawn"] = self._drawn
-        # The last bits of a network may depend on how many images it is given at once.
-        sizes = sorted({shard.provenance["batch_size"] for shard in shards})
-        self.areas = dataclasses.replace(
-            shards[0],
-            names=names,
-            pixels=np.concatenate([shard.pixels for shard in shards]),
-            measured=joined([shard.measured for shard in shards]),
-            views=joined([shard.views for shard in shards]),
-            conditions=joined_conditions(shards),
-            instances=joined_instances([shard for shard in shards if len(shard)]),
-            label_map_pixels=height * width,
-            provenance=json.loads(
-                canonical_json(  # in the order in which it is read back
-                    {
-                        **self.provenance,
-                        "images": [described],
-                        "label_map": [height, width],
-                        **({"batch_sizes": sizes} if len(sizes) > 1 else {}),
-                    }
+                "{} has {} shards, and none is in part {}/{}; ask for fewer parts".format(
+                    self.source.spec, len(self.manifest), *self.part
                 )
-            ),
-        )
-        if self.out is not None and self._store is not None:
+            )
+        self.areas = described_areas(joined_areas(shards), self.provenance, self.part)
+        if self.out is not None and self._store is not None and self.part == (1, 1):
             write_areas(self.out, self.areas, within=self._store.folder)
             self._store.discard()
         return self.areas
@@ -465,32 +603,6 @@ def label_batch(
     )
 
 
-def _sizes(sizes: Sequence[Size]) -> dict[str, Any]:
-    """What is recorded of the sizes of images: width and height, and what a centre crop cuts."""
-    by_pixels = sorted({(width, height) for height, width in sizes}, key=_pixels)
-    return {
-        "smallest": by_pixels[0] if by_pixels else None,
-        "largest": by_pixels[-1] if by_pixels else None,
-        "pixels": sum(height * width for height, width in sizes),
-        "cropped_pixels": sum(height * width - min(height, width) ** 2 for height, width in sizes),
-    }
-
-
-def _all_sizes(shards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The same of all shards."""
-    return {
-        "smallest": min((shard["smallest"] for shard in shards), key=_pixels),
-        "largest": max((shard["largest"] for shard in shards), key=_pixels),
-        "pixels": sum(shard["pixels"] for shard in shards),
-        "cropped_pixels": sum(shard["cropped_pixels"] for shard in shards),
-    }
-
-
-def _pixels(size: Sequence[int]) -> tuple[int, ...]:
-    """How large a size is; of as many pixels, the wider is larger."""
-    return math.prod(size), *size
-
-
 def make_areas(runs: Sequence[AreasRun]) -> list[Areas]:
     """Carry out runs of the same images by different segmenters, in one pass over the images."""
     first = runs[0]
@@ -499,9 +611,9 @@ def make_areas(runs: Sequence[AreasRun]) -> list[Areas]:
             run.begin(until)
         if isinstance(first.source, DrawnImages):
             _go_on_drawing(first.source, runs)
-        first.progress(min(run.done for run in runs), len(first.indices))
-        for positions, needing in _passes(runs):
-            _segment(positions, needing, runs)
+        first.progress(min(run.done for run in runs), first.images)
+        for needing, ranges in _passes(runs):
+            _segment(ranges, needing, runs)
         return [run.finish() for run in runs]
 
 
@@ -517,20 +629,30 @@ def _go_on_drawing(source: DrawnImages, runs: Sequence[AreasRun]) -> None:
         source.go_on_with(size)
 
 
-def _passes(runs: Sequence[AreasRun]) -> Iterator[tuple[range, list[AreasRun]]]:
-    """Runs of positions, each with the runs that lack all of it."""
-    gaps = [(gap, run) for run in runs for gap in run.gaps]
+def _passes(runs: Sequence[AreasRun]) -> list[tuple[list[AreasRun], list[range]]]:
+    """Which runs lack which positions: for some of the runs, the ranges that these alone lack."""
+    gaps = [(gap, number) for number, run in enumerate(runs) for gap in run.gaps]
     edges = sorted({edge for gap, _ in gaps for edge in (gap.start, gap.stop)})
+    passes: dict[tuple[int, ...], list[range]] = {}
+    waiting = sorted(gaps, key=lambda gap: gap[0].start)
+    open_gaps: list[tuple[range, int]] = []
     for start, stop in itertools.pairwise(edges):
-        needing = [run for gap, run in gaps if gap.start <= start and stop <= gap.stop]
-        if needing:
-            yield range(start, stop), needing
+        while waiting and waiting[0][0].start <= start:
+            open_gaps.append(waiting.pop(0))
+        open_gaps = [(gap, number) for gap, number in open_gaps if gap.stop >= stop]
+        if open_gaps:
+            needing = tuple(sorted(number for _, number in open_gaps))
+            passes.setdefault(needing, []).append(range(start, stop))
+    return [([runs[number] for number in needing], ranges) for needing, ranges in passes.items()]
 
 
-def _segment(positions: range, needing: Sequence[AreasRun], runs: Sequence[AreasRun]) -> None:
+def _segment(
+    ranges: Sequence[range], needing: Sequence[AreasRun], runs: Sequence[AreasRun]
+) -> None:
     """Read the images at these positions once, and let each of the runs segment them."""
     first = needing[0]
     together = PreparedTogether(parts=tuple(dict.fromkeys(run.preparation for run in needing)))
+    positions = [position for covered in ranges for position in covered]
     stream = batches(
         first.source,
         [first.indices[position] for position in positions],
@@ -538,17 +660,17 @@ def _segment(positions: range, needing: Sequence[AreasRun], runs: Sequence[Areas
         batch_size=min(run.batch_size for run in needing),
         workers=first.workers,
         skip_broken=first.skip_broken,
+        # A shard is the same whoever makes it: no batch reaches into the next.
+        cuts=list(itertools.accumulate(map(len, ranges))),
     )
-    for run in needing:
-        run.start(positions.start)
 
     told = 0
 
     def report(drawn: int) -> None:  # of images that a generator is at; never back
         nonlocal told
         done = min(run.done for run in runs) + drawn
-        told = max(told, min(done, len(first.indices)))
-        first.progress(told, len(first.indices))
+        told = max(told, min(done, first.images))
+        first.progress(told, first.images)
 
     watched: Any = contextlib.nullcontext()
     if isinstance(first.source, DrawnImages):
@@ -558,10 +680,8 @@ def _segment(positions: range, needing: Sequence[AreasRun], runs: Sequence[Areas
             for batch in stream:
                 prepared = together.unpack(batch.images)
                 for run in needing:
-                    run.take(batch, prepared[run.preparation], positions.start)
+                    run.take(batch, prepared[run.preparation], positions)
                 report(0)
-        for run in needing:
-            run.keep()
     except (KeyboardInterrupt, UnseenError) as error:
         for run in needing:
             run.stop(error)

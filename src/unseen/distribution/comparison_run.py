@@ -29,7 +29,8 @@ from unseen.core.progress import Watch, watch_in_notebook
 from unseen.core.results import in_temporary_folder
 from unseen.distribution.areas import Areas, areas_identity, columns_named
 from unseen.distribution.areas_file import read_areas
-from unseen.distribution.areas_run import label_batch, make_areas
+from unseen.distribution.areas_run import AreasRun, label_batch, make_areas
+from unseen.distribution.areas_work import Opening, make_apart
 from unseen.distribution.compare import Threshold
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
@@ -48,6 +49,7 @@ from unseen.distribution.segment import (
 )
 from unseen.distribution.segmenter_check import Check, differences
 from unseen.distribution.tally import read_tally
+from unseen.engines.engine import Engine
 from unseen.generators import Generator, Precision
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing, keep_drawn
@@ -299,6 +301,7 @@ def run_comparison(
     sides: Sequence[ComparisonSide] | None = None,
     segmenter: Segmenter | None = None,
     judge: Judge | None = None,
+    engine: Engine | None = None,
 ) -> Comparison:
     """Compare the sides and write `comparison.json` with its pictures and areas.
 
@@ -308,6 +311,7 @@ def run_comparison(
         sides: instead of the texts of the task, the real one first.
         segmenter: instead of that which the task names.
         judge: gives what the record says of the gate, such as `Gate(("omitted",)).judge`.
+        engine: where the sides are segmented; None: here.
 
     Returns:
         The record, as written. `unseen.report(task.out, …)` draws its page.
@@ -316,7 +320,7 @@ def run_comparison(
         UnseenError: a side that cannot be read, sides that do not match, too few images; see
             `segment` and `compare`.
     """
-    run = _Run(task, watch or watch_in_notebook, sides, segmenter)
+    run = _Run(task, watch or watch_in_notebook, sides, segmenter, engine or Engine())
     record = task.out / FILE
     check_writable(record)
     with locked(task.out / LOCK, patience=PATIENCE):
@@ -339,6 +343,7 @@ class _Input:
     key: str  # of its files: "real", "generated-1", …
     source: ImageSource | None  # of images or of a generator; None where it is areas
     areas: Areas | None  # None where it is images, until it is segmented
+    named: bool = False  # whether the text opens the source, in another process, too
     paired: Sequence[int] | None = None  # the source's images that have partners; None: a subset
     candidates: Candidates = dataclasses.field(default_factory=Candidates)  # for its pictures
 
@@ -352,8 +357,9 @@ class _Run:
         watch: Watch,
         sides: Sequence[ComparisonSide] | None,
         segmenter: Segmenter | None,
+        engine: Engine,
     ) -> None:
-        self.task, self.watch = task, watch
+        self.task, self.watch, self.engine = task, watch, engine
         if sides is None:
             sides = [task.real, *task.generated]
         keys = [names[0] for names in side_keys(len(sides))]
@@ -384,12 +390,12 @@ class _Run:
         if sources and segmenter is None:
             named = with_classes(task.segmenter, task.open_classes)
             chosen[0] = named or default_segmenter(*sources)
+        self.chosen = [name for name in chosen if name is not None]  # or their names
         self.segmenters = [
             load_segmenter(name, device=task.device, precision=task.precision)
             if isinstance(name, str)
             else name
-            for name in chosen
-            if name is not None
+            for name in self.chosen
         ]
         if task.classes:
             self._ask_for(task.classes)
@@ -474,7 +480,7 @@ class _Run:
             return _Input(text, key, None, read_areas(as_path(text)))
         if not text.strip():
             raise SpecError("a side is named by an empty text; name a folder, a file or a spec")
-        return _Input(text, key, self._source(text), None)
+        return _Input(text, key, self._source(text), None, named=True)
 
     def _keep_images(self, folder: Path) -> None:
         """Let the generators keep what they draw: one in the folder, several in one each."""
@@ -651,10 +657,29 @@ class _Run:
                 )
                 for segmenter, suffix in zip(self.segmenters, _SUFFIXES, strict=False)
             ]
+            if self.engine.apart:
+                self._make_apart(side, runs, segmentation)
             areas = make_areas(runs)
         if isinstance(side.source, DrawnImages) and side.source.keep is not None:
             side.source.keep_all(runs[0].indices)  # those of areas that an earlier run made
         return areas
+
+    def _make_apart(
+        self, side: _Input, runs: Sequence[AreasRun], segmentation: Segmentation
+    ) -> None:
+        """Let the engine make the shards of a side, by one segmenter after the other."""
+        task = self.task
+        for run, segmenter in zip(runs, self.chosen, strict=True):
+            opening = Opening(
+                images=side.text if side.named else side.source,
+                segmenter=segmenter,
+                drawing=dataclasses.replace(
+                    task.drawing, keep_images=getattr(side.source, "keep", None)
+                ),
+                device=task.device,
+                precision=task.precision,
+            )
+            make_apart(run, segmentation, opening, self.engine, paired=side.paired)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

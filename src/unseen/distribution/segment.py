@@ -9,14 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack
 
-from unseen.core.errors import ImageError, RecordError, SampleError
-from unseen.core.files import as_path, canonical_json, package_version, sha256_of_parts
+from unseen.core.errors import RecordError, SampleError
+from unseen.core.files import (
+    as_path,
+    canonical_json,
+    check_name,
+    package_version,
+    sha256_of_parts,
+)
+from unseen.core.lock import LOCK, locked
 from unseen.core.options import Count, Option, Overwrite, Seed, SkipBroken, Workers, check_options
 from unseen.core.progress import Progress, shown, silent
 from unseen.core.registry import plugin_names, spec_name
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_run import AreasRun, See, make_areas
+from unseen.distribution.areas_shards import SHARD, known_fingerprint
+from unseen.distribution.areas_work import Opening, make_apart
 from unseen.distribution.instrument import VIEWS, Wear, WornPreparation
+from unseen.engines.engine import Engine
 from unseen.generators import Generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sources import Drawing
@@ -60,12 +70,22 @@ class Segmentation:
     part: Annotated[
         tuple[int, int],
         Option(
-            "Part of the images to segment: 2/4 is the second quarter. Parts are merged later.",
+            "Part of the work to do here: 2/4 is the second quarter. Parts share OUT, on whatever "
+            "machines; `unseen merge OUT` joins them.",
             metavar="PART/PARTS",
             parse=_part,
             shown="1/1",
         ),
     ] = (1, 1)
+    shard: Annotated[
+        int,
+        Option(
+            "Images in a shard, which one process makes at a time. Choose so many that it takes "
+            "minutes at most.",
+            name="--shard-size",
+            min=1,
+        ),
+    ] = SHARD
     channel: Channel = "object"
     match_resolution: MatchResolution = None
     fit: Fit = "crop"
@@ -86,12 +106,7 @@ class Segmentation:
 
     def indices(self, source: ImageSource) -> list[int]:
         """The images of this run, in the source's index."""
-        chosen = subset(source, self.count, self.seed)
-        part, parts = self.part
-        indices = chosen[len(chosen) * (part - 1) // parts : len(chosen) * part // parts]
-        if not indices:
-            raise ImageError(f"{source.spec} has no image in part {part}/{parts}")
-        return indices
+        return subset(source, self.count, self.seed)
 
     def run(
         self,
@@ -119,7 +134,7 @@ class Segmentation:
                 other sides.
 
         Raises:
-            ImageError: there is no image in this part, or fewer than asked for.
+            ImageError: fewer images than asked for.
             SegmenterError: no such channel.
             SpecError: what is no number of pixels or images.
             RecordError: the name of the file is none of areas.
@@ -134,7 +149,6 @@ class Segmentation:
             "fingerprint": fingerprint,
             "asked": len(indices),
             "seed": self.seed,
-            "part": list(self.part),
             "resolution": segmenter.resolution,
             "match_resolution": self.match_resolution,
             "fit": self.fit,
@@ -171,6 +185,8 @@ class Segmentation:
             indices=indices,
             preparation=preparation,
             views=views,
+            shard=self.shard,
+            part=self.part,
             provenance=provenance,
             batch_size=self.batch_size,
             workers=default_workers() if self.workers is None else self.workers,
@@ -189,6 +205,7 @@ class SegmentationOptions(TypedDict, total=False):
     count: int | None
     seed: int
     part: tuple[int, int]
+    shard: int
     channel: str
     match_resolution: int | None
     fit: FitName
@@ -206,6 +223,8 @@ def segment(
     out: str | Path | None = None,
     keep_maps: str | Path | None = None,
     progress: Progress | None = None,
+    engine: Engine | None = None,
+    opening: Opening | None = None,
     **options: Unpack[SegmentationOptions],
 ) -> Areas:
     """The areas of every class in every image.
@@ -220,11 +239,16 @@ def segment(
             complete and is only read.
         keep_maps: a folder for the label maps, as 16-bit PNG.
         progress: called with images done and images in all; None: a bar in a notebook.
+        engine: where the shards are made; None: here. One with other processes needs `out`.
+        opening: how such a process opens images and segmenter; None: as they are given here, by
+            their names or sent by pickle.
         options: fields of `Segmentation`.
             count: how many images: the index shuffled by `seed`, the first n; of a set without end
             the first n. None for all.
             seed: of the subset.
-            part: (2, 4) segments the second quarter of the subset; `concatenate` merges quarters.
+            part: (2, 4) makes the second quarter of the shards, on whatever machine; the areas
+            that are given are those of the part alone, and `merge_areas(out)` joins the parts.
+            shard: images of a shard; a run is finished with the number that it began with.
             channel: of the segmenter.
             match_resolution: degrade every image to this side first, in pixels.
             fit: how an image that is not square becomes squares: "crop", "squash", "tiles", "pad".
@@ -246,6 +270,7 @@ def segment(
         SegmenterError: no such channel, or label maps that are not labels.
         RecordError: `out`, its shards or `keep_maps` belong to another run.
         StorageError: the disk is full or the place cannot be written.
+        ShardError: shards that an engine's workers could not make; all others are kept.
 
     >>> segment(photos, "churchyard", workers=0)
     Areas of 8 images and ... classes: ...
@@ -256,11 +281,32 @@ def segment(
     network = load_segmenter(segmenter)
     place = None if out is None else as_path(out)
     progress = shown(progress, f"segment {source.spec}")
-    run = task.run(source, network, source.fingerprint(), out=place, progress=progress)
+    run = _begun(task, source, network, place, progress)
+    if engine is not None and engine.apart:
+        make_apart(run, task, opening or Opening(images=images, segmenter=segmenter), engine)
     (areas,) = make_areas([run])
     if isinstance(source, DrawnImages) and source.keep is not None:
         source.keep_all(run.indices)  # those of areas that an earlier run made
     return areas
+
+
+def _begun(
+    task: Segmentation,
+    source: ImageSource,
+    segmenter: Segmenter,
+    out: Path | None,
+    progress: Progress,
+) -> AreasRun:
+    """The run; of several parts the first computes the fingerprint, and the others wait for it."""
+    if out is None or task.part == (1, 1):
+        return task.run(source, segmenter, source.fingerprint(), out=out, progress=progress)
+    check_name(out)
+    with locked(out.with_name(f".{out.name}{LOCK}")):
+        indices = task.indices(source)
+        fingerprint = known_fingerprint(out, source, indices, task.part) or source.fingerprint()
+        run = task.run(source, segmenter, fingerprint, out=out, progress=progress)
+        run.claim()
+    return run
 
 
 def default_segmenter(*images: str | Path | ImageSource) -> str:

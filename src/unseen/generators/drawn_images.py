@@ -10,7 +10,7 @@ import functools
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Generator as Iteration
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +25,7 @@ from unseen.generators import Generator
 from unseen.generators.checks import check_generator, draw
 from unseen.generators.sample_folder import NAME, SampleFolder, samples_identity
 from unseen.images import Batch, Preparation
+from unseen.images.batching import batch_slices
 from unseen.images.naming import NumberedNames
 from unseen.images.pixels import Rounding, to_uint8
 from unseen.images.protocol import conditions_of
@@ -166,12 +167,16 @@ class DrawnImages:
             yield from self._kept(together) if self.keep is not None else self._draw(together)
 
     def batches(
-        self, indices: Sequence[int], preparation: Preparation, *, batch_size: int
+        self,
+        indices: Sequence[int],
+        preparation: Preparation,
+        *,
+        batch_size: int,
+        cuts: Collection[int] = (),
     ) -> Iteration[Batch, None, None]:
         """Draw, prepare and batch images, as `unseen.images.batches` reads them."""
         images = self.images(indices)
-        for start in range(0, len(indices), batch_size):
-            stop = min(start + batch_size, len(indices))
+        for start, stop in batch_slices(len(indices), batch_size, cuts):
             drawn = list(itertools.islice(images, stop - start))
             yield Batch(
                 positions=list(range(start, stop)),

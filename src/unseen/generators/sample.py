@@ -119,19 +119,9 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
         )
     task = dataclasses.replace(task, out=as_path(task.out))
     check_writable(task.out)
-    zipped = task.out.suffix.lower() == ".zip"
     progress = shown(progress, f"sample {task.out.name}")
-    images = DrawnImages(
-        task.generator,
-        seed=task.seed,
-        rounding=task.rounding,
-        batch_size=task.batch_size,
-        keep=task.out.with_name(task.out.name + ".parts") if zipped else task.out,
-        overwrite=task.overwrite,
-    )
-    if not images.fixes_size and len(task.indices) < task.batch_size:
-        images = dataclasses.replace(images, batch_size=len(task.indices))
-    if not zipped:
+    images = drawn_images(task)
+    if task.out == images.keep:
         images.keep_all(task.indices, progress=progress)
         return task.out
     with images.folder.run.writing():
@@ -144,6 +134,22 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
             _pack(images.folder, task.out, task.indices)
         images.folder.run.discard()
     return task.out
+
+
+def drawn_images(task: Sampling) -> DrawnImages:
+    """The images of a task, kept in its folder; those of a zip in the folder `OUT.parts` beside."""
+    out = as_path(task.out)
+    images = DrawnImages(
+        task.generator,
+        seed=task.seed,
+        rounding=task.rounding,
+        batch_size=task.batch_size,
+        keep=out.with_name(out.name + ".parts") if out.suffix.lower() == ".zip" else out,
+        overwrite=task.overwrite,
+    )
+    if not images.fixes_size and len(task.indices) < task.batch_size:
+        images = dataclasses.replace(images, batch_size=len(task.indices))
+    return images
 
 
 def check_grid(path: Path) -> None:

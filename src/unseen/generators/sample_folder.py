@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from unseen.core.files import not_writable, write_aside
+from unseen.core.files import not_writable, write_aside, write_text
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
 from unseen.images.captions import METADATA, caption_line, read_captions
@@ -116,6 +116,14 @@ class SampleFolder:
             return {}
         with path.open("rb") as file:
             return read_captions(file, str(path))
+
+    def sort_captions(self) -> None:
+        """Bring what images were asked for into the order of their names, each once."""
+        captions = self.captions()
+        if captions:
+            lines = [caption_line(name, captions[name]) for name in sorted(captions)]
+            with self.run.writing(patience=None):
+                write_text(self.run.folder / METADATA, "".join(lines))
 
     def _append(self, indices: Sequence[int], conditions: Sequence[str]) -> None:
         path = self.run.folder / METADATA

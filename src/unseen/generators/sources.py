@@ -36,6 +36,12 @@ class Drawing:
     )
     keep_images: KeepImages = None
 
+    @property
+    def drawing(self) -> "Drawing":
+        """These settings alone, also of a task that inherits them."""
+        fields = [field.name for field in dataclasses.fields(Drawing)]
+        return Drawing(**{name: getattr(self, name) for name in fields})
+
     def open(
         self,
         side: str | Path | ImageSource | Generator | Images,

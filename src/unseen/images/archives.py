@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, StorageError, UnseenError, first_line
 from unseen.core.files import as_path, open_regular
-from unseen.core.hashes import cached_sha256
+from unseen.core.hashes import cached_sha256, file_state
 from unseen.core.npy_header import NpyHeader
 from unseen.core.registry import Spec, takes
 from unseen.core.temporary import temporary_file
@@ -98,6 +98,10 @@ class ZipSource:
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes."""
         return cached_sha256(self._path)
+
+    def states(self, indices: Sequence[int]) -> list[str]:
+        """Size and time of the file, for every image."""
+        return [file_state(self._path)] * len(indices)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
@@ -203,6 +207,10 @@ class NpzSource:
     def fingerprint(self) -> str:
         """SHA-256 of the file's bytes."""
         return cached_sha256(self._path)
+
+    def states(self, indices: Sequence[int]) -> list[str]:
+        """Size and time of the file, for every image."""
+        return [file_state(self._path)] * len(indices)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_images": None}

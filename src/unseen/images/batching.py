@@ -7,11 +7,12 @@ from the pipe straight into the batch.
 
 import collections
 import dataclasses
+import itertools
 import os
 import pickle
 import queue
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -59,6 +60,7 @@ def batches(
     batch_size: int,
     workers: int,
     skip_broken: bool = False,
+    cuts: Collection[int] = (),
 ) -> Generator[Batch, None, None]:
     """Read, prepare and batch images in the order of `indices`.
 
@@ -70,6 +72,7 @@ def batches(
         batch_size: images a batch; broken ones make a batch smaller, even empty.
         workers: decoding processes; 0 decodes here, without overlap.
         skip_broken: list broken images in the batch instead of stopping at the first.
+        cuts: positions in `indices` where a batch ends, whatever its size.
 
     Raises:
         ImageError: sizes below these; while iterating: a broken image (unless skipped), a
@@ -82,12 +85,29 @@ def batches(
             "at least 1 and at least 0 are needed"
         )
     if own := getattr(source, "batches", None):
-        drawn: Generator[Batch, None, None] = own(indices, preparation, batch_size=batch_size)
+        drawn: Generator[Batch, None, None] = own(
+            indices, preparation, batch_size=batch_size, cuts=cuts
+        )
         return drawn
     workers = min(workers, len(indices))
+    slices = batch_slices(len(indices), batch_size, cuts)
     if workers == 0 or getattr(source, "in_memory", False):
-        return _in_process(source, indices, preparation, batch_size, skip_broken)
-    return _in_workers(source, indices, preparation, batch_size, skip_broken, workers)
+        return _in_process(source, indices, preparation, slices, skip_broken)
+    ahead = 2 + workers * _IN_FLIGHT // batch_size
+    return _in_workers(source, indices, preparation, slices, skip_broken, workers, ahead)
+
+
+def batch_slices(
+    count: int, batch_size: int, cuts: Collection[int] = ()
+) -> Iterator[tuple[int, int]]:
+    """Where batches of so many images begin and end; none goes beyond a cut.
+
+    >>> list(batch_slices(5, 2, cuts=[3]))
+    [(0, 2), (2, 3), (3, 5)]
+    """
+    for first, last in itertools.pairwise(sorted({0, *cuts, count})):
+        for start in range(first, last, batch_size):
+            yield start, min(start + batch_size, last)
 
 
 class _Pending:
@@ -121,11 +141,10 @@ def _in_process(
     source: ImageSource,
     indices: Sequence[int],
     preparation: Preparation,
-    batch_size: int,
+    slices: Iterator[tuple[int, int]],
     skip_broken: bool,
 ) -> Generator[Batch, None, None]:
-    for start in range(0, len(indices), batch_size):
-        stop = min(start + batch_size, len(indices))
+    for start, stop in slices:
         pending = _Pending(start, stop, preparation.shape)
         for row in range(stop - start):
             try:
@@ -143,20 +162,18 @@ def _in_workers(
     source: ImageSource,
     indices: Sequence[int],
     preparation: Preparation,
-    batch_size: int,
+    slices: Iterator[tuple[int, int]],
     skip_broken: bool,
     workers: int,
+    ahead: int,
 ) -> Generator[Batch, None, None]:
-    # Enough batches under way to keep every worker busy while the caller holds one.
-    ahead = 2 + workers * _IN_FLIGHT // batch_size
-    starts = iter(range(0, len(indices), batch_size))
+    # `ahead` batches are under way, to keep every worker busy while the caller holds one.
     pool = _Pool(source, indices, preparation, workers)
     try:
         filling: collections.deque[_Pending] = collections.deque()
         while True:
-            while len(filling) < ahead and (start := next(starts, None)) is not None:
-                stop = min(start + batch_size, len(indices))
-                filling.append(_Pending(start, stop, preparation.shape))
+            while len(filling) < ahead and (batch := next(slices, None)) is not None:
+                filling.append(_Pending(*batch, preparation.shape))
                 pool.submit(filling[-1])
             if not filling:
                 return

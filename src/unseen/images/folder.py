@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError
 from unseen.core.files import as_path, open_regular
-from unseen.core.hashes import FileHashes
+from unseen.core.hashes import FileHashes, file_state
 from unseen.core.registry import Spec, takes
 from unseen.images.captions import METADATA, captions_of, read_captions
 from unseen.images.decode import decode_file
@@ -71,6 +71,10 @@ class FolderSource:
                     return None
 
             return fingerprint_of(self.names, threads.map(digest, self.names))
+
+    def states(self, indices: Sequence[int]) -> list[str]:
+        """Size and time of every image's file."""
+        return [file_state(self._path(self.names[index])) for index in indices]
 
     def _path(self, name: str) -> Path:
         return self._folder / self._on_disk.get(name, name)

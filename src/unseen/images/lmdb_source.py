@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, first_line, missing_package
-from unseen.core.hashes import cached_sha256
+from unseen.core.hashes import cached_sha256, file_state
 from unseen.images.child import Caller, Child, ChildEndedError
 from unseen.images.decode import decode
 from unseen.images.inventory import LeftOut, no_images
@@ -62,6 +62,10 @@ class LmdbSource:
     def fingerprint(self) -> str:
         """SHA-256 of the bytes of `data.mdb`."""
         return cached_sha256(self._folder / "data.mdb")
+
+    def states(self, indices: Sequence[int]) -> list[str]:
+        """Size and time of the file, for every image."""
+        return [file_state(self._folder / "data.mdb")] * len(indices)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (LmdbSource, (self._folder, self.spec))  # the keys are listed there, or mapped

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, UnseenError
+from unseen.core.files import sha256_of_parts
 from unseen.core.user_code import user_code
 from unseen.core.wording import printable
 from unseen.images.decode import check_size
@@ -24,7 +25,8 @@ class ImageSource(Protocol):
     A source is made by an entry point of the group `unseen.images`: a function that takes the
     `Spec` and returns the source. It may also have
     `conditions(indices) -> Sequence[str] | None`, which says what each image was asked for, or what
-    its caption is.
+    its caption is; and `states(indices) -> Sequence[str]`, which gives texts that change when the
+    file of an image does, without reading it.
     """
 
     @property
@@ -135,6 +137,27 @@ def conditions_of(
             "are no text; one text an image is needed"
         )
     return conditions
+
+
+def names_sha256(source: ImageSource, indices: Sequence[int]) -> str:
+    """SHA-256 over the names of these images, in this order."""
+    return sha256_of_parts(source.names[index] for index in indices)
+
+
+def states_of(source: ImageSource, parts: Sequence[Sequence[int]]) -> list[str] | None:
+    """For each part of the images a SHA-256 that changes when their names, sizes or times do.
+
+    Args:
+        source: of the images.
+        parts: indices of images.
+
+    Returns:
+        None where the source does not know of files.
+    """
+    states = getattr(source, "states", None)
+    if states is None:
+        return None
+    return [sha256_of_parts([names_sha256(source, part), *states(part)]) for part in parts]
 
 
 def _name(source: ImageSource, index: int) -> str:

@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, SpecError, first_line
 from unseen.core.files import as_path, open_regular
-from unseen.core.hashes import cached_sha256
+from unseen.core.hashes import cached_sha256, file_state
 from unseen.core.registry import Spec, takes
 from unseen.core.wording import printable
 from unseen.images.captions import caption_in
@@ -113,6 +113,12 @@ class WebDatasetSource:
             return cached_sha256(self._tars[0])
         names = [tar.name for tar in self._tars]
         return fingerprint_of(names, map(cached_sha256, self._tars))
+
+    def states(self, indices: Sequence[int]) -> list[str]:
+        """Size and time of the tar of every image."""
+        tars = [self._places[self.names[index]].tar for index in indices]
+        known = {tar: file_state(self._tars[tar]) for tar in set(tars)}
+        return [known[tar] for tar in tars]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_captions": None, "_texts": {}}  # workers read images alone

@@ -1,0 +1,77 @@
+"""Samples of a generator that an engine draws: shards are ranges of the indices.
+
+A worker draws into the folder of the run, which every image enters whole. `sample` then finds all
+of them there.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from unseen.core.files import as_path
+from unseen.core.progress import Progress, silent
+from unseen.core.run_folder import manifest
+from unseen.engines.engine import Engine
+from unseen.engines.work import Make
+from unseen.generators import load_generator
+from unseen.generators.drawn_images import DrawnImages
+from unseen.generators.sample import Sampling, drawn_images
+
+SHARD = 256  # images: a diffusion pipeline takes minutes for them
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingWork:
+    """Images of a generator, drawn into a folder."""
+
+    task: Sampling  # its generator is a spec, or one that is sent by pickle
+    device: str = "auto"
+    precision: str = "fp32"
+
+    def open(self, device: str | None) -> Make:
+        """Load the generator, once a worker."""
+        device = device if device and self.device == "auto" else self.device
+        generator = load_generator(
+            self.task.generator,
+            device=device,
+            precision=self.precision,  # type: ignore[arg-type]
+        )
+        images = drawn_images(dataclasses.replace(self.task, generator=generator))
+        indices = self.task.indices
+
+        def make(shard: range, report: Callable[[int], None]) -> None:
+            mine = [indices[position] for position in shard]
+            images.keep_all(mine, progress=lambda done, _: report(done))
+
+        return make
+
+
+def sample_apart(
+    task: Sampling, work: SamplingWork, engine: Engine, *, progress: Progress | None = None
+) -> None:
+    """Draw by an engine the images that are missing; `sample` then packs or counts them.
+
+    Raises:
+        ShardError: images that no worker could draw; all others are kept.
+        UnseenError: as in `sample`.
+    """
+    images: DrawnImages = drawn_images(task)
+    with images.folder.run.writing():
+        images.folder.begun = True
+    missing = {*images.folder.missing(task.indices)}
+    shards = [
+        shard
+        for shard in manifest(len(task.indices), SHARD)
+        if any(task.indices[position] in missing for position in shard)
+    ]
+    done = len(task.indices) - sum(map(len, shards))
+    engine.carry_out(work, shards, done, len(task.indices), progress or silent)
+    images.folder.sort_captions()
+
+
+def work_of(task: Sampling, generator: Any, device: str, precision: str) -> SamplingWork:
+    """The work of a task whose generator is opened anew by every worker."""
+    sent = dataclasses.replace(
+        task, generator=generator, out=as_path(task.out).absolute(), overwrite=False
+    )
+    return SamplingWork(task=sent, device=device, precision=precision)

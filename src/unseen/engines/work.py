@@ -1,0 +1,55 @@
+"""What an engine needs of a run: work that travels to a worker and makes shards there."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from unseen.core.errors import UnseenError
+
+Make = Callable[[range, Callable[[int], None]], None]
+"""Makes one shard; the second argument is told how many of its images are done."""
+
+
+class Work(Protocol):
+    """A run whose shards are made apart. It is sent by pickle."""
+
+    def open(self, device: str | None) -> Make:
+        """Load what shards are made with, once a worker.
+
+        Args:
+            device: where networks compute; None: as the work itself says.
+        """
+        ...
+
+
+class Worker(Protocol):
+    """A process that makes shards, one after the other."""
+
+    def ready(self) -> Mapping[str, Any]:
+        """Wait until the work is open; what `machine` says there.
+
+        Raises:
+            WorkerLostError: the process ended.
+            UnseenError: the work cannot be opened.
+        """
+        ...
+
+    def make(self, shard: range) -> Iterator[int]:
+        """Make a shard; gives now and then how many of its images are done.
+
+        Raises:
+            WorkerLostError: the process ended.
+            UnseenError: the shard cannot be made.
+        """
+        ...
+
+    def end(self) -> None:
+        """End the process now; may be called from another thread."""
+        ...
+
+
+class WorkerLostError(UnseenError, ConnectionError):
+    """A worker whose process ended while it was at work."""
+
+
+class ShardError(UnseenError, RuntimeError):
+    """A shard that a worker could not make."""
