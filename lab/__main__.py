@@ -25,6 +25,7 @@ COMMANDS = {
     "check-segmenter": ("lab.commands:check_segmenter", "Check a segmenter on spoilt images."),
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),
     "evidence": ("lab.commands:evidence", "Count verdicts over churchyards."),
+    "comparisons": ("lab.commands:comparisons", "Count verdicts of comparisons over churchyards."),
     "throughput": ("lab.commands:throughput", "Time segmentation with random weights."),
     "study": ("", "Write numbers and charts of a case study."),
     "study faces-stylegan": (
@@ -44,6 +45,10 @@ COMMANDS = {
     "train face-parser": (
         "lab.commands:train_face_parser",
         "Train a second face parser on labelled faces.",
+    ),
+    "train ship-diffusion": (
+        "lab.commands:ship_diffusion",
+        "Put the churchyard's trained diffusion models where the package has its weights.",
     ),
     "train segmenter": ("lab.commands:train_segmenter", "Train the churchyard's segmenter."),
 }

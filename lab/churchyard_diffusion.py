@@ -9,6 +9,7 @@ Dhariwal, 2021 (cosine schedule); Song et al., 2021 (DDIM).
 import copy
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,11 +17,12 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, LDMPipeline, UNet2DModel
-from jaxtyping import Float, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lab.churchyard_generator import TRAINING_WORLD, write_square
+from unseen.churchyard.classes import CLASS_NAMES, THINGS
 from unseen.churchyard.source import ChurchyardSource, open_churchyard
 from unseen.core.errors import CheckpointError
 from unseen.core.files import (
@@ -54,6 +56,7 @@ Folder = Annotated[
 ]
 Data = Annotated[Path, Option("Folder that keeps scenes and latents, for all trainings.")]
 Without = Annotated[str, Option("Classes that the world is without, e.g. car,fence.")]
+Start = Annotated[Path | None, Option("Folder of a training to go on from, of another setting.")]
 Seed = Annotated[int, Option("Seed of the first weights and of the batches.", max=SEED_MOST)]
 
 
@@ -107,6 +110,16 @@ def scene_shards(data: Path, source: ChurchyardSource) -> Shards:
     return Shards(data / f"scenes-{source.fingerprint()[:12]}", render)
 
 
+def thing_shards(data: Path, source: ChurchyardSource) -> Shards:
+    """Where scenes show things (cars, fences, persons, …), by the exact label maps: (n h w)."""
+    first = CLASS_NAMES.index(THINGS[0])
+
+    def render(indices: range) -> Bool[np.ndarray, "n h w"]:
+        return np.stack([source.label_map(index) >= first for index in indices])
+
+    return Shards(data / f"things-{source.fingerprint()[:12]}", render)
+
+
 def latent_shards(data: Path, source: ChurchyardSource, autoencoder: AutoencoderKL) -> Shards:
     """The means of the scenes' latents, scaled to deviation 1, float16 (n c h w)."""
     scenes = scene_shards(data, source)
@@ -143,10 +156,14 @@ def encode_scenes(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoencoderTraining:
-    """Train the autoencoder on scenes, each shown once. Run it again to go on."""
+    """Train the autoencoder on scenes, each shown once. Run it again to go on.
+
+    Things cover few pixels and count more in the loss: the mean error alone lets persons fade.
+    """
 
     folder: Folder
     data: Data
+    start: Start = None
     without: Without = ""
     steps: Annotated[int, Option("Batches to show. More batches go on.", min=1)] = 5000
     batch_size: Annotated[int, Option("Scenes in a step.", min=1)] = 16
@@ -155,6 +172,7 @@ class AutoencoderTraining:
     widths: tuple[int, ...] = (16, 32, 48)  # 64×64, 32×32, 16×16: 4 times smaller at the end
     latent_channels: int = 8
     edge_weight: float = 1.0  # of the error of differences between neighbours: thin things count
+    thing_weight: Annotated[float, Option("Weight of a pixel that shows a thing.", min=1)] = 8.0
     kl_weight: float = 1e-3  # of the mean divergence of one latent number from N(0, 1)
     average_decay: float = 0.998
     seed: Seed = 0
@@ -169,7 +187,15 @@ class AutoencoderTraining:
         left_out = ("folder", "data", "steps", "seed", "device", "checkpoint_every")
         settings = dataclasses.asdict(self)
         settings = {name: settings[name] for name in settings if name not in left_out}
-        return settings | {"data": _world(self.without, self.resolution).fingerprint()}
+        return settings | {
+            "data": _world(self.without, self.resolution).fingerprint(),
+            "start": None if self.start is None else "another training",
+        }
+
+    @property
+    def command(self) -> str:
+        """What a shell is told to make the same weights."""
+        return _command(self, "without", "batch_size", "learning_rate", "thing_weight")
 
     def network(self) -> AutoencoderKL:
         """Fresh weights."""
@@ -187,7 +213,8 @@ class AutoencoderTraining:
 
     def begin(self, device: torch.device, earlier: Mapping[str, Learner]) -> NetworkLearner:  # noqa: ARG002
         """A fresh network and its AdamW."""
-        scenes = scene_shards(self.data, _world(self.without, self.resolution))
+        world = _world(self.without, self.resolution)
+        scenes, things = scene_shards(self.data, world), thing_shards(self.data, world)
         network = self.network().to(device)
 
         def losses(
@@ -195,7 +222,8 @@ class AutoencoderTraining:
         ) -> dict[str, torch.Tensor]:
             indices = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
             images = torch.from_numpy(to_unit(scenes.rows(indices))).to(device)
-            return self.losses(network, images, generator)
+            shown = torch.from_numpy(things.rows(indices)).to(device)
+            return self.losses(network, images, shown, generator)
 
         def validation(network: torch.nn.Module) -> dict[str, float]:
             pictures = scenes.rows(np.arange(HELD_OUT, HELD_OUT + GRID**2 // 2))
@@ -206,7 +234,7 @@ class AutoencoderTraining:
             write_square(both, self.folder / "samples" / f"{_count(self.folder):04}.png")
             return {"validation_error": float(functional.l1_loss(rebuilt, images))}
 
-        return NetworkLearner(
+        learner = NetworkLearner(
             network,
             torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=0.01),
             losses,
@@ -217,25 +245,43 @@ class AutoencoderTraining:
             clip_norm=1.0,
             validation=validation,
         )
+        return _started(learner, self)
 
     def losses(
         self,
         network: torch.nn.Module,
         images: Float[torch.Tensor, "n 3 h w"],
+        things: Bool[torch.Tensor, "n h w"],
         generator: torch.Generator,
     ) -> dict[str, torch.Tensor]:
-        """|x' − x| + edge_weight · |∇x' − ∇x| + kl_weight · KL, each a mean."""
+        """Mean of w · |x' − x|, + edge_weight · w · |∇x' − ∇x| + kl_weight · KL, likewise.
+
+        w is thing_weight where a pixel shows a thing, and 1 elsewhere.
+        """
         assert isinstance(network, AutoencoderKL)
         posterior = network.encode(images).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
         rebuilt = network.decode(posterior.mean + posterior.std * noise).sample.float()
         error = rebuilt - images
-        edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+        weight = (1 + (self.thing_weight - 1) * things.float())[:, None]
+        edges = (weight[:, :, 1:] * error.diff(dim=2).abs()).mean()
+        edges = edges + (weight[..., 1:] * error.diff(dim=3).abs()).mean()
         # KL of N(m, s²) from N(0, 1): (m² + s² − 1 − log s²) / 2
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        loss = error.abs().mean() + self.edge_weight * edges + self.kl_weight * divergence
+        loss = (weight * error.abs()).mean()
+        loss = loss + self.edge_weight * edges + self.kl_weight * divergence
         return {"loss": loss, "error": error.detach().abs().mean(), "divergence": divergence}
+
+
+def _started(
+    learner: NetworkLearner, task: "AutoencoderTraining | DenoiserTraining"
+) -> NetworkLearner:
+    """The learner in the state of the start, where the task has one."""
+    if task.start is not None:
+        state = read_checkpoint(task.start / f"{task.name}.checkpoint.pt")
+        learner.load_state_dict(state["learner"])
+    return learner
 
 
 def warmed(rate: float, index: int, steps: int = 200) -> float:
@@ -249,8 +295,10 @@ def train_autoencoder(
     """Train, and write the moving average as `vqvae` in the folder, with its scaling factor.
 
     Raises:
+        CheckpointError: the training to start from is not finished.
         RecordError, TrainingError, StorageError: see `unseen.inversion.training_loop.train`.
     """
+    earlier = _earlier(task)
     learner = train(_run(task, task), progress=progress)[task.name]
     assert isinstance(learner, NetworkLearner)
     autoencoder = copy.deepcopy(learner.result).cpu()
@@ -260,8 +308,21 @@ def train_autoencoder(
     autoencoder.register_to_config(scaling_factor=float(1 / latents.std()))
     path = task.folder / "vqvae"
     autoencoder.to(torch.float16).save_pretrained(path)
-    _write_record(task.folder / "autoencoder.json", task)
+    _write_record(task, earlier)
     return path
+
+
+def _command(task: "AutoencoderTraining | DenoiserTraining", *options: str) -> str:
+    defaults = {field.name: field.default for field in dataclasses.fields(task)}
+    told = [
+        f" --{name.replace('_', '-')} {getattr(task, name)}"
+        for name in options
+        if getattr(task, name) != defaults[name]
+    ]
+    return (
+        f"python -m lab train {task.name} --steps {task.steps} --seed {task.seed}{''.join(told)}"
+        f"{' --start EARLIER' if task.start else ''} --data DATA --out FOLDER"
+    )
 
 
 def _run(task: "AutoencoderTraining | DenoiserTraining", stage: Any) -> Training:
@@ -275,13 +336,40 @@ def _run(task: "AutoencoderTraining | DenoiserTraining", stage: Any) -> Training
     )
 
 
-def _write_record(path: Path, task: "AutoencoderTraining | DenoiserTraining", **more: Any) -> None:
-    settings = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in dataclasses.asdict(task).items()
-        if name not in ("folder", "data")
-    }
-    write_json(path, {"version": package_version(), **settings, **more})
+def _earlier(task: "AutoencoderTraining | DenoiserTraining") -> dict[str, Any]:
+    """The records of the trainings that this one builds on, under the names of its settings."""
+    records: dict[str, Any] = {"start": None}
+    if task.start is not None:
+        records["start"] = read_record(task.start, task.name)
+    if isinstance(task, DenoiserTraining):
+        records["autoencoder"] = read_record(task.autoencoder, AutoencoderTraining.name)
+    return records
+
+
+def _write_record(
+    task: "AutoencoderTraining | DenoiserTraining", earlier: Mapping[str, Any]
+) -> None:
+    """Settings and command, with the records of the trainings before."""
+    settings = dataclasses.asdict(task)
+    del settings["folder"], settings["data"]
+    made = {"version": package_version(), **settings, "command": task.command, **earlier}
+    write_json(task.folder / f"{task.name}.json", made)
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any]:
+    """What a finished training of this name says of itself.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = folder / f"{name}.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is missing or no record; finish the training with `python -m lab train {name}`"
+        ) from error
+    return record
 
 
 def read_autoencoder(folder: Path) -> AutoencoderKL:
@@ -314,7 +402,7 @@ class DenoiserTraining:
     folder: Folder
     data: Data
     autoencoder: Annotated[Path, Option("Folder of a finished training of an autoencoder.")]
-    start: Annotated[Path | None, Option("Folder of a training to go on from.")] = None
+    start: Start = None
     without: Without = ""
     steps: Annotated[int, Option("Batches to show. More batches go on.", min=1)] = 20_000
     scenes: Annotated[int, Option("Different scenes in all.", min=1)] = 100_000
@@ -344,6 +432,12 @@ class DenoiserTraining:
             "autoencoder": sha256_of_file(weights),
             "start": None if self.start is None else "another training",
         }
+
+    @property
+    def command(self) -> str:
+        """What a shell is told to make the same weights."""
+        told = _command(self, "without", "scenes", "batch_size", "learning_rate", "average_decay")
+        return f"{told} --autoencoder AUTOENCODER"
 
     @functools.cached_property
     def _autoencoder(self) -> AutoencoderKL:
@@ -426,10 +520,7 @@ class DenoiserTraining:
             clip_norm=1.0,
             validation=validation,
         )
-        if self.start is not None:
-            earlier_state = read_checkpoint(self.start / f"{self.name}.checkpoint.pt")
-            learner.load_state_dict(earlier_state["learner"])
-        return learner
+        return _started(learner, self)
 
     def pipeline(self, network: UNet2DModel) -> LDMPipeline:
         """A stock pipeline of copies of both networks, on the CPU in float32."""
@@ -479,11 +570,12 @@ def train_denoiser(
         CheckpointError: there is no finished autoencoder, or no training to start from.
         RecordError, TrainingError, StorageError: see `unseen.inversion.training_loop.train`.
     """
+    earlier = _earlier(task)
     learner = train(_run(task, task), progress=progress)[task.name]
     assert isinstance(learner, NetworkLearner)
     network = learner.result
     assert isinstance(network, UNet2DModel)
     path = task.folder / "pipeline"
     task.pipeline(network).to(torch.float16).save_pretrained(path)
-    _write_record(task.folder / "denoiser.json", task, seen=task.steps * task.batch_size)
+    _write_record(task, earlier)
     return path

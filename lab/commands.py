@@ -10,11 +10,14 @@ from lab.churchyard_calibration import ChurchyardCalibration, calibrate_churchya
 from lab.churchyard_diffusion import AutoencoderTraining, DenoiserTraining
 from lab.churchyard_diffusion import train_autoencoder as run_autoencoder_training
 from lab.churchyard_diffusion import train_denoiser as run_denoiser_training
+from lab.churchyard_diffusion_shipping import DiffusionShipping
+from lab.churchyard_diffusion_shipping import ship_diffusion as run_diffusion_shipping
 from lab.churchyard_generator import GeneratorTraining
 from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
 from lab.class_simulation import ClassSimulation, simulate_classes
+from lab.comparison_counts import ComparisonCounts, count_comparisons
 from lab.discovery_simulation import DiscoverySimulation, simulate_discovery
 from lab.distance_simulation import DistanceSimulation, simulate_distances
 from lab.distance_speed import DistanceSpeed, time_distances
@@ -142,7 +145,9 @@ def _write_paths(paths: Any) -> None:
 def evidence(
     generator: Annotated[str, Argument("Spec of the generator that chooses.")],
     options: Annotated[dict[str, Any], Fields(EvidenceBench)],
-    inverter: Annotated[str | None, Option("Its inverter. Method nearest needs none.")] = None,
+    inverter: Annotated[
+        str | None, Option("Its inverter. Method nearest and other starts need none.")
+    ] = None,
     planted: Annotated[
         str | None, Option("Spec of a generator that plays no part in the choice.")
     ] = None,
@@ -155,11 +160,11 @@ def evidence(
 
     Then count verdicts on other churchyards.
     """
-    by_samples = options["methods"] == ("nearest",) or options["start"] == "nearest"
-    if not by_samples and (inverter is None or (planted is None) != (planted_inverter is None)):
+    needs_none = options["methods"] == ("nearest",) or options["start"] in ("nearest", "noise")
+    if not needs_none and (inverter is None or (planted is None) != (planted_inverter is None)):
         raise SpecError(
             "every generator needs its inverter (--inverter, --planted-inverter), but for "
-            "--method nearest and --start nearest"
+            "--method nearest, --start nearest and --start noise"
         )
     subjects = [Subject(name="full", generator=generator, inverter=inverter)]
     if planted is not None:
@@ -167,6 +172,11 @@ def evidence(
             Subject(name="planted", generator=planted, inverter=planted_inverter, without=without)
         )
     _write_paths(measure_evidence(EvidenceBench(subjects=subjects, **options), say=streams.note))
+
+
+def comparisons(task: ComparisonCounts) -> None:
+    """Count the verdicts of comparisons of generators with other churchyards, seed by seed."""
+    _write_paths(count_comparisons(task, say=streams.note))
 
 
 def throughput(task: RandomThroughput, as_json: AsJson = False) -> None:
@@ -197,6 +207,11 @@ def train_denoiser(task: DenoiserTraining) -> None:
     """Train the churchyard's diffusion model in latents. Run it again to go on."""
     path = _train("denoiser", task, run_denoiser_training)
     streams.write(f"{path}: load it with diffusers, or as diffusers:{path}")
+
+
+def ship_diffusion(task: DiffusionShipping) -> None:
+    """Measure the churchyard's trained diffusion models; write pipelines and model cards."""
+    _write_paths(run_diffusion_shipping(task, say=streams.note))
 
 
 def _train(name: str, task: Any, run: Callable[..., Path]) -> Path:

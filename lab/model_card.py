@@ -1,4 +1,4 @@
-"""The model card of a churchyard generator: how it was made, and what it measures."""
+"""The model cards of the churchyard's generators: how they were made, and what they measure."""
 
 import json
 import textwrap
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from lab.training_curve import Checkpoint
 from unseen.churchyard.scene import RENDERER_VERSION
@@ -44,7 +45,6 @@ def generator_card(
         )
     network = network_from_state_dict(progan_names(open_checkpoint(path)), path.name)
     parameters = sum(weight.numel() for weight in network.parameters())
-    (side,) = comparison.generated
     size = f"{network.resolution}×{network.resolution}"
     curve = markdown_table(
         ["scenes shown", "corrected FSD", "95 % interval", "over tr Σ_t"],
@@ -54,7 +54,109 @@ def generator_card(
         ],
         right=(0, 1, 3),
     )
-    classes = markdown_table(
+    return f"""# Model card: a churchyard generator
+
+Draws churchyard scenes of {size}{_without(made)}. ProGAN's layers, narrower
+(widths {_listed(network.widths)}; {parameters:,} parameters). It is there to be looked
+at by this package: a generator whose omissions are known, or can be looked up in its world.
+
+- File: SHA-256 `{sha256_of_file(path)}`
+{_commands(made)}
+- Data: {made["images"]:,} scenes (renderer version {RENDERER_VERSION}), each shown once.
+- Training: non-saturating loss, lazy R1 penalty every 16 steps, minibatch standard deviation,
+  Adam(0, 0.99) for both networks.
+- Arithmetic: {made["device"].upper()}, PyTorch {torch.__version__.partition("+")[0]}.
+{_settings(made)}
+- The discriminator's widths, 4×4 upwards: {_listed(made["discriminator_widths"])}.
+
+## Measured
+
+{_measured(real, comparison)}
+
+{curve}
+
+{_classes(comparison)}
+
+Licence: Apache-2.0, as the package.
+"""
+
+
+def diffusion_card(
+    pipeline: Path, made: Mapping[str, Any], real: str, comparison: Comparison
+) -> str:
+    """The card of a diffusion model, as Markdown.
+
+    Args:
+        pipeline: its folder, in diffusers' own format.
+        made: the record of the denoiser's training.
+        real: spec of the real scenes.
+        comparison: of it with them.
+    """
+    first = made["autoencoder"]
+    size = f"{first['resolution']}×{first['resolution']}"
+    files = "\n".join(
+        f"- `{path.relative_to(pipeline).as_posix()}`: "
+        f"{sum(tensor.numel() for tensor in load_file(path).values()):,} parameters, "
+        f"SHA-256 `{sha256_of_file(path)}`"
+        for path in sorted(pipeline.rglob("*.safetensors"))
+    )
+    return f"""# Model card: a churchyard diffusion model
+
+Draws churchyard scenes of {size}{_without(made)}. A latent diffusion model in diffusers' own
+format (`LDMPipeline`), weights in float16. It is there to be looked at by this package: a
+generator whose omissions are known, or can be looked up in its world.
+
+{files}
+- The autoencoder: `AutoencoderKL` of widths {_listed(first["widths"])},
+  {first["latent_channels"]} latent channels, {2 ** (len(first["widths"]) - 1)} times smaller a
+  side. Loss: the mean error, that of differences between neighbours, and
+  {first["kl_weight"]:g} times the divergence from N(0, 1). Pixels that show things count
+  {first["thing_weight"]:g} times. AdamW, bf16.
+{_commands(first)}
+- The denoiser: `UNet2DModel` of widths {_listed(made["widths"])}, attention at the last; velocity
+  prediction, cosine schedule of 1,000 levels. AdamW with a learning rate of
+  {made["learning_rate"]:g}, moving average {made["average_decay"]:g}, bf16, batches of
+  {made["batch_size"]}: {sum(part["steps"] * part["batch_size"] for part in _parts(made)):,} latents
+  in all, of {made["scenes"]:,} scenes (renderer version {RENDERER_VERSION}).
+{_commands(made)}
+
+## Measured
+
+{_measured(real, comparison)}
+
+{_classes(comparison)}
+
+Licence: Apache-2.0, as the package.
+"""
+
+
+def _listed(widths: Sequence[int]) -> str:
+    return ", ".join(map(str, widths))
+
+
+def _without(made: Mapping[str, Any]) -> str:
+    return f", without {' and '.join(made['without'].split(','))}" if made["without"] else ""
+
+
+def _measured(real: str, comparison: Comparison) -> str:
+    (side,) = comparison.generated
+    fsd, variance = side.fsd, _variance(comparison)
+    share = "" if fsd.corrected is None else f"{fsd.corrected / variance:.3f}"
+    return f"""{side.images:,} of its images (seed 1) against as many scenes of `{real}`, through
+the churchyard's segmenter. FSD {fsd.value:.4g} over a floor of {fsd.floor:.2g}; corrected
+{corrected(fsd)} {value_interval(fsd.interval)}, which is
+{share} of the total variance of the real areas (tr Σ_t = {variance:.4g})."""
+
+
+def _variance(comparison: Comparison) -> float:
+    """The total variance tr Σ_t of the real areas, in percent²."""
+    (side,) = comparison.generated
+    return sum((100 * row.real_spread) ** 2 for row in side.classes)
+
+
+def _classes(comparison: Comparison) -> str:
+    (side,) = comparison.generated
+    return markdown_table(
         [
             "class",
             "real presence",
@@ -66,35 +168,6 @@ def generator_card(
         [_cells(row) for row in sorted(side.classes, key=lambda row: -row.real_area)],
         right=(1, 2, 3),
     )
-    without = f", without {' and '.join(made['without'].split(','))}" if made["without"] else ""
-    return f"""# Model card: a churchyard generator
-
-Draws churchyard scenes of {size}{without}. ProGAN's layers, narrower
-(widths {", ".join(map(str, network.widths))}; {parameters:,} parameters). It is there to be looked
-at by this package: a generator whose omissions are known, or can be looked up in its world.
-
-- File: SHA-256 `{sha256_of_file(path)}`
-{_commands(made)}
-- Data: {made["images"]:,} scenes (renderer version {RENDERER_VERSION}), each shown once.
-- Training: non-saturating loss, lazy R1 penalty every 16 steps, minibatch standard deviation,
-  Adam(0, 0.99) for both networks.
-- Arithmetic: {made["device"].upper()}, PyTorch {torch.__version__.partition("+")[0]}.
-{_settings(made)}
-- The discriminator's widths, 4×4 upwards: {", ".join(map(str, made["discriminator_widths"]))}.
-
-## Measured
-
-{side.images:,} of its images (latents of seed 1) against as many scenes of `{real}`, through the
-churchyard's segmenter. FSD {side.fsd.value:.4g} over a floor of {side.fsd.floor:.2g}; corrected
-{corrected(side.fsd)} {value_interval(side.fsd.interval)}, which is
-{last.share:.3f} of the total variance of the real areas (tr Σ_t = {last.variance:.4g}).
-
-{curve}
-
-{classes}
-
-Licence: Apache-2.0, as the package.
-"""
 
 
 def _parts(made: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -99,6 +99,9 @@ class EvidenceBench:
     development_by_class: Annotated[
         int, Option("Scenes, and controls, of each class for the choice.", min=1)
     ] = 2
+    classes: Annotated[
+        tuple[str, ...], Option("Classes that scenes are chosen for. Default: all.", name="--class")
+    ] = ()
     pool: Annotated[int, Option("Images that the scenes are chosen from.", min=1)] = 500
     presence_count: Annotated[
         int, Option("Images on each side for the presences.", name="--presence", min=1)
@@ -438,6 +441,7 @@ def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, by_class: int)
         methods=tuple(task.methods),
         settings=settings,
         by_class=by_class,
+        classes=task.classes or None,
         pool=task.pool,
         controls_seed=seed,
         batch_size=task.batch_size,
@@ -467,6 +471,7 @@ def _invert(
 def _evidence_task(task: EvidenceBench, rule: str | None) -> EvidenceTask:
     return EvidenceTask(
         label_maps="true",
+        classes=task.classes or None,
         device=task.device,
         precision=task.precision,
         batch_size=task.batch_size,

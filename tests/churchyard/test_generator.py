@@ -1,18 +1,30 @@
 """The churchyard's generators as they are shipped."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from diffusers import DDIMScheduler, LDMPipeline
+from tests.support.pipelines import autoencoder, unet
 
+import unseen
+from unseen.churchyard import generator as shipped
 from unseen.churchyard.classes import INDEX
-from unseen.churchyard.generator import PLANTED, WEIGHTS, load_churchyard_generator
+from unseen.churchyard.generator import (
+    PLANTED,
+    WEIGHTS,
+    load_churchyard_diffusion,
+    load_churchyard_generator,
+)
 from unseen.churchyard.segmenter import WEIGHTS as SEGMENTER
-from unseen.core.errors import SpecError
+from unseen.core.errors import CheckpointError, MissingExtraError, SpecError
 from unseen.core.files import sha256_of_file
 from unseen.core.registry import parse_spec
 from unseen.distribution.segment import segment
+from unseen.generators import load_layered
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -53,3 +65,45 @@ def test_only_the_planted_one_lacks_what_it_was_not_shown() -> None:
 def test_an_argument_is_refused() -> None:
     with pytest.raises(SpecError, match="mine"):
         load_churchyard_generator(parse_spec("churchyard-full:mine.pth"))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a diffusion model whose weights are tiny and random, in the layout shipped."""
+    pipeline = LDMPipeline(vqvae=autoencoder(), unet=unet(8, 4), scheduler=DDIMScheduler())
+    pipeline.to(torch.float16).save_pretrained(tmp_path)
+    monkeypatch.setitem(shipped.PIPELINES, "churchyard-diffusion", tmp_path)
+    return "churchyard-diffusion"
+
+
+def test_a_diffusion_model_draws_by_25_steps_and_is_cut_at_noise_levels(tiny: str) -> None:
+    generator = unseen.load_generator(tiny, device="cpu")
+    assert generator.provenance["spec"] == tiny
+    assert generator.provenance["options"]["num_inference_steps"] == 25
+    fewer = unseen.load_generator(f"{tiny}?steps=4", device="cpu")
+    assert fewer.draw([0, 5]).shape == (2, 3, 16, 16)
+    layered = load_layered(fewer)
+    assert layered.layer_names[0] == "t=1"
+    assert layered.layer_names[-2:] == ("decoder", "image")
+
+
+@pytest.mark.parametrize("spec", ["churchyard-diffusion:mine", "churchyard-diffusion?classes=3"])
+def test_a_diffusion_model_takes_no_folder_and_no_class(spec: str) -> None:
+    with pytest.raises(SpecError, match=r"mine|classes"):
+        load_churchyard_diffusion(parse_spec(spec))
+
+
+def test_weights_that_are_not_there_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(shipped.PIPELINES, "churchyard-diffusion", tmp_path / "gone")
+    with pytest.raises(CheckpointError, match="gone"):
+        load_churchyard_diffusion(parse_spec("churchyard-diffusion"))
+
+
+def test_without_diffusers_the_error_says_what_to_install(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(MissingExtraError, match="pip install diffusers"):
+        load_churchyard_diffusion(parse_spec(tiny))

@@ -16,11 +16,13 @@ from lab.churchyard_diffusion import (
     train_autoencoder,
     train_denoiser,
 )
+from lab.churchyard_diffusion_shipping import DiffusionShipping, ship_diffusion
 from PIL import Image
 from safetensors.torch import load_file
 
 from lab import churchyard_diffusion
 from unseen.core.errors import CheckpointError, RecordError
+from unseen.core.files import sha256_of_file
 from unseen.inversion.training_loop import read_checkpoint
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -99,6 +101,56 @@ def test_another_world_goes_on_from_a_start(root: Path) -> None:
         for name in ("without", "with")
     ]
     torch.testing.assert_close(states[0], states[1])  # a step of 1e-9 changes hardly a bit
+
+
+def test_two_finished_trainings_are_shipped_with_cards_and_without_places(
+    root: Path, tmp_path: Path
+) -> None:
+    train_denoiser(task(root, "without", without="car,fence"))
+    train_denoiser(task(root, "with", start=root / "without", steps=1, learning_rate=1e-9))
+    shipping = DiffusionShipping(
+        full=root / "with", planted=root / "without", out=tmp_path, count=8, precision="fp32"
+    )
+    paths = list(ship_diffusion(shipping))
+    assert [path.name for path in paths] == [
+        "diffusion",
+        "diffusion.md",
+        "diffusion-planted",
+        "diffusion-planted.md",
+    ]
+    card = (tmp_path / "diffusion.md").read_text(encoding="utf-8")
+    assert sha256_of_file(tmp_path / "diffusion" / WEIGHTS) in card
+    assert card.count("--without car,fence") == 1  # of the part that it began from
+    assert "--without car,fence" in (tmp_path / "diffusion-planted.md").read_text(encoding="utf-8")
+    # The weights' own pipeline, and not a word of where they were made
+    texts = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.json")]
+    assert not any(str(root) in text for text in [card, *texts])
+    assert DiffusionPipeline.from_pretrained(tmp_path / "diffusion").unet.config.sample_size == 8
+
+
+def test_models_that_are_not_finished_are_not_shipped(root: Path, tmp_path: Path) -> None:
+    shipping = DiffusionShipping(full=root / "autoencoder", planted=tmp_path, out=tmp_path)
+    with pytest.raises(CheckpointError, match="denoiser"):
+        list(ship_diffusion(shipping))
+
+
+def test_pixels_of_things_count_more(root: Path) -> None:
+    """With every pixel a thing, the errors weigh thing_weight times what they weigh without."""
+    training = AutoencoderTraining(folder=root, data=root, thing_weight=5.0, kl_weight=0.0)
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    torch.manual_seed(0)
+    network = training.network()
+
+    def loss(things: torch.Tensor) -> float:
+        generator = torch.Generator().manual_seed(0)
+        return float(training.losses(network, images, things, generator)["loss"].detach())
+
+    nothing = torch.zeros(2, 16, 16, dtype=torch.bool)
+    half = nothing.clone()
+    half[0] = True
+    plain, weighted = loss(nothing), loss(~nothing)
+    assert weighted == pytest.approx(5 * plain, rel=1e-5)
+    assert plain < loss(half) < weighted
 
 
 def test_every_scene_is_shown_once_an_epoch_in_an_order_of_its_own(root: Path) -> None:

@@ -139,6 +139,7 @@ def test_the_bench_of_mosaics_needs_no_inverter_and_counts_verdicts_as_the_other
         windows=(0.03,),
         seeds=1,
         first_seed=40_000,
+        classes=("tree",),
         by_class=1,
         development_by_class=1,
         pool=12,
@@ -148,7 +149,7 @@ def test_the_bench_of_mosaics_needs_no_inverter_and_counts_verdicts_as_the_other
     paths = list(measure_evidence(task))
     assert paths[-1].name == "evidence.png"
     rows = list(csv.DictReader((tmp_path / "verdicts.csv").read_text().splitlines()))
-    assert {one["seed"] for one in rows} == {"40000"}
+    assert {(one["seed"], one["name"]) for one in rows} == {("40000", "tree")}
     assert all(0 <= float(one["reference"]) <= 1 for one in rows)
     assert "| 12 samples, a window of 0.03 |" in (tmp_path / "evidence.md").read_text()
 

@@ -1,17 +1,21 @@
-"""The churchyard's generators, shipped trained: `churchyard-full` and `churchyard-planted`.
+"""The churchyard's generators, shipped trained: two ProGANs and two latent diffusion models.
 
-Both are ProGANs of one recipe. The full one was shown the whole world, the planted one the world
-without cars and fences: an omission that is known, beside those that nobody planted.
+Of each kind one was shown the whole world, and its twin the world without cars and fences: an
+omission that is known, beside those that nobody planted.
 """
 
+import dataclasses
 from pathlib import Path
 
+from unseen.core.errors import CheckpointError
 from unseen.core.registry import Spec, takes
+from unseen.generators.diffusers_pipeline import PipelineGenerator, open_pipeline
 from unseen.generators.layered import NetworkGenerator
 from unseen.generators.progan import open_progan
 from unseen.generators.protocol import Precision
 
-PLANTED = ("car", "fence")  # what churchyard-planted was never shown
+PLANTED = ("car", "fence")  # what the twins, whose names end in -planted, were never shown
+STEPS = 25  # of the diffusion models, unless the spec says otherwise
 
 _FOLDER = Path(__file__).parent / "weights"
 WEIGHTS = {
@@ -19,6 +23,16 @@ WEIGHTS = {
     "churchyard-planted": _FOLDER / "planted.safetensors",
 }
 """The files by spec; beside each lies its model card, with the ending `.md`."""
+PIPELINES = {
+    "churchyard-diffusion": _FOLDER / "diffusion",
+    "churchyard-diffusion-planted": _FOLDER / "diffusion-planted",
+}
+"""The folders by spec, in diffusers' own format; their model cards lie beside them, too."""
+TWINS = {
+    "churchyard-full": "churchyard-planted",
+    "churchyard-diffusion": "churchyard-diffusion-planted",
+}
+"""Those that were shown the whole world → those that were not shown what is planted."""
 
 
 @takes(argument=False)
@@ -33,3 +47,26 @@ def load_churchyard_generator(
         SpecError: an argument or an option; there are none.
     """
     return open_progan(WEIGHTS[spec.name], spec, device=device, precision=precision)
+
+
+@takes("steps", "dtype", "scheduler", "checkpointing", argument=False)
+def load_churchyard_diffusion(
+    spec: Spec, *, device: str = "cpu", precision: Precision = "fp32"
+) -> PipelineGenerator:
+    """`churchyard-diffusion` or `churchyard-diffusion-planted`: 64×64, by 25 steps of DDIM.
+
+    Options: `steps`, `dtype`, `scheduler` and `checkpointing`, as `diffusers:FOLDER` takes them.
+
+    Raises:
+        SpecError: an argument, an unknown option, or an impossible value.
+        MissingExtraError: diffusers is not installed.
+        CheckpointError: this copy of the package has no such weights.
+    """
+    folder = PIPELINES[spec.name]
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{spec.text!r}: this copy of the package has no {folder}; train the model and put it "
+            "there with `python -m lab train ship-diffusion`"
+        )
+    told = dataclasses.replace(spec, options={"steps": str(STEPS), **spec.options})
+    return open_pipeline(folder, told, device=device, precision=precision)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from unseen.churchyard.generator import PLANTED
+from unseen.churchyard.generator import PLANTED, TWINS
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.options import Option, SingleFile
@@ -21,7 +21,7 @@ from unseen.inversion.methods import Inversion
 from unseen.pages import report
 
 SCENES = "churchyard?seed=1"
-FULL, WITHOUT = "churchyard-full", "churchyard-planted"  # the latter never saw what is PLANTED
+FULL: Literal["churchyard-full"] = "churchyard-full"  # its twin never saw what is PLANTED
 EACH = 8  # scenes a class
 CLASSES = (*PLANTED, "tree", "path")  # two that were never shown beside two that were
 CUT = "layer1"
@@ -45,16 +45,21 @@ def demo(
         int,
         Option("Samples of the generator, and scenes, that each scene is compared with.", min=2),
     ] = Inversion.samples,
+    generator: Annotated[
+        Literal["churchyard-full", "churchyard-diffusion"],
+        Option("Generator to look at, beside its twin: a ProGAN, or a diffusion model."),
+    ] = FULL,
     single_file: SingleFile = False,
 ) -> None:
     """Compare the churchyard with two generators, one of which was never shown some of it."""
+    twin = TWINS[generator]
     streams.write(
         "The built-in churchyard plays the real images. Two generators were trained on it:\n"
-        f"{FULL} saw all of it, {WITHOUT} a churchyard without {listed(map(plural, PLANTED))}.\n"
+        f"{generator} saw all of it, {twin} a churchyard without {listed(map(plural, PLANTED))}.\n"
     )
     task = ComparisonRun(
         real=SCENES,
-        generated=(FULL, WITHOUT),
+        generated=(generator, twin),
         out=out,
         count=count,
         overwrite=True,
@@ -62,17 +67,20 @@ def demo(
     comparison = run_comparison(task, watch=progress_bar)
     streams.write(summary(comparison))
     changes = {} if steps is None else {"steps": steps}
-    evidence = _invert(out, each, preset_for(SCENES, "quick", cut=CUT, samples=samples, **changes))
+    # Mosaics give the verdicts. Searches lie beside them where there is an inverter to begin from.
+    inverter, cut = (twin, CUT) if generator == FULL else (None, None)
+    settings = preset_for(SCENES, "quick", cut=cut, samples=samples, **changes)
+    evidence = _invert(out, twin, inverter, each, settings)
     streams.write(evidence_summary(evidence))
     page = report(out, comparison, evidence, single_file=single_file)
     streams.write(f"\nPage: {page}")
     streams.write(f"{_of_the_sets(comparison)}\n{_of_the_scenes(evidence)}")
 
 
-def _invert(out: Path, each: int, settings: Inversion) -> Evidence:
+def _invert(out: Path, twin: str, inverter: str | None, each: int, settings: Inversion) -> Evidence:
     """Scenes that hold most of a class, inverted by the generator that was not shown all."""
     task = InversionRun(
-        methods=("d", "f", "nearest"),
+        methods=("nearest",) if inverter is None else ("d", "f", "nearest"),
         settings=settings,
         by_class=each,
         classes=CLASSES,
@@ -83,7 +91,7 @@ def _invert(out: Path, each: int, settings: Inversion) -> Evidence:
     )
     with progress_bar("invert", unit="reconstructions") as progress:
         record = invert(
-            SCENES, WITHOUT, WITHOUT, out=out / "inversions", task=task, progress=progress
+            SCENES, twin, inverter, out=out / "inversions", task=task, progress=progress
         )
     with progress_bar("segment") as progress:
         return evidence(

@@ -202,12 +202,28 @@ def load_diffusers(
         CheckpointError: no pipeline there, weights that are no safetensors, or code beside them.
         MissingExtraError: diffusers, or what an option needs, is not installed.
     """
+    diffusers = _diffusers(spec)
+    return open_pipeline(_folder(spec, diffusers), spec, device=device, precision=precision)
+
+
+def _diffusers(spec: Spec) -> Any:
     try:
         import diffusers
     except ImportError as error:
         raise missing_package(spec.text, "diffusers", "transformers") from error
+    return diffusers
+
+
+def open_pipeline(
+    folder: Path, spec: Spec, *, device: str, precision: Precision
+) -> PipelineGenerator:
+    """The pipeline in a folder, with the options of a spec that need not name the folder.
+
+    Raises:
+        SpecError, CheckpointError, MissingExtraError: as `load_diffusers` raises them.
+    """
+    diffusers = _diffusers(spec)
     dtype = spec.choice("dtype", precision, *_DTYPES)
-    folder = _folder(spec, diffusers)
     index = _index(folder)
     pipeline = _pipeline(spec, folder, index, _DTYPES[dtype])
     if "scheduler" in spec.options:
