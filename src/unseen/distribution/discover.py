@@ -148,7 +148,7 @@ def discover(task: DiscoveryRun, *, watch: Watch | None = None) -> tuple[Discove
     Raises:
         MissingExtraError: scikit-learn is not installed.
         SampleError: too few images to learn of.
-        SpecError: words, and no embedding that reads them; or a generator as the real side.
+        SpecError: words, and no embedding that reads them.
         RecordError: other groups lie in the folder.
         UnseenError: as `compare`.
     """
@@ -177,7 +177,7 @@ def discover(task: DiscoveryRun, *, watch: Watch | None = None) -> tuple[Discove
         groups = _learn(task, embedding, learn, watch)
         save_groups(path, groups, about)
     comparison = run_comparison(
-        _comparison(task, test[1][1]),
+        _comparison(task, *test[1]),
         watch=watch,
         sides=[part for part, _ in test],
         segmenter=GroupSegmenter(
@@ -221,8 +221,9 @@ def _halves(
     )
 
 
-def _comparison(task: DiscoveryRun, count: int) -> ComparisonRun:
-    """The comparison of the halves that are tested."""
+def _comparison(task: DiscoveryRun, generated: ImageSource, number: int) -> ComparisonRun:
+    """The comparison of the halves that are tested; of a generator so many images are drawn."""
+    count = number if isinstance(generated, DrawnImages) else None
     shared = {field.name for field in dataclasses.fields(Drawing)}
     shared |= {"out", "labels", "seed", "fit", "device", "batch_size", "workers", "skip_broken"}
     shared |= {"overwrite", "real"}

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ _FINEST = 32  # patches a side; finer maps are averaged, which bounds the memory
 Patches = Float32[np.ndarray, "n h w c"]
 
 
+@runtime_checkable
 class Embedding(Protocol):
     """A network that gives each patch of an image a feature vector."""
 
