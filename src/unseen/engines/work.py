@@ -1,7 +1,7 @@
 """What an engine needs of a run: work that travels to a worker and makes shards there."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from unseen.core.errors import UnseenError
 
@@ -9,6 +9,7 @@ Make = Callable[[range, Callable[[int], None]], None]
 """Makes one shard; the second argument is told how many of its images are done."""
 
 
+@runtime_checkable
 class Work(Protocol):
     """A run whose shards are made apart. It is sent by pickle."""
 
@@ -21,6 +22,7 @@ class Work(Protocol):
         ...
 
 
+@runtime_checkable
 class Worker(Protocol):
     """A process that makes shards, one after the other."""
 
