@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from tests.support.open_models import KINDS, SIDE, save  # noqa: E402
+from tests.support.open_models import KINDS, SIDE, clipseg, save  # noqa: E402
 
 from unseen.core.errors import (  # noqa: E402
     CheckpointError,
@@ -305,3 +306,33 @@ def test_without_transformers_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match="pip install transformers"):
         load_segmenter(f"open:clipseg:{tmp_path}?classes=cat")
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_twenty_classes_take_little_more_than_the_encoder_and_the_heads():
+    """A ratio within one run: the encoder runs once, whatever the number of classes."""
+    model = clipseg(side=224, width=192, layers=6).eval()
+    network = object.__new__(open_networks.ClipSeg)
+    network.model, network.device = model, torch.device("cpu")
+    network.inputs = open_networks.Inputs(224, (0.5,) * 3, (0.5,) * 3, "bilinear")
+    network.conditions = torch.randn(20, 16)
+    network.files = {}
+    classes = [OpenClass(str(k), str(k), 0.5) for k in range(20)]
+    segmenter = module.OpenVocabularySegmenter(network, classes, spec="x", family="clipseg")
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 224, 224), dtype=np.uint8)
+    pixels = torch.from_numpy(images)
+    seen = network.see(pixels)
+    parts = {
+        "all": lambda: segmenter.masks(images),
+        "encoder": lambda: network.see(pixels),
+        "heads": lambda: network.pixel_scores(seen),
+    }
+    seconds = {name: [] for name in parts}
+    for _ in range(5):  # in turns, so that a busy machine slows all alike
+        for name, part in parts.items():
+            began = time.process_time()
+            part()
+            seconds[name].append(time.process_time() - began)
+    best = {name: min(of) for name, of in seconds.items()}
+    assert best["all"] <= 1.5 * (best["encoder"] + best["heads"])

@@ -48,11 +48,17 @@ def write_bert_tokenizer(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def clipseg() -> torch.nn.Module:
-    """CLIPSeg of 3 thousand parameters."""
+def clipseg(*, side: int = SIDE, width: int = 16, layers: int = 2) -> torch.nn.Module:
+    """CLIPSeg with an image encoder of this width and depth."""
     config = transformers.CLIPSegConfig(
         text_config=TEXT,
-        vision_config=VISION,
+        vision_config={
+            **VISION,
+            "image_size": side,
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_hidden_layers": layers,
+        },
         projection_dim=16,
         extract_layers=[0, 1],
         reduce_dim=8,

@@ -39,6 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "unseen.cli.discover:discover",
         "Find what no list of classes names.",
     ),
+    "thresholds": (
+        "unseen.cli.thresholds:thresholds",
+        "Set when a class of open vocabulary is called, by labelled images.",
+    ),
     "asked": (
         "unseen.cli.asked:asked",
         "Count how often classes are drawn that prompts name.",

@@ -97,7 +97,7 @@ def classes_csv(classes: Sequence[OpenClass]) -> str:
     rows = csv.writer(written, lineterminator="\n")
     rows.writerow(_COLUMNS)
     for found in classes:
-        shown = "" if found.threshold is None else f"{found.threshold:.6g}"
+        shown = "" if found.threshold is None else f"{found.threshold:.9g}"
         rows.writerow((found.name, found.prompt, shown))
     return written.getvalue()
 
