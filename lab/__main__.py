@@ -11,6 +11,7 @@ COMMANDS = {
     "distances": ("lab.commands:distances", "Simulate the distance of few images."),
     "changes": ("lab.commands:changes", "Simulate the comparison of two generators."),
     "pairs": ("lab.commands:pairs", "Simulate pairs of photographs and drawn images."),
+    "audits": ("lab.commands:audits", "Simulate audits by hand."),
     "gate": ("lab.commands:gate", "Simulate the gate."),
     "areas": ("lab.commands:areas", "Write areas files of any size."),
     "distance-speed": ("lab.commands:distance_speed", "Time the distance of many classes."),

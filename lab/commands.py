@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+from lab.audit_simulation import AuditSimulation, simulate_audits
 from lab.case_studies.faces_stylegan.study import FacesStudy
 from lab.case_studies.faces_stylegan.study import study_faces as run_faces_study
 from lab.churchyard_calibration import ChurchyardCalibration, calibrate_churchyard
@@ -65,6 +66,11 @@ def changes(task: ChangeSimulation) -> None:
 def shards(task: ShardSimulation) -> None:
     """Predict how long many images take on workers that differ, straggle and fail."""
     streams.write(simulate_shards(task, say=streams.note))
+
+
+def audits(task: AuditSimulation) -> None:
+    """Measure intervals and verdicts of ratios that an audit by hand corrects."""
+    _write_paths(simulate_audits(task, say=streams.note))
 
 
 def pairs(task: PairSimulation) -> None:

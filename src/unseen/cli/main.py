@@ -43,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "unseen.cli.thresholds:thresholds",
         "Set when a class of open vocabulary is called, by labelled images.",
     ),
+    "audit": (
+        "unseen.cli.audit:audit",
+        "Check the segmenter by hand, and correct classes by it.",
+    ),
     "asked": (
         "unseen.cli.asked:asked",
         "Count how often classes are drawn that prompts name.",

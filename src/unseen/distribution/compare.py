@@ -15,10 +15,12 @@ from jaxtyping import Float64
 from unseen.core.errors import SampleError, SpecError
 from unseen.core.files import package_version
 from unseen.core.options import check_labels
-from unseen.core.verdicts import CLASS_VERDICTS, ClassVerdict
+from unseen.core.verdicts import ClassVerdict
 from unseen.core.wording import Interval, listed, percent
 from unseen.distribution.areas import Areas, class_name, columns_named
 from unseen.distribution.areas_file import check_comparable
+from unseen.distribution.audit_labels import Answer
+from unseen.distribution.auditing import with_audit
 from unseen.distribution.comparison import (
     ClassRow,
     Comparison,
@@ -30,6 +32,7 @@ from unseen.distribution.comparison import (
     Power,
     SecondSegmenter,
     Side,
+    gravest_first,
     told_columns,
     verdict_counts,
 )
@@ -81,6 +84,7 @@ def compare(
     paired: bool = False,
     checks: Sequence[Check] | None = None,
     second_checks: Sequence[Check] | None = None,
+    audit: Sequence[Answer] = (),
 ) -> Comparison:
     """What the generated sides lack, and have too much of, with the error bars.
 
@@ -106,6 +110,8 @@ def compare(
             may explain: the areas of every side then need views, as
             `segment(…, check_segmenter=True)` makes them. None: no check.
         second_checks: of the second segmenter.
+        audit: labels that people gave images, as `read_answers` reads them: the rows of their
+            classes are corrected.
 
     Returns:
         The record. Its example images are names alone, since areas have no pictures.
@@ -150,7 +156,7 @@ def compare(
         )
         for side in sides
     ]
-    return Comparison(
+    comparison = Comparison(
         package_version=package_version(),
         seed=seed,
         presence_threshold=None if isinstance(presence_threshold, str) else presence_threshold,
@@ -183,6 +189,10 @@ def compare(
             *sampling_caveats([real, *generated], known, [real_design, *designs]),
         ),
     )
+    if not audit:
+        return comparison
+    told_designs = [told.design for told in (real_design, *designs)]
+    return with_audit(comparison, [real, *generated], audit, told_designs)
 
 
 def _known(labels: Sequence[str], sides: Sequence[Areas]) -> list[Known]:
@@ -309,7 +319,7 @@ def _generated_side(
             real_provenance=seen_again.real.provenance,
             provenance=seen_again.generated[i].provenance,
             fsd=second_fsd,
-            classes=tuple(sorted(second_rows, key=_gravest_first)),
+            classes=tuple(sorted(second_rows, key=gravest_first)),
         )
         rows = _judge_by_both(rows, opinion.classes)
     return GeneratedSide(
@@ -320,7 +330,7 @@ def _generated_side(
         samples=_samples(side, seed),
         sampling=sampling(side, told[1]),
         fsd=fsd,
-        classes=tuple(sorted(rows, key=_gravest_first)),
+        classes=tuple(sorted(rows, key=gravest_first)),
         power=_power(rows),
         measures=differences(real, side, designs),
         checked=check is not None,
@@ -385,10 +395,6 @@ def _interval(interval: tuple[float, float] | None) -> Interval:
 def _finite(value: float | None) -> float | None:
     """The record's form of a number: None where it is not defined or not bounded."""
     return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _gravest_first(row: ClassRow) -> tuple[int, float, float]:
-    return CLASS_VERDICTS.index(row.verdict), -row.real_area, -row.generated_area
 
 
 def _judge_by_both(rows: Sequence[ClassRow], second: Sequence[ClassRow]) -> list[ClassRow]:

@@ -21,6 +21,7 @@ from unseen.distribution.areas import Measured, class_name, nothing
 from unseen.images.record_pictures import save_record
 
 Nearer = Literal["previous", "new", "undecided"]  # of two generated sides to the real one
+UndecidedBy = Literal["sample", "segmenter", "second segmenter", "audit"]
 
 SCHEMA_VERSION = 1
 FILE = "comparison.json"
@@ -74,6 +75,8 @@ class Side:
     ]  # column → images that hold most of it, most first
     samples: tuple[KeptImage, ...] = ()  # some images by chance: the same rows of every side
     sampling: Sampling | None = None  # None: independent images that count alike
+    # the areas: a file in the record's folder, or as the side was named; None: not kept as a file
+    areas: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,8 +121,80 @@ class InstanceCounts:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AuditedStratum:
+    """Images of which the segmenter says the same of a class, and what people say of them."""
+
+    says: Literal["yes", "unsure", "no"]  # unsure: from half to twice the presence threshold
+    images: Count
+    labelled: Count
+    present: Count  # of the labelled images, those that hold the class
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AuditedSide:
+    """What people say of the images of one side. Intervals are 95 %, of this class and side."""
+
+    strata: tuple[AuditedStratum, ...]
+    unsure: Count  # images of which people could not say whether they hold the class
+    presence: Share  # corrected: share of images that hold the class
+    presence_interval: Interval
+    # of the images that hold the class, the share in which the segmenter sees it; None: no
+    # labelled image does
+    sensitivity: Share | None
+    sensitivity_interval: Interval
+    # of the images that lack the class, the share in which the segmenter sees it
+    false_alarms: Share | None
+    false_alarms_interval: Interval
+    missed: tuple[KeptImage, ...]  # that hold the class, and the segmenter does not see it
+    invented: tuple[KeptImage, ...]  # that lack the class, and the segmenter sees it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmenterSaid:
+    """The fields of a `ClassRow` that an audit replaces, as they were before it."""
+
+    verdict: ClassVerdict
+    verdict_at_half: ClassVerdict
+    verdict_at_twice: ClassVerdict
+    depends_on_threshold: bool
+    undecided_by: UndecidedBy | None
+    tested: bool
+    statistic: Literal["presence", "area"]
+    real_presence: Share
+    generated_presence: Share
+    real_presence_interval: Interval
+    generated_presence_interval: Interval
+    ratio: Amount | None
+    interval: Interval
+    p_value: Share | None
+    p_omitted: Share | None
+    p_holm: Share | None
+    p_bh: Share | None
+    smallest_detectable_drop: Share | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassAudit:
+    """What a check by hand says of a class, and what the segmenter said before it."""
+
+    labellers: tuple[str, ...]
+    compared: Count  # images that several people labelled
+    agreement: float | None  # Krippendorff's alpha over these; 1: always, 0: as by chance
+    real: AuditedSide
+    generated: AuditedSide
+    # labels a side in all that would decide an undecided class, had further labels the same
+    # shares; None: it is decided, or labels of all images would not do
+    labels_needed: Count | None
+    segmenter: SegmenterSaid  # what the row would say without the audit
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """One class on one generated side against the real one. Presences and areas are 0 to 1."""
+    """One class on one generated side against the real one. Presences and areas are 0 to 1.
+
+    Where people have labelled images, verdict, ratio, interval and presences are corrected by the
+    labels, which say what is in an image, whatever its size.
+    """
 
     column: str  # channel/class, e.g. "object/person"
     verdict: ClassVerdict  # of the comparison: both segmenters', where there are two
@@ -129,8 +204,9 @@ class ClassRow:
     verdict_at_half: ClassVerdict
     verdict_at_twice: ClassVerdict
     depends_on_threshold: bool  # whether these two and own_verdict say different things
-    # why the verdict is undecided: the sample cannot tell, or the segmenter may have missed it
-    undecided_by: Literal["sample", "segmenter", "second segmenter"] | None = None
+    # why the verdict is undecided: the sample cannot tell, or the segmenter may have missed it, or
+    # there are too few labels
+    undecided_by: UndecidedBy | None = None
     # whether the class is in the same images when these are mirrored or moved: the mean of Dice's
     # coefficients of presence; None: not checked, or never seen
     real_agreement: Share | None = None
@@ -152,8 +228,9 @@ class ClassRow:
     real_area_given_presence: Share | None  # mean over the images that hold it
     generated_area_given_presence: Share | None
     ratio: Amount | None  # generated over real
-    interval: Interval  # of the ratio; simultaneous over the tested classes
-    p_value: Share | None  # of ratio 1, two-sided
+    # of the ratio; simultaneous over the tested classes, after an audit over the audited ones
+    interval: Interval
+    p_value: Share | None  # of ratio 1, two-sided; after an audit a posterior probability, as next
     p_omitted: Share | None  # of a ratio of at least 0.1, one-sided
     p_holm: Share | None
     p_bh: Share | None
@@ -168,6 +245,7 @@ class ClassRow:
     spread_interval: Interval  # of spread_ratio, of this class alone
     fsd_share: float  # the part of the plug-in FSD that is this class's, in percent²
     instances: InstanceCounts | None = None  # None: things are not counted, or in too few images
+    audit: ClassAudit | None = None  # None: nobody has labelled images
 
     @property
     def name(self) -> str:
@@ -296,6 +374,11 @@ class GeneratedSide(Side):
     # verdict → how many classes got it, of those that a summary tells of (`told_columns`)
     counts: Mapping[ClassVerdict, Count] = dataclasses.field(default_factory=dict)
 
+    @property
+    def audited(self) -> list[tuple[AuditedSide, AuditedSide]]:
+        """What people say of the real and of this side, a pair an audited class."""
+        return [(row.audit.real, row.audit.generated) for row in self.classes if row.audit]
+
     def named(self, *verdicts: ClassVerdict) -> list[ClassRow]:
         """The rows with one of these verdicts, in the order of the record."""
         return [row for row in self.classes if row.verdict in verdicts]
@@ -304,9 +387,15 @@ class GeneratedSide(Side):
 def told_columns(columns: Sequence[str], sides: Sequence[GeneratedSide]) -> frozenset[str]:
     """The classes that are counted, shown in tables and judged.
 
-    Those that some side holds, without the label set's word for "no class".
+    Those that some side holds or that people looked for, without the label set's word for "no
+    class".
     """
-    held = (row for side in sides for row in side.classes if row.real_area or row.generated_area)
+    held = (
+        row
+        for side in sides
+        for row in side.classes
+        if row.real_area or row.generated_area or row.audit
+    )
     return frozenset(row.column for row in held) - {nothing(columns)}
 
 
@@ -314,6 +403,11 @@ def verdict_counts(rows: Iterable[ClassRow]) -> dict[ClassVerdict, int]:
     """How many classes got each verdict, gravest first."""
     counted = collections.Counter(row.verdict for row in rows)
     return {verdict: counted[verdict] for verdict in CLASS_VERDICTS}
+
+
+def gravest_first(row: ClassRow) -> tuple[int, float, float]:
+    """Sorts the gravest verdict first, then the largest area."""
+    return CLASS_VERDICTS.index(row.verdict), -row.real_area, -row.generated_area
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -455,6 +549,12 @@ class Comparison(LocatedResult):
         held: list[tuple[KeptImage, ...]] = [side.samples for side in sides]
         held += [images for side in sides for images in side.example_images.values()]
         held += [images for side in self.generated for images in side.counterparts.values()]
+        held += [
+            images
+            for side in self.generated
+            for real, generated in side.audited
+            for images in (real.missed, real.invented, generated.missed, generated.invented)
+        ]
         held += [
             (pair.real, pair.generated)
             for side in self.generated

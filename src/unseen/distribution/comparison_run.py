@@ -31,6 +31,7 @@ from unseen.distribution.areas import Areas, areas_identity, columns_named
 from unseen.distribution.areas_file import read_areas
 from unseen.distribution.areas_run import AreasRun, label_batch, make_areas
 from unseen.distribution.areas_work import Opening, make_apart
+from unseen.distribution.audit_labels import read_answers
 from unseen.distribution.compare import Threshold
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
@@ -178,6 +179,15 @@ class ComparisonRun(Drawing):
             "are left out."
         ),
     ] = False
+    audit: Annotated[
+        Sequence[Path],
+        Option(
+            "Labels that people gave images (CSV, from the page of `unseen audit`): presence, "
+            "ratio and verdict of their classes are corrected. Several files are several people.",
+            metavar="FILE",
+            repeated=True,
+        ),
+    ] = ()
     match_resolution: MatchResolution = None
     fit: Fit = "crop"
     device: Device = "auto"
@@ -215,6 +225,7 @@ class ComparisonOptions(TypedDict, total=False):
     groups: Said
     weights: Said
     paired: bool
+    audit: Sequence[Path]
     match_resolution: int | None
     fit: FitName
     device: str
@@ -276,6 +287,7 @@ def compare(
         of_areas: Any = dict(options)  # those that decide nothing of areas are refused there
         if of_areas.pop("check_segmenter", False):
             of_areas["checks"] = [Check()] * (len(areas) - 1)
+        of_areas["audit"] = read_answers(map(as_path, of_areas.get("audit", ())))
         return compare_areas(areas[0], areas[1:], **of_areas)
     texts = [str(side) if isinstance(side, str | Path) else "" for side in sides]
     named = str(segmenter) if isinstance(segmenter, str | Path) else None
@@ -360,6 +372,7 @@ class _Run:
         engine: Engine,
     ) -> None:
         self.task, self.watch, self.engine = task, watch, engine
+        self.answers = read_answers(map(as_path, task.audit))  # before any work
         if sides is None:
             sides = [task.real, *task.generated]
         keys = [names[0] for names in side_keys(len(sides))]
@@ -541,9 +554,31 @@ class _Run:
             paired=task.paired,
             checks=checks,
             second_checks=second_checks,
+            audit=self.answers,
         )
         left_out = without_partner(self.labels, self.alone)
-        return dataclasses.replace(comparison, caveats=(*left_out, *comparison.caveats))
+        comparison = dataclasses.replace(comparison, caveats=(*left_out, *comparison.caveats))
+        if halves is not None:
+            return comparison  # no file holds the areas of a half
+        files = [self._areas_file(side) for side in self.inputs]
+        return dataclasses.replace(
+            comparison,
+            real=dataclasses.replace(comparison.real, areas=files[0]),
+            generated=tuple(
+                dataclasses.replace(side, areas=file)
+                for side, file in zip(comparison.generated, files[1:], strict=True)
+            ),
+        )
+
+    def _areas_file(self, side: _Input) -> str | None:
+        """Where the areas of a side lie: below the folder of the run, or as they were named."""
+        if side.source is not None:
+            return self._areas_of(side, "").relative_to(self.task.out).as_posix()
+        return side.text if side.text.endswith(".parquet") else None
+
+    def _areas_of(self, side: _Input, suffix: str) -> Path:
+        checked = "-checked" if self.task.check_segmenter else ""
+        return self.task.out / "areas" / f"{side.key}{suffix}{checked}.parquet"
 
     def _check(self, which: int, side: int, seen: Sequence[Sequence[Areas]]) -> Check:
         """The check of a segmenter on a generated side: images made alike where they differ much.
@@ -643,14 +678,13 @@ class _Run:
         indices = self._indices(side)
         sample = sample_rows(len(indices), task.seed)
         side.candidates.want(side.source.names[indices[row]] for row in sample)
-        checked = "-checked" if task.check_segmenter else ""
         with self.watch(side.text) as progress:
             runs = [
                 segmentation.run(
                     side.source,
                     segmenter,
                     fingerprint,
-                    out=task.out / "areas" / f"{side.key}{suffix}{checked}.parquet",
+                    out=self._areas_of(side, suffix),
                     progress=progress,
                     see=side.candidates if task.pictures and not suffix else None,
                     paired=side.paired,

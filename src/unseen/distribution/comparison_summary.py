@@ -14,6 +14,7 @@ from unseen.core.wording import (
     value_interval,
 )
 from unseen.distribution.areas import class_name
+from unseen.distribution.audit_wording import audit_lines
 from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide, Side
 from unseen.distribution.comparison_wording import (
     DEPENDS,
@@ -133,6 +134,8 @@ def _side(comparison: Comparison, side: GeneratedSide) -> Iterator[str]:
     yield from _table(comparison, side, wrong[:_MOST_ROWS])
     if len(wrong) > _MOST_ROWS:
         yield f"            … and {len(wrong) - _MOST_ROWS} more on the page"
+    audit = list(audit_lines(side))
+    yield from (f"  {'' if k else 'Audit':<10}{line}" for k, line in enumerate(audit))
     missed = listed(f"{row.name} (else {row.own_verdict})" for row in rows if taken_back(row))
     if missed:
         text = f"undecided, since the segmenter may explain the difference: {missed}"

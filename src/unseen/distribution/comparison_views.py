@@ -62,9 +62,9 @@ def _counted(side: GeneratedSide) -> str:
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row a class and generated side."""
+    """A row a class and generated side; of an audit, whether there was one."""
     return [
-        flat(row, side=side.label, name=row.name)
+        flat(row, side=side.label, name=row.name) | {"audit": row.audit is not None}
         for side in comparison.generated
         for row in side.classes
     ]

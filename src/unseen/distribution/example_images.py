@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Integer, UInt8, UInt32
@@ -21,6 +21,7 @@ from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
 from unseen.distribution.areas import Areas
 from unseen.distribution.comparison import (
+    ClassRow,
     Comparison,
     ExampleImage,
     GeneratedSide,
@@ -39,7 +40,9 @@ _NUMBERED = re.compile(r"(\d{5})(-labels)?\.(png|jpg)")
 
 _KeptT = TypeVar("_KeptT", bound=KeptImage)
 _SideT = TypeVar("_SideT", bound=Side)
-_Paths = Mapping[str, tuple[str, str]]  # name of an image → paths of its picture and label map
+# Name of an image → paths of its picture and of its label map, where there is one.
+PicturePaths = Mapping[str, tuple[str, str | None]]
+_Role = Literal["real", "generated"]
 Shown = tuple[str, UInt8[np.ndarray, "3 h w"], Integer[np.ndarray, "*layers h2 w2"]]
 """An image by name, as it was segmented, with its label map."""
 
@@ -149,12 +152,17 @@ def keep_side(
         real = comparison.real
         of_pairs = [pair.real for side in comparison.generated for pair in _pairs(side)]
         rare = [kept for side in comparison.generated for kept in _together(side, "real")]
-        names = _names(real.samples, *real.example_images.values(), of_pairs, rare)
+        of_audits = [of for side in comparison.generated for of in _audited(side, "real")]
+        held = (*real.example_images.values(), of_pairs, rare, *of_audits)
+        names = _names(real.samples, *held)
         paths = _keep(folder, key, names, areas, show)
         return dataclasses.replace(
             comparison,
             real=_with_paths(real, paths),
-            generated=tuple(_with_pairs(side, "real", paths) for side in comparison.generated),
+            generated=tuple(
+                with_audited(_with_pairs(side, "real", paths), "real", paths)
+                for side in comparison.generated
+            ),
         )
     sides = list(comparison.generated)
     i = int(key.removeprefix("generated-")) - 1
@@ -162,14 +170,11 @@ def keep_side(
     drawn = [pair.generated for pair in _pairs(side)]
     of_pair = (drawn, _together(side, "generated"))
     held = (*side.example_images.values(), *side.counterparts.values(), *of_pair)
-    paths = _keep(folder, key, _names(side.samples, *held), areas, show)
-    sides[i] = _with_pairs(
-        dataclasses.replace(
-            _with_paths(side, paths), counterparts=_shown(side.counterparts, paths)
-        ),
-        "generated",
-        paths,
-    )
+    names = _names(side.samples, *held, *_audited(side, "generated"))
+    paths = _keep(folder, key, names, areas, show)
+    side = _with_paths(side, paths)
+    side = dataclasses.replace(side, counterparts=_shown(side.counterparts, paths))
+    sides[i] = with_audited(_with_pairs(side, "generated", paths), "generated", paths)
     return dataclasses.replace(comparison, generated=tuple(sides))
 
 
@@ -178,7 +183,7 @@ def _pairs(side: GeneratedSide) -> list[PairImages]:
     return [] if side.pairs is None else [p for of in side.pairs.images.values() for p in of]
 
 
-def _together(side: GeneratedSide, role: Literal["real", "generated"]) -> list[KeptImage]:
+def _together(side: GeneratedSide, role: _Role) -> list[KeptImage]:
     """The images of this role that hold two classes which the side holds rarely together."""
     return [
         kept
@@ -187,9 +192,7 @@ def _together(side: GeneratedSide, role: Literal["real", "generated"]) -> list[K
     ]
 
 
-def _with_pairs(
-    side: GeneratedSide, role: Literal["real", "generated"], paths: _Paths
-) -> GeneratedSide:
+def _with_pairs(side: GeneratedSide, role: _Role, paths: PicturePaths) -> GeneratedSide:
     """The side with the paths of the pictures that play this role in its pairs."""
     rare = tuple(
         dataclasses.replace(pair, real_images=_found(pair.real_images, paths))
@@ -210,12 +213,33 @@ def _with_pairs(
     return dataclasses.replace(side, pairs=dataclasses.replace(side.pairs, images=images))
 
 
+def _audited(side: GeneratedSide, role: _Role) -> list[tuple[KeptImage, ...]]:
+    """The images of the real or the generated side that the segmenter got wrong."""
+    audits = [real if role == "real" else generated for real, generated in side.audited]
+    return [images for audit in audits for images in (audit.missed, audit.invented)]
+
+
+def with_audited(side: GeneratedSide, role: _Role, paths: PicturePaths) -> GeneratedSide:
+    """The side with the paths of the pictures of this role that the segmenter got wrong."""
+
+    def found(row: ClassRow) -> ClassRow:
+        if row.audit is None:
+            return row
+        audited = row.audit.real if role == "real" else row.audit.generated
+        missed, invented = (_found(of, paths) for of in (audited.missed, audited.invented))
+        audited = dataclasses.replace(audited, missed=missed, invented=invented)
+        changes: Any = {role: audited}
+        return dataclasses.replace(row, audit=dataclasses.replace(row.audit, **changes))
+
+    return dataclasses.replace(side, classes=tuple(map(found, side.classes)))
+
+
 def _names(*held: Sequence[KeptImage]) -> list[str]:
     """The names of all these images, each once."""
     return list(dict.fromkeys(kept.name for images in held for kept in images))
 
 
-def _with_paths(side: _SideT, paths: _Paths) -> _SideT:
+def _with_paths(side: _SideT, paths: PicturePaths) -> _SideT:
     """The side with the paths of its pictures, but for counterparts."""
     return dataclasses.replace(
         side,
@@ -225,13 +249,13 @@ def _with_paths(side: _SideT, paths: _Paths) -> _SideT:
 
 
 def _shown(
-    held: Mapping[str, tuple[ExampleImage, ...]], paths: _Paths
+    held: Mapping[str, tuple[ExampleImage, ...]], paths: PicturePaths
 ) -> dict[str, tuple[ExampleImage, ...]]:
     """The images of every class with the paths of their pictures."""
     return {column: _found(images, paths) for column, images in held.items()}
 
 
-def _found(held: tuple[_KeptT, ...], paths: _Paths) -> tuple[_KeptT, ...]:
+def _found(held: tuple[_KeptT, ...], paths: PicturePaths) -> tuple[_KeptT, ...]:
     """The images with the paths of those pictures that there are."""
     return tuple(
         dataclasses.replace(kept, image=paths[kept.name][0], label_map=paths[kept.name][1])

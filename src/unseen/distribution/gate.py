@@ -288,7 +288,7 @@ class _Judged:
                 None if np.isfinite(on_one) else on_both,
             )
         for row in required:
-            if row not in missed and row.verdict != row.own_verdict:
+            if row not in missed and row.audit is None and row.verdict != row.own_verdict:
                 seen = {row.own_verdict, row.second_verdict}
                 if "omitted" in seen or (condition == "under" and "under" in seen):
                     yield self._finding(

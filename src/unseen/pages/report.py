@@ -3,18 +3,15 @@
 It needs the folder that it lies in and nothing else: no network, no model, no torch.
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import markupsafe
 
 from unseen.core.errors import RecordError
-from unseen.core.figure_style import DARK, LIGHT, Theme
+from unseen.core.figure_style import DARK
 from unseen.core.files import as_path, canonical_json, package_version, sha256_of_parts, write_text
 from unseen.core.records import to_json
 from unseen.core.verdicts import CLASS_VERDICTS, INSTANCE_VERDICTS
@@ -34,6 +31,15 @@ from unseen.core.wording import (
     value_interval,
 )
 from unseen.distribution.areas import class_name
+from unseen.distribution.audit_wording import (
+    agreement_in_words,
+    corrected_in_words,
+    false_alarms_in_words,
+    labels_in_words,
+    needed_in_words,
+    rate_in_words,
+    sensitivity_in_words,
+)
 from unseen.distribution.comparison import FILE as COMPARISON_FILE
 from unseen.distribution.comparison import RECORD_FILE as COMPARISON_RECORD
 from unseen.distribution.comparison import Comparison, read_comparison
@@ -85,11 +91,12 @@ from unseen.instance_evidence.record import FILE as EVIDENCE_FILE
 from unseen.instance_evidence.record import RECORD_FILE as EVIDENCE_RECORD
 from unseen.instance_evidence.record import Evidence, read_evidence
 from unseen.instance_evidence.retention_figures import draw_curves, draw_retention
-from unseen.pages import asked_side, comparison_side, evidence_side, pairs_side
+from unseen.pages import asked_side, audit_side, comparison_side, evidence_side, pairs_side
 from unseen.pages.figures import evidence_relabelled, named_alike, relabelled
 from unseen.pages.page_images import Gallery, clear_overlays
 from unseen.pages.single_file import inline
 from unseen.pages.small_figures import slug
+from unseen.pages.templating import asset, colours, data, policy
 
 PAGE = "report.html"
 SINGLE_FILE = "report-single.html"
@@ -102,6 +109,7 @@ _NUMBERS = (
     corrected_with_interval,
     delta,
     difference_in_words,
+    false_alarms_in_words,
     fsd_p_value,
     gate_in_words,
     gate_question,
@@ -116,6 +124,7 @@ _NUMBERS = (
     ratio_interval,
     share,
     share_interval,
+    sensitivity_in_words,
     significant_but_undecided,
     size_in_words,
     things_in_words,
@@ -129,6 +138,7 @@ _WORDS = (
     class_name,
     count,
     is_drawn_less,
+    labels_in_words,
     left_out_of,
     pair_name,
     pairs_in_words,
@@ -142,7 +152,10 @@ _EVIDENCE_RANKS = {verdict: i for i, verdict in enumerate((*INSTANCE_VERDICTS, N
 
 
 # All that the page shows or is shown beside: what is drawn, and the pictures of the records.
-_SHOWN_FILES = ("*.png", "*.svg", "figures/*", "overlays/**/*", "pictures/**/*")
+_SHOWN_FILES = (
+    *("*.png", "*.svg", "figures/*", "overlays/**/*"),
+    *("pictures/**/*", "audit-pictures/**/*"),
+)
 
 
 def report(
@@ -283,6 +296,7 @@ def _shown(
             shown["discovered"] = comparison_side.view_groups(comparison, discovery, gallery)
         shown |= _comparison(comparison, found, gallery.data())
         shown["pairs"] = list(pairs_side.view(folder, comparison))
+        shown["audits"] = audit_side.view(folder, comparison)
     return shown
 
 
@@ -297,14 +311,14 @@ def _render(
     environment = _environment()
     scripts = ["pictures.js", *(["evidence.js"] if evidence else []), "report.js"]
     sheets = ["report.css", *(["evidence.css"] if evidence else []), "print.css"]
-    css = _colours() + _asset(environment, *sheets)
-    script = _asset(environment, *scripts)
+    css = colours() + asset(environment, *sheets)
+    script = asset(environment, *scripts)
     return environment.get_template("report.html.j2").render(
         comparison=comparison,
         evidence=evidence,
         css=css,
         script=script,
-        policy=_policy(css, script, alone=alone),
+        policy=policy(css, script, alone=alone),
         alone=alone,
         **shown,
     )
@@ -336,6 +350,10 @@ def _comparison(
         "measure_words": MEASURES_IN_WORDS,
         "ordering_sentence": ordering_sentence,
         "changes_in_words": changes_in_words,
+        "agreement_in_words": agreement_in_words,
+        "corrected_in_words": corrected_in_words,
+        "needed_in_words": needed_in_words,
+        "rate_in_words": rate_in_words,
         "fsd_sentence": fsd_sentence,
     }
 
@@ -378,50 +396,9 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {write.__name__: _unbroken(write) for write in _NUMBERS}
     environment.filters |= {write.__name__: write for write in _WORDS}
     environment.filters["json"] = _pretty
-    environment.filters["data"] = _data
+    environment.filters["data"] = data
     environment.filters["sortable"] = _sortable
     return environment
-
-
-def _colours() -> markupsafe.Markup:
-    """The colours of figures as variables of the style sheet."""
-
-    def variables(theme: Theme) -> str:
-        colours = {
-            "ink": theme.ink,
-            "soft": theme.quiet,
-            "line": theme.faint,
-            "paper": theme.paper,
-            "control": theme.real,
-            **{slug(verdict): colour for verdict, colour in theme.verdicts.items()},
-        }
-        said = " ".join(f"--{name}: {colour};" for name, colour in colours.items())
-        return f":root {{ {said} }}"
-
-    dark = f"@media screen and (prefers-color-scheme: dark) {{ {variables(DARK)} }}"
-    return markupsafe.Markup(f"{variables(LIGHT)}\n{dark}\n")
-
-
-def _asset(environment: jinja2.Environment, *names: str) -> markupsafe.Markup:
-    assert environment.loader is not None
-    sources = [environment.loader.get_source(environment, name)[0] for name in names]
-    return markupsafe.Markup("\n".join(sources))
-
-
-def _policy(css: str, script: str, *, alone: bool) -> str:
-    """The page's Content-Security-Policy: this style, this script, pictures beside it, no network.
-
-    `file:` is named for browsers in which a page from the disk is not of its own origin.
-    """
-    style_hash, script_hash = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script)
-    )
-    beside = "" if alone else "'self' file: "
-    return (
-        f"default-src 'none'; img-src {beside}data:; "
-        f"style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
@@ -431,12 +408,6 @@ def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
 
 def _pretty(value: Mapping[str, Any]) -> str:
     return json.dumps(json.loads(canonical_json(dict(value))), indent=2, ensure_ascii=False)
-
-
-def _data(value: Mapping[str, Any] | Sequence[Any]) -> markupsafe.Markup:
-    """JSON inside a script element, where nothing but "<" could end it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return markupsafe.Markup(text.replace("<", "\\u003c"))
 
 
 def _sortable(value: float | None) -> str:
