@@ -268,6 +268,12 @@ def test_a_family_is_tested_as_if_it_stood_alone() -> None:
     assert (family[0].p_holm or 1) <= (whole[7].p_holm or 1)
 
 
+def test_counts_of_one_class_may_be_plain_numbers() -> None:
+    plain = ratios.compare_counts(26, 5, 200, 200, alpha=0.05)
+    listed = ratios.compare_counts(np.array([26]), np.array([5]), 200, 200, alpha=0.05)
+    np.testing.assert_array_equal(plain, listed)
+
+
 def test_a_family_learns_how_alike_grouped_images_are_from_all_classes() -> None:
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(30), 10)

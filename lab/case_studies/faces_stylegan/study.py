@@ -241,7 +241,7 @@ def _counted(rows: Sequence[Mapping[str, str]], column: str) -> dict[str, Any]:
 def _ratio(sides: Mapping[str, Any], unsure: int) -> dict[str, Any]:
     a, b = (sides[s]["count"] + unsure * sides[s]["unsure"] for s in SIDES)
     n, m = (sides[s]["images"] for s in SIDES)
-    p_value, low, high = compare_counts(np.array([a]), np.array([b]), n, m, alpha=0.05)
+    p_value, low, high = compare_counts(a, b, n, m, alpha=0.05)
     return {
         "ratio": (b / m) / (a / n) if a else None,
         "interval": [_finite(low[0]), _finite(high[0])],

@@ -48,7 +48,10 @@ def conditional_tests(
 ) -> Iterator[tuple[_Counts, "ConditionalTest"]]:
     """Tests of classes about equally frequent, with the places of the classes."""
     sides = np.broadcast_arrays(
-        *(np.asarray(number, np.float64) for number in (real_count, generated_count, n, m))
+        *(
+            np.atleast_1d(number).astype(np.float64)
+            for number in (real_count, generated_count, n, m)
+        )
     )
     order = np.argsort(sides[0] + sides[1])
     for block in np.array_split(order, max(len(order) // 32, 1)):
