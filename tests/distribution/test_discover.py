@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import unseen
 from unseen.churchyard.scene import World
 from unseen.cli.main import run as unseen_command
-from unseen.core.errors import RecordError, SampleError, SpecError
+from unseen.core.errors import ImageError, RecordError, SpecError
+from unseen.distribution.comparison import read_comparison
 from unseen.distribution.discover import DiscoveryRun, _region, discover
 from unseen.distribution.discovery import RECORD_FILE, Discovery
 
@@ -44,10 +46,13 @@ def test_the_first_group_is_of_balloons(found: Discovery) -> None:
     assert found.rare[0].q_value <= 0.05
 
 
-def test_groups_are_counted_in_images_they_were_not_learnt_of(found: Discovery) -> None:
+def test_groups_are_counted_in_images_they_were_not_learnt_of(
+    folder: Path, found: Discovery
+) -> None:
     assert found.learnt_of == found.tested_on == (80, 80)
-    comparison = unseen.distribution.comparison.read_comparison  # the record of all groups
-    assert comparison is not None
+    comparison = read_comparison(folder)
+    assert (comparison.real.images, comparison.generated[0].images) == (80, 80)
+    assert len(comparison.columns) == 41  # none, and 40 groups
 
 
 def test_the_page_shows_the_group_and_where_it_lies(folder: Path, found: Discovery) -> None:
@@ -55,7 +60,7 @@ def test_the_page_shows_the_group_and_where_it_lies(folder: Path, found: Discove
     section = page[page.index('id="discovered"') : page.index('id="found"')]
     assert found.rare[0].name in section
     assert section.count("class-over") >= len(found.rare[0].real_images)
-    unseen.report(folder, *[unseen.distribution.comparison.read_comparison(folder)])
+    unseen.report(folder, read_comparison(folder))
     assert 'id="discovered"' not in (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -90,8 +95,20 @@ def test_what_cannot_be_done_is_said_first(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("balloon\n")
     with pytest.raises(SpecError, match="text tower"):
         discover(task(tmp_path, words=tmp_path / "words.txt"))
-    with pytest.raises(SampleError, match="-n"):
-        discover(task(tmp_path, generated="churchyard-full", count=None, real=str(tmp_path)))
+    with pytest.raises(ImageError, match="never ends"):
+        discover(task(tmp_path, count=None))
+
+
+def test_sides_of_different_sizes_are_halved_each(tmp_path: Path) -> None:
+    """Twenty images against thirty-three: ten of one and seventeen of the other are counted in."""
+    for name, seed, images in (("real", 45, 20), ("generated", 46, 33)):
+        (tmp_path / name).mkdir()
+        for index in range(images):
+            picture = World(seed=seed).scene(index).picture.transpose(1, 2, 0)
+            Image.fromarray(picture).save(tmp_path / name / f"{index}.png")
+    sides = {name: str(tmp_path / name) for name in ("real", "generated")}
+    found, _ = discover(task(tmp_path / "out", embedding="churchyard", count=None, **sides))
+    assert (found.learnt_of, found.tested_on) == ((10, 16), (10, 17))
 
 
 def test_a_region_is_cut_out_with_a_margin() -> None:

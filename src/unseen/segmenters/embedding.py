@@ -21,7 +21,7 @@ from unseen.segmenters.loading import load_segmenter
 _BATCH = 16  # images in the network at a time: bounds its memory
 _FINEST = 32  # patches a side; finer maps are averaged, which bounds the memory of learning
 
-Patches = Float32[np.ndarray, "n h w c"]
+Patches = Float32[np.ndarray, "_ _ _ c"]  # images, rows and columns of patches, features
 
 
 @runtime_checkable

@@ -85,7 +85,7 @@ class VisionEmbedding(NetworkEmbedding):
 
     @torch.inference_mode()
     def likeness(
-        self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]], words: Sequence[str]
+        self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], words: Sequence[str]
     ) -> Float32[np.ndarray, "n k"]:
         """Cosine of every picture with every word.
 
