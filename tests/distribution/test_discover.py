@@ -1,5 +1,6 @@
 """A red balloon that no class names: found, shown, and measured as a class of its own."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from unseen.churchyard.scene import World
 from unseen.cli.main import run as unseen_command
 from unseen.core.errors import ImageError, RecordError, SpecError
 from unseen.distribution.comparison import read_comparison
-from unseen.distribution.discover import DiscoveryRun, _region, discover
+from unseen.distribution.discover import DiscoveryRun, _named, _region, discover
 from unseen.distribution.discovery import RECORD_FILE, Discovery
 
 BALLOONS, PLAIN = "churchyard?seed=41&balloon=30", "churchyard?seed=42"
@@ -123,3 +124,20 @@ def test_the_record_is_json(folder: Path) -> None:
     record = json.loads((folder / "discovery.json").read_text(encoding="utf-8"))
     assert record["schema_version"] == 1
     assert record["rare"][0]["column"].startswith("object/group ")
+
+
+class Eye:
+    """Likes the word "red" by how much redder than green a picture is."""
+
+    def likeness(self, pictures: list[np.ndarray], words: list[str]) -> np.ndarray:
+        redder = np.array([p[..., 0].mean() - float(p[..., 1].mean()) for p in pictures])
+        return np.stack([redder if word == "red" else -redder for word in words], axis=1)
+
+
+def test_words_are_those_nearest_to_the_regions_of_the_group(
+    folder: Path, found: Discovery
+) -> None:
+    """The balloons are red, though most of their pictures is not."""
+    named = _named(found.rare[0], read_comparison(folder), Eye(), ["green", "red"])
+    assert named.suggested == ("red", "green")
+    assert "red, green" in dataclasses.replace(found, rare=(named,)).summary()
