@@ -34,8 +34,6 @@ def connect(address: str | None) -> Any:
         SpecError: there is no cluster at the address.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Where there is no GPU for an actor, Ray is not to hide what the machine has.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
