@@ -111,7 +111,7 @@ def open_sides(folder: Path, comparison: Comparison) -> list[OpenedSide]:
                 "of this version, neither a set with itself nor tallies"
             )
         path = as_path(side.areas)
-        path = folder / path if key_of_run(side.areas) else path
+        path = folder / path if _is_in_run(side.areas) else path
         areas = read_areas(path)
         if areas.provenance != side.provenance or len(areas) != side.images:
             raise RecordError(
@@ -121,6 +121,6 @@ def open_sides(folder: Path, comparison: Comparison) -> list[OpenedSide]:
     return opened
 
 
-def key_of_run(path: str) -> bool:
+def _is_in_run(path: str) -> bool:
     """Whether areas lie in the folder of the run."""
     return path.startswith("areas/") and path.count("/") == 1

@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from PIL import Image
 
 from unseen.audit.picture import AuditPicture
 from unseen.core.files import sha256_of_parts, write_text
-from unseen.pages.templating import asset, colours, data, policy
+from unseen.pages.templating import asset, colours, data, plain_environment, policy
 
 _LARGEST = 640  # pixels: what a phone shows, and a laptop without scrolling
 _LOSSLESS = 128  # pixels; below, artefacts would show and lossless costs little
@@ -41,13 +40,7 @@ def audit_page(path: Path, class_name: str, pictures: Sequence[AuditPicture]) ->
             for key, picture in zip(keys, pictures, strict=True)
         ],
     }
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("unseen.pages", "assets"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = plain_environment()
     css = colours() + asset(environment, "report.css", "audit.css")
     script = asset(environment, "audit.js")
     html = environment.get_template("audit.html.j2").render(

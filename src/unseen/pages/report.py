@@ -96,7 +96,7 @@ from unseen.pages.figures import evidence_relabelled, named_alike, relabelled
 from unseen.pages.page_images import Gallery, clear_overlays
 from unseen.pages.single_file import inline
 from unseen.pages.small_figures import slug
-from unseen.pages.templating import asset, colours, data, policy
+from unseen.pages.templating import asset, colours, data, plain_environment, policy
 
 PAGE = "report.html"
 SINGLE_FILE = "report-single.html"
@@ -386,13 +386,7 @@ def _links(evidence: Evidence) -> dict[str, comparison_side.Link]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("unseen.pages", "assets"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = plain_environment()
     environment.filters |= {write.__name__: _unbroken(write) for write in _NUMBERS}
     environment.filters |= {write.__name__: write for write in _WORDS}
     environment.filters["json"] = _pretty

@@ -13,6 +13,17 @@ from unseen.core.figure_style import DARK, LIGHT, Theme
 from unseen.pages.small_figures import slug
 
 
+def plain_environment() -> jinja2.Environment:
+    """The templates; whatever they show is escaped, and what they do not know is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("unseen.pages", "assets"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def colours() -> markupsafe.Markup:
     """The colours of figures as variables of the style sheet."""
 
