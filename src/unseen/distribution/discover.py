@@ -228,8 +228,7 @@ def _comparison(task: DiscoveryRun, generated: ImageSource, number: int) -> Comp
     shared |= {"out", "labels", "seed", "fit", "device", "batch_size", "workers", "skip_broken"}
     shared |= {"overwrite", "real"}
     options: dict[str, Any] = {name: getattr(task, name) for name in sorted(shared)}
-    labels = task.labels or (task.real, task.generated)
-    options |= {"generated": (task.generated,), "presence_threshold": "region", "labels": labels}
+    options |= {"generated": (task.generated,), "presence_threshold": "region"}
     return ComparisonRun(count=count, **options)
 
 
