@@ -102,6 +102,34 @@ SETTINGS = {
         "fusion_hidden_size": 8,
     },
     "MobileNetV2": {"depth_multiplier": 0.1, "image_size": SIDE},
+    "MobileViT": {
+        "image_size": SIDE,
+        "hidden_sizes": [8, 8, 8],
+        "neck_hidden_sizes": [4, 4, 8, 8, 8, 8, 16],
+        "num_attention_heads": 2,
+        "aspp_out_channels": 8,
+    },
+    "MobileViTV2": {
+        "image_size": SIDE,
+        "width_multiplier": 0.25,
+        "n_attn_blocks": [1, 1, 1],
+        "aspp_out_channels": 8,
+    },
+    "Tipsv2Dpt": {
+        "backbone_config": {
+            "model_type": "tipsv2_vision_model",
+            "hidden_size": 16,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 14,
+            "out_indices": [1, 2, 3, 4],
+            "apply_layernorm": True,
+            "reshape_hidden_states": False,
+        },
+        "neck_hidden_sizes": [4, 4, 8, 8],
+        "fusion_hidden_size": 8,
+    },
     "Eomt": {
         "hidden_size": 8,
         "num_hidden_layers": 2,
@@ -116,16 +144,19 @@ SETTINGS = {
 }
 FAMILIES = tuple(SETTINGS)
 SEMANTIC = {  # family → the processor of its folder; some have none of their own, or without Pillow
-    **dict.fromkeys(("Segformer", "UperNet", "Sapiens2"), "Segformer"),
+    **dict.fromkeys(("Segformer", "UperNet", "Sapiens2", "Tipsv2Dpt"), "Segformer"),
     "Beit": "Beit",
     "Data2VecVision": "Beit",
     "DPT": "DPT",
     "MobileNetV2": "MobileNetV2",
+    "MobileViT": "MobileViT",
+    "MobileViTV2": "MobileViT",
 }
 TYPES = {
     "EomtDinov3": "eomt_dinov3",
     "Data2VecVision": "data2vec-vision",
     "MobileNetV2": "mobilenet_v2",
+    "Tipsv2Dpt": "tipsv2_dpt",
 }
 
 
