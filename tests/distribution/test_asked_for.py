@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import scipy.stats
+import torch
 from tests.distribution.test_pairing import Painter
+from tests.support.pipelines import stable_diffusion
 from tests.support.worlds import areas
 
 from unseen.cli.main import run
 from unseen.core.errors import SampleError, SpecError
 from unseen.distribution.asked_for import RECORD_FILE, count_asked, named, read_words
+from unseen.generators import load_generator
 
 CAPTIONS = [
     *[f"a dark square in town {k}" for k in range(20)],
@@ -65,6 +68,25 @@ def test_a_class_is_counted_where_prompts_name_it_deny_it_and_leave_it_out(tmp_p
     (tmp_path / "mine.json").write_text(json.dumps(words))
     assert run([*command, "--words", str(tmp_path / "mine.json")]) == 0
     assert {row.column for row in RECORD_FILE.read(out).classes} == {"object/dark", "object/light"}
+
+
+def test_a_text_pipeline_is_asked_by_its_spec(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    stable_diffusion(tmp_path).save_pretrained(tmp_path / "model")
+    (tmp_path / "prompts.txt").write_text("a dark church\na tree\nno dark tree\n")
+    spec = f"diffusers:{tmp_path / 'model'}?steps=1&guidance=1&prompts={tmp_path / 'prompts.txt'}"
+    halves = "python:tests.distribution.test_pairing:halves"
+    out = tmp_path / "out"
+    command = ["asked", spec, "--segmenter", halves, "-n", "12", "-o", str(out), "--device", "cpu"]
+    assert run([*command, "-q"]) == 0
+    (row,) = RECORD_FILE.read(out).classes
+    images = load_generator(spec, device="cpu").draw(range(12)).mean(dim=1)
+    # Halves sees dark below the middle, of an image that is enlarged; 1 % of it is presence
+    dark = [bool((image < 0).float().mean() > 0.03) for image in images]
+    assert (row.asked, row.denied, row.unasked) == (4, 4, 4)
+    assert (row.drawn, row.drawn_though_denied, row.appears) == tuple(
+        sum(dark[place::3]) for place in (0, 2, 1)
+    )
 
 
 def test_images_without_prompts_and_words_of_no_class_are_refused(tmp_path: Path) -> None:

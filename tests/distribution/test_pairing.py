@@ -108,6 +108,34 @@ def test_the_command_chooses_pairs_and_its_page_begins_with_them(tmp_path: Path)
     assert "a dark square in town 1" in page
 
 
+def test_pairs_go_with_a_class_groups_a_fit_and_a_second_segmenter(tmp_path: Path) -> None:
+    photographs(tmp_path / "photos")
+    spec = "python:tests.distribution.test_pairing:painter"
+    halves = "python:tests.distribution.test_pairing:halves"
+    (tmp_path / "groups.csv").write_text(
+        "name,group\n" + "".join(f"{k:03}-photo.png,{k // 4}\n" for k in range(40))
+    )
+    command = ["compare", str(tmp_path / "photos"), f"{spec}?photos={tmp_path / 'photos'}"]
+    options = ["--paired", "--segmenter", halves, "--second-segmenter", halves, "--fit", "squash"]
+    told = ["--class", "dark", "--groups", f"real={tmp_path / 'groups.csv'}"]
+    assert unseen_command([*command, *options, *told, "-o", str(tmp_path / "out"), "-q"]) == 0
+    comparison = read_comparison(tmp_path / "out")
+    pairs = pairs_of(comparison)
+    assert comparison.asked == ("object/dark",)
+    assert [row.column for row in pairs.classes] == ["object/dark"]
+    assert set(pairs.images) == {"object/dark"}
+    assert (pairs.groups, pairs.grouped_by) == (10, "groups.csv")
+    dark = pairs.classes[0]
+    assert (dark.held, dark.kept) == (20, 10)
+    assert comparison.generated[0].second_segmenter is not None
+
+
+def test_pairs_want_groups_by_name() -> None:
+    sides = [_asked(areas(20, {"car": 0.5}, seed=k), [f"{i}" for i in range(20)]) for k in (0, 1)]
+    with pytest.raises(SpecError, match="array"):
+        compare(sides[0], [sides[1]], paired=True, groups={"generated": np.arange(20) // 2})
+
+
 def painter(photos: str) -> Painter:
     lines = (Path(photos) / "metadata.jsonl").read_text().splitlines()
     return Painter([json.loads(line)["caption"] for line in lines])
@@ -129,8 +157,7 @@ def test_areas_are_paired_by_captions_and_captions_that_repeat_are_groups() -> N
     assert pairs.groups == 20
     assert any("30 images of drawn have no partner" in text for text in comparison.caveats)
     car = next(row for row in pairs.classes if row.column == "object/car")
-    rows = [k % 20 + 25 * 0 for k in range(0)]  # by hand: photograph 3 c + i with drawing c + 25 i
-    rows = [k // 3 + 25 * (k % 3) for k in range(60)]
+    rows = [k // 3 + 25 * (k % 3) for k in range(60)]  # photograph 3 c + i with drawing c + 25 i
     held, drawn = real.pixels[:, 5] > 1, generated.pixels[rows, 5] > 1
     assert (car.held, car.kept) == (held.sum(), (held & drawn).sum())
 

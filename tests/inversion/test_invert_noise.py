@@ -129,7 +129,7 @@ def captioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asking(folder: Path, prompts: str) -> str:
-    return f"diffusers:{folder / 'model'}?steps=2&guidance=1&prompts={folder / prompts}"
+    return f"diffusers:{folder / 'model'}?steps=4&guidance=1&prompts={folder / prompts}"
 
 
 def inverted(

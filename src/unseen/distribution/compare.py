@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from unseen.core.errors import SampleError, SpecError
+from unseen.core.errors import SampleError
 from unseen.core.files import package_version
 from unseen.core.options import check_labels
 from unseen.core.verdicts import ClassVerdict
@@ -37,7 +37,14 @@ from unseen.distribution.comparison import (
     verdict_counts,
 )
 from unseen.distribution.dependence import sampling_caveats
-from unseen.distribution.designs import Known, Said, SideDesign, sampling, side_designs
+from unseen.distribution.designs import (
+    Known,
+    Said,
+    SideDesign,
+    check_pairs_can_be_grouped,
+    sampling,
+    side_designs,
+)
 from unseen.distribution.example_images import EXAMPLE_IMAGES, example_image, sample_rows
 from unseen.distribution.orderings import orderings
 from unseen.distribution.pairing import (
@@ -126,8 +133,7 @@ def compare(
     labels = check_labels(labels or _labels([real, *generated]), 1 + len(generated))
     pairing = None
     if paired:
-        if weights is not None:
-            raise SpecError("pairs count alike; leave out either the weights or the pairs")
+        check_pairs_can_be_grouped(groups, weights, 1 + len(generated))
         pairing = pair_sides(_known(labels, [real, *generated]))
         real, *generated = _in_pairs(pairing, [real, *generated])
         if second is not None:
@@ -338,7 +344,7 @@ def _generated_side(
         counterparts=_counterparts(real, side, seen.asked, seen.thresholds),
         pairs=None
         if pairing is None
-        else compare_in_pairs(real, side, seen.thresholds, told, pairing.by),
+        else compare_in_pairs(real, side, seen.thresholds, told, pairing.by, seen.family),
         together=rare_pairs(real, side, rows, seen.thresholds, designs, seen.family),
         second_segmenter=opinion,
     )

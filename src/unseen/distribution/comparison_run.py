@@ -36,7 +36,14 @@ from unseen.distribution.compare import Threshold
 from unseen.distribution.compare import compare as compare_areas
 from unseen.distribution.comparison import FILE, Comparison, GateResult, write_comparison
 from unseen.distribution.comparison_exports import export_images
-from unseen.distribution.designs import GROUPS_HELP, Known, Said, side_designs, side_keys
+from unseen.distribution.designs import (
+    GROUPS_HELP,
+    Known,
+    Said,
+    check_pairs_can_be_grouped,
+    side_designs,
+    side_keys,
+)
 from unseen.distribution.example_images import Candidates, Shown, clear_side, keep_side, sample_rows
 from unseen.distribution.instrument import WEARABLE, measure_images, worn_to
 from unseen.distribution.pairing import candidates, pair_sides, without_partner
@@ -204,8 +211,8 @@ class ComparisonRun(Drawing):
         check_options(self)
         if self.paired and not self.generated:
             raise SpecError("pairs need a generated side; name it, or leave --paired out")
-        if self.paired and self.weights is not None:
-            raise SpecError("pairs count alike; leave out --weights or --paired")
+        if self.paired:
+            check_pairs_can_be_grouped(self.groups, self.weights, 1 + len(self.generated))
         if self.labels is not None:
             check_labels(self.labels, 1 + len(self.generated))
 

@@ -120,7 +120,8 @@ def side_designs(sides: Sequence[Known], groups: Said, weights: Said) -> list[Si
             for names, (told, alone) in zip(keys, ready, strict=True)
             if alone and _weighs(told)
         }
-        weights = groups if _weighs(groups) else by_file or None
+        apart = any(alone for _, alone in ready)  # such as real=photographs.csv, which is no file
+        weights = groups if not apart and _weighs(groups) else by_file or None
     grouped = group_labels(groups, sides, keys)
     weighted = _Weighing(sides, keys).weights(weights)
     designs = []
@@ -193,6 +194,22 @@ def by_side(said: Said, keys: Sequence[tuple[str, ...]]) -> list[tuple[Any, bool
         next(((told[name], True) for name in names if name in told), (None, False))
         for names in keys
     ]
+
+
+def check_pairs_can_be_grouped(groups: Said, weights: Said, sides: int) -> None:
+    """Refuse what pairs cannot take: weights, and groups that are told by the places of images.
+
+    Raises:
+        SpecError: pairing chooses images and puts them into another order.
+    """
+    if weights is not None:
+        raise SpecError("pairs count alike; leave out the weights, or the pairs (--paired)")
+    for told, _ in by_side(groups, side_keys(sides)):
+        if not isinstance(told, str | Path | Mapping | SideDesign | None):
+            raise SpecError(
+                "groups were given as an array, an entry an image, and pairing chooses and orders "
+                "the images anew; give a mapping from names to groups"
+            )
 
 
 def _numbered(labels: Sequence[Hashable]) -> np.ndarray:

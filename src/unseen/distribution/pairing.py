@@ -121,6 +121,7 @@ def compare_in_pairs(
     thresholds: float | Float64[np.ndarray, " k"],
     designs: tuple[SideDesign, SideDesign],
     by: Literal["condition", "name"],
+    family: Sequence[int] | None = None,
 ) -> Pairs:
     """What the pairs of a generated side show, class by class.
 
@@ -131,17 +132,23 @@ def compare_in_pairs(
         designs: groups of both sides; those of the real side are those of the pairs, or else
             those of the generated one.
         by: how they were paired.
+        family: the numbers of the classes that are tested; None: all.
     """
     told = next((design for design in designs if design.design.groups is not None), designs[0])
     groups = told.design.groups
+    least = np.broadcast_to(thresholds, len(real.columns))
+    tested = list(range(len(real.columns)) if family is None else family)
     measured = compare_pairs(
-        real.fraction, generated.fraction, presence_threshold=thresholds, design=told.design
+        real.fraction[:, tested],
+        generated.fraction[:, tested],
+        presence_threshold=least[tested],
+        design=told.design,
     )
-    present = [side.fraction >= thresholds for side in (real, generated)]
+    present = [side.fraction >= least for side in (real, generated)]
     rows = [
-        (k, _row(column, row))
-        for k, (column, row) in enumerate(zip(real.columns, measured, strict=True))
-        if (row.held or row.added) and column != nothing(real.columns)
+        (k, _row(real.columns[k], row))
+        for k, row in zip(tested, measured, strict=True)
+        if (row.held or row.added) and real.columns[k] != nothing(real.columns)
     ]
     rows.sort(key=lambda pair: _lost_first(pair[1]))
     shown = [(k, row) for k, row in rows if row.tested and row.held][:_SHOWN]

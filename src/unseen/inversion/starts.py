@@ -131,14 +131,12 @@ def from_noise(generator: LayeredGenerator) -> Start:
         )
 
     def start(targets: Targets) -> Begun:
-        images, asked = in_pairs(targets.images), targets.asked
-        if asked is not None:
-            asked = [*asked, *asked][: len(images)]
-        count = slice(len(targets.images))
-        found = {
-            name: rows_of(features, count)
-            for name, features in generator.backwards(images, asked).items()
-        }
+        images, count = in_pairs(targets.images), slice(len(targets.images))
+        if targets.asked is None:
+            back = generator.backwards(images)
+        else:
+            back = generator.backwards(images, [*targets.asked, *targets.asked][: len(images)])
+        found = {name: rows_of(features, count) for name, features in back.items()}
         return Begun(made_by_layer(found.pop(LATENTS)), found)
 
     return start
