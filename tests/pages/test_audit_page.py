@@ -113,7 +113,7 @@ def test_the_page_needs_no_network_and_answers_at_once(page_of):
           const times = [];
           for (let i = 0; i < 200; i++) {
             const start = performance.now();
-            document.dispatchEvent(new KeyboardEvent("keydown", { key: "y", bubbles: true }));
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "y", bubbles: true }));
             times.push(performance.now() - start);
           }
           return times;
