@@ -116,5 +116,5 @@ def test_a_text_tower_says_how_like_words_are(tmp_path: Path, images: np.ndarray
             return_tensors="pt",
         )
         scores = model(pixel_values=pixels, **tokens)
-    expected = scores.logits_per_image / model.logit_scale.exp()
-    np.testing.assert_allclose(found, expected.detach(), rtol=1e-3, atol=1e-4)
+        expected = scores.logits_per_image / model.logit_scale.exp()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
