@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from unseen.core.errors import ImageError
-from unseen.distribution.segment import segment
+from unseen.distribution.areas_run import AreasRun
+from unseen.distribution.segment import Segmentation, segment
 from unseen.engines.engine import Engine
 from unseen.engines.sampling import sample_apart, work_of
 from unseen.generators import load_generator
 from unseen.generators.sample import Sampling, sample
+from unseen.images import open_images
+from unseen.segmenters import load_segmenter
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,13 +57,6 @@ def test_two_processes_make_the_bytes_of_one(tmp_path: Path) -> None:
 
 
 def test_images_that_change_while_they_are_read_are_refused(tmp_path: Path) -> None:
-    from PIL import Image
-
-    from unseen.distribution.areas_run import AreasRun
-    from unseen.distribution.segment import Segmentation
-    from unseen.images import open_images
-    from unseen.segmenters import load_segmenter
-
     (tmp_path / "photos").mkdir()
     for k in range(6):
         Image.new("RGB", (64, 64), (40 * k, 0, 0)).save(tmp_path / "photos" / f"{k}.png")

@@ -60,6 +60,10 @@ class LocalWorker:
         """As `Worker` says."""
         self._child.kill()
 
+    def close(self) -> None:
+        """As `Worker` says."""
+        self._child.close()
+
     def _answer(self) -> tuple[bytes, bytes]:
         return bytes(self._child.receive(1)), bytes(self._child.receive_message())
 

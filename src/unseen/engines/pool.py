@@ -60,18 +60,17 @@ class Pool:
         for thread in self._threads:
             thread.start()
         try:
-            while any(thread.is_alive() for thread in self._threads):
+            over = False
+            while not over:
                 with self._changed:
-                    over = self._over
+                    if not self._over and any(thread.is_alive() for thread in self._threads):
+                        self._changed.wait(_REPORT_SECONDS)
+                    over = self._over or not any(thread.is_alive() for thread in self._threads)
                     done = self._made + sum(self._under_way.values())
                     fatal = self._fatal
-                    if not over:
-                        self._changed.wait(_REPORT_SECONDS)
                 report(done)
                 if fatal is not None:
                     raise fatal
-                if over:
-                    break
         finally:
             self._close()
         if self._given_up:
@@ -130,7 +129,7 @@ class Pool:
         with self._changed:
             worker = self._live.pop(number, worker)
         if worker is not None:
-            worker.end()
+            worker.close()
 
     def _next(self) -> range | None:
         """The next shard; None when all are made. A worker waits while others may give one back."""

@@ -107,6 +107,8 @@ class RayWorker:
         with contextlib.suppress(Exception):  # of a cluster that is gone
             self._ray.kill(self._actor)
 
+    close = end
+
     @contextlib.contextmanager
     def _lost(self) -> Iterator[None]:
         try:

@@ -5,7 +5,7 @@ of them there.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from unseen.core.files import as_path
@@ -24,20 +24,18 @@ SHARD = 256  # images: a diffusion pipeline takes minutes for them
 class SamplingWork:
     """Images of a generator, drawn into a folder."""
 
-    task: Sampling  # its generator is a spec, or one that is sent by pickle
+    generator: Any  # a spec, or one that is sent by pickle
+    settings: Mapping[str, Any]  # the other fields of `Sampling`
     device: str = "auto"
     precision: str = "fp32"
 
     def open(self, device: str | None) -> Make:
         """Load the generator, once a worker."""
         device = device if device and self.device == "auto" else self.device
-        generator = load_generator(
-            self.task.generator,
-            device=device,
-            precision=self.precision,  # type: ignore[arg-type]
-        )
-        images = drawn_images(dataclasses.replace(self.task, generator=generator))
-        indices = self.task.indices
+        precision: Any = self.precision
+        generator = load_generator(self.generator, device=device, precision=precision)
+        task = Sampling(generator=generator, **self.settings)
+        images, indices = drawn_images(task), task.indices
 
         def make(shard: range, report: Callable[[int], None]) -> None:
             mine = [indices[position] for position in shard]
@@ -71,7 +69,7 @@ def sample_apart(
 
 def work_of(task: Sampling, generator: Any, device: str, precision: str) -> SamplingWork:
     """The work of a task whose generator is opened anew by every worker."""
-    sent = dataclasses.replace(
-        task, generator=generator, out=as_path(task.out).absolute(), overwrite=False
-    )
-    return SamplingWork(task=sent, device=device, precision=precision)
+    names = [field.name for field in dataclasses.fields(Sampling) if field.name != "generator"]
+    settings = {name: getattr(task, name) for name in names}
+    settings |= {"out": as_path(task.out).absolute(), "overwrite": False}
+    return SamplingWork(generator=generator, settings=settings, device=device, precision=precision)

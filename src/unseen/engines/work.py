@@ -48,6 +48,10 @@ class Worker(Protocol):
         """End the process now; may be called from another thread."""
         ...
 
+    def close(self) -> None:
+        """End it, and let go of all that belongs to it, in the thread that talks to it."""
+        ...
+
 
 class WorkerLostError(UnseenError, ConnectionError):
     """A worker whose process ended while it was at work."""
