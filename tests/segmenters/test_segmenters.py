@@ -168,7 +168,9 @@ def test_an_object_that_lacks_a_member_is_no_segmenter(member, value):
 
 
 def test_an_unknown_spec_lists_what_is_known():
-    with pytest.raises(SpecError, match=r"'deeplab'.*churchyard, hf, maps, onnx, python, upp"):
+    with pytest.raises(
+        SpecError, match=r"'deeplab'.*churchyard, groups, hf, maps, onnx, open, python, upp"
+    ):
         load_segmenter("deeplab")
 
 

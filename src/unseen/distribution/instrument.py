@@ -86,7 +86,7 @@ VIEWS: Mapping[str, Callable[[UInt8[np.ndarray, "n 3 h w"]], UInt8[np.ndarray, "
 }
 
 
-def turned_back(view: str, label_maps: Integer[np.ndarray, "n h w"]) -> np.ndarray:
+def turned_back(view: str, label_maps: Integer[np.ndarray, "n *layers h w"]) -> np.ndarray:
     """Label maps of a view as they lie over the image itself, but for the few pixels moved."""
     return label_maps[..., ::-1] if view == "mirrored" else label_maps
 

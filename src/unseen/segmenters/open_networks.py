@@ -364,7 +364,7 @@ class Sam2Fill:
 
 def fill_boxes(
     image: UInt8[Tensor, "3 h w"], boxes: Float[Tensor, "r 4"]
-) -> Bool[Tensor, "r {_BOX_GRID} {_BOX_GRID}"]:
+) -> Bool[Tensor, "r h2 w2"]:
     """The boxes themselves, where no network makes masks of them."""
     middle = (torch.arange(_BOX_GRID, device=image.device) + 0.5) / _BOX_GRID
     left, top, right, bottom = boxes.T[..., None]
