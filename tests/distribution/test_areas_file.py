@@ -173,15 +173,15 @@ def test_the_documented_lines_read_it(tmp_path, monkeypatch, package):
     assert str(table["object/person"].dtype).lower() == "uint32"
 
 
-def test_the_documented_merge_gives_the_whole(tmp_path, monkeypatch):
+def test_the_documented_join_gives_the_whole(tmp_path, monkeypatch):
     document = (Path(__file__).parents[2] / "docs" / "areas.md").read_text(encoding="utf-8")
-    (lines,) = re.findall(r"```python\n(import unseen\n+quarters = .*?)```", document, re.DOTALL)
+    (lines,) = re.findall(r"```python\n(import unseen\n+sets = .*?)```", document, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    for part in range(4):
+    for part, name in enumerate(("day", "night")):
         names = [f"{i}.png" for i in range(part * 5, part * 5 + 5)]
-        write_areas(f"photos-{part + 1}.parquet", areas(names=names, seed=part))
+        write_areas(f"{name}.parquet", areas(names=names, seed=part))
     exec(lines, {})
-    assert len(read_areas("photos.parquet")) == 20
+    assert len(read_areas("both.parquet")) == 10
 
 
 @pytest.mark.parametrize(
