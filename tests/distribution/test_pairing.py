@@ -113,7 +113,7 @@ def test_pairs_go_with_a_class_groups_a_fit_and_a_second_segmenter(tmp_path: Pat
     spec = "python:tests.distribution.test_pairing:painter"
     halves = "python:tests.distribution.test_pairing:halves"
     (tmp_path / "groups.csv").write_text(
-        "name,group\n" + "".join(f"{k:03}-photo.png,{k // 4}\n" for k in range(40))
+        "name,group\n" + "".join(f"{k:03}-photo.png,{k // 2}\n" for k in range(40))
     )
     command = ["compare", str(tmp_path / "photos"), f"{spec}?photos={tmp_path / 'photos'}"]
     options = ["--paired", "--segmenter", halves, "--second-segmenter", halves, "--fit", "squash"]
@@ -124,7 +124,7 @@ def test_pairs_go_with_a_class_groups_a_fit_and_a_second_segmenter(tmp_path: Pat
     assert comparison.asked == ("object/dark",)
     assert [row.column for row in pairs.classes] == ["object/dark"]
     assert set(pairs.images) == {"object/dark"}
-    assert (pairs.groups, pairs.grouped_by) == (10, "groups.csv")
+    assert (pairs.groups, pairs.grouped_by) == (20, "groups.csv")
     dark = pairs.classes[0]
     assert (dark.held, dark.kept) == (20, 10)
     assert comparison.generated[0].second_segmenter is not None
