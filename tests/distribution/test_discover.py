@@ -60,7 +60,7 @@ def test_the_page_shows_the_group_and_where_it_lies(folder: Path, found: Discove
     page = (folder / "report.html").read_text(encoding="utf-8")
     section = page[page.index('id="discovered"') : page.index('id="found"')]
     assert found.rare[0].name in section
-    assert section.count("class-over") >= len(found.rare[0].real_images)
+    assert section.count("data-number") >= len(found.rare[0].real_images)
     unseen.report(folder, read_comparison(folder))
     assert 'id="discovered"' not in (folder / "report.html").read_text(encoding="utf-8")
 
