@@ -1,7 +1,7 @@
 """How far a long command is, on stderr: a bar with the speed and the time left.
 
 Where stderr is no terminal, a line says the same every 30 seconds. The first line comes as soon as
-the speed is known, if the run will take longer than that.
+the speed is known, after five seconds, if the run will take longer than that.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from unseen.core.progress import Pace, Progress
 from unseen.core.wording import printable
 
 _SECONDS = 30.0  # between lines, where stderr is no terminal
+_SETTLED = 5.0  # seconds from which on it is not the start alone that tells the speed
 
 
 @contextlib.contextmanager
@@ -53,18 +54,20 @@ def progress_bar(what: str, unit: str = "images") -> Iterator[Progress | None]:
 def _lines(what: str, unit: str) -> Progress:
     """Say how far it is in lines, now and then; with --verbose always at the end."""
     pace = Pace(unit)
+    began: float | None = None
     said: float | None = None
     ended = False
 
     def report(done: int, total: int) -> None:
-        nonlocal said, ended
+        nonlocal began, said, ended
         pace(done, total)
         now = time.monotonic()
+        began = now if began is None else began
         if done >= total:
             due = not ended and (said is not None or streams.verbose())
             ended = True
         elif said is None:
-            due = pace.left is not None and pace.left > _SECONDS
+            due = now - began >= _SETTLED and pace.left is not None and pace.left > _SECONDS
         else:
             due = now - said >= _SECONDS
         if due:

@@ -39,8 +39,12 @@ def locked(path: Path, *, patience: float | None = None) -> Iterator[None]:
         import filelock
     lock = filelock.FileLock(path, timeout=-1 if patience is None else patience)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except FileNotFoundError:  # the process that was waited for has removed its folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except filelock.Timeout as error:
         raise StorageError(
             f"another process is writing to {path.parent}; wait until it ends, or choose another "

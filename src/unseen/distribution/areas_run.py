@@ -135,6 +135,7 @@ class AreasRun:
             self._store = areas_folder(
                 self.out, identity, said=dict.fromkeys(SAID), overwrite=self.overwrite
             )
+            check_name(self._store.folder)
             if self.overwrite or not (self._store.folder / self._store.header).exists():
                 self._store.also = self._said()
         self._map_store: RunFolder | None = None
