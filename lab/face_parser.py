@@ -299,8 +299,8 @@ def altered_faces(
 class ParserStage:
     """Cross-entropy over pixels, rare classes weighted up, on altered views of the faces."""
 
-    faces: Annotated[Path, Option("`labelled.zip` of the real inputs.")]
-    backbone: Annotated[Path, Option("`model.onnx` of the real inputs' ade20k-32.")]
+    faces: Annotated[Path, Option("The file `labelled.zip` of the real inputs.")]
+    backbone: Annotated[Path, Option("The file `model.onnx` of the real inputs' ade20k-32.")]
     most: Annotated[
         int | None, Option("Labelled faces to learn from and to measure on. Default: all.", min=1)
     ] = None

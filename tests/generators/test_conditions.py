@@ -41,7 +41,7 @@ def test_areas_keep_what_every_image_was_asked_for(tmp_path: Path) -> None:
     areas = unseen.segment(Prompted(), Halves(), count=40, batch_size=7, out=path)
     assert areas.conditions == expected(range(40))
     assert unseen.read_areas(path).conditions == expected(range(40))
-    second = unseen.segment(Prompted(), Halves(), count=40, part=(2, 4))
+    second = unseen.segment(Prompted(), Halves(), count=40, part=(2, 4), shard=10)
     assert second.conditions == expected(range(10, 20))
 
 

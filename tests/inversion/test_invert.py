@@ -74,8 +74,8 @@ def test_photographs_and_controls_are_inverted_into_a_folder(generator, inverter
     ]
     assert record.images[3].size == (40, 48)
     assert said == [
-        "3.png is 48×40; images of other sizes are resized to 16×16, shorter side first, then the "
-        "centre crop"
+        "3.png is 48×40; images of other sizes are resized to 16×16: shorter side to the "
+        "resolution, then the centre crop"
     ]
     assert reports[0] == (0, 16)
     assert reports[-1] == (16, 16)

@@ -31,7 +31,7 @@ def correct(folder: Path, labels: Iterable[Path]) -> tuple[Comparison, list[str]
             not keep image by image.
         RecordError: the areas are not there any more.
 
-    >>> comparison, _ = correct(Path("comparison"), [Path("audit.csv")])
+    >>> comparison, _ = correct(Path("comparison"), [Path("audit.csv")])  # doctest: +SKIP
     """
     answers = read_answers(labels)
     with locked(folder / LOCK, patience=PATIENCE):

