@@ -57,3 +57,13 @@ def test_what_is_there_already_is_not_told(capsys, clock):
 def test_quiet_watches_nothing():
     with streams.volume(quiet=True, verbose=False), progress_bar("segment") as report:
         assert report is None
+
+
+def test_images_that_are_told_of_a_batch_at_once_do_not_make_the_run_look_slow(clock):
+    pace = progress.Pace("images")
+    pace(0, 160)
+    for batch in range(3):  # of 16 images, 40 seconds each
+        clock.now += 40.0
+        for image in range(16):
+            pace(batch * 16 + image + 1, 160)
+            assert batch == 0 or 1 / pace.rate < 6.0  # 2.5 s an image, more until a batch is told

@@ -50,14 +50,18 @@ class Pace:
     def __init__(self, unit: str) -> None:
         self.unit = unit
         self.done = self.total = 0
+        self._began: float | None = None
         self._reports: collections.deque[tuple[float, int]] = collections.deque()
 
     def __call__(self, done: int, total: int) -> None:
         """Take a report."""
         self.done, self.total = done, total
         now = time.monotonic()
+        self._began = now if self._began is None else self._began
         self._reports.append((now, done))
-        while len(self._reports) > 2 and now - self._reports[1][0] > _WINDOW:
+        # Of a batch that took longer than the window the first image alone would tell no speed.
+        window = max(_WINDOW, 0.5 * (now - self._began))
+        while len(self._reports) > 2 and now - self._reports[1][0] > window:
             self._reports.popleft()
 
     @property
