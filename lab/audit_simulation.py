@@ -28,7 +28,8 @@ from unseen.core.options import SEED_MOST, Option, Place
 from unseen.core.registry import parse_spec
 from unseen.statistics import PRESENCE_THRESHOLD
 from unseen.statistics.audit_sample import AuditSample, draw_to_label
-from unseen.statistics.audited import AuditCounts, AuditPosterior, audited_interval, audited_verdict
+from unseen.statistics.audited import AuditCounts, AuditPosterior, audited_interval
+from unseen.statistics.classes import verdict_of
 
 _LEVEL = 0.95
 _Z = float(scipy.stats.norm.ppf(0.5 + _LEVEL / 2))
@@ -115,11 +116,11 @@ def _rows(task: AuditSimulation) -> Iterator[dict[str, object]]:
             intervals |= {name: rule(sides, random) for name, rule in _RIVALS.items()}
             for name, (low, high) in intervals.items():
                 covered[name] += bool(low <= condition.ratio <= high)
-                omitted[name] += audited_verdict((low, high)) == "omitted"
+                omitted[name] += verdict_of((low, high)) == "omitted"
             low, high = intervals["corrected"]
             misses[0] += condition.ratio < low
             misses[1] += condition.ratio > high
-            verdicts.append(audited_verdict((low, high)))
+            verdicts.append(verdict_of((low, high)))
             read.append(sides[1].called.mean() / sides[0].called.mean())
             estimates.append(ratios[1] / ratios[0] if ratios[0] else math.inf)
         yield {

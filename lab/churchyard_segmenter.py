@@ -402,12 +402,8 @@ class SegmenterStage:
         )
 
     def rate(self, index: int) -> float:
-        """Up over the first twentieth, then down along a cosine to nothing."""
-        warm = max(1, self.steps // 20)
-        if index < warm:
-            return self.learning_rate * (index + 1) / warm
-        share = (index - warm) / max(1, self.steps - warm)
-        return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-6
+        """The learning rate of step `index`, from 0."""
+        return one_cycle(self.learning_rate, self.steps, index)
 
     def validation(self, network: torch.nn.Module, device: torch.device) -> dict[str, float]:
         """Mean and least IoU on some scenes of the validation world."""
@@ -416,6 +412,15 @@ class SegmenterStage:
         world = World(seed=VALIDATION_SEED, least_frequency=self.least_frequency)
         scores = intersection_over_union(measure(segmenter, world, self.validation_scenes))
         return {"mean_iou": float(np.nanmean(scores)), "least_iou": float(np.nanmin(scores))}
+
+
+def one_cycle(highest: float, steps: int, index: int) -> float:
+    """Up over the first twentieth, then down along a cosine to nothing."""
+    warm = max(1, steps // 20)
+    if index < warm:
+        return highest * (index + 1) / warm
+    share = (index - warm) / max(1, steps - warm)
+    return highest * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-6
 
 
 def prior_correction(stage: SegmenterStage) -> Float[torch.Tensor, " k"]:

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float64
 
-from lab.statistics_simulation import write_table
+from lab.statistics_simulation import measured_table
 from unseen.core.options import SEED_MOST, Option, Place
 from unseen.statistics import Design, compare_classes
 from unseen.statistics.area_ratios import LogRatio
@@ -71,18 +71,10 @@ def simulate_classes(task: ClassSimulation, say: Callable[[str], None] = print) 
         "spreads": _spreads,
         "scale": _scale,
     }
-    task.out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name in task.tables:
-        path = task.out / f"class_{name}.csv"
-        if not path.exists():
-            rows = []
-            for row in measured[name](task):
-                rows.append(row)
-                say(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-            write_table(path, rows)
-        written.append(path)
-    return written
+    return [
+        measured_table(task.out / f"class_{name}.csv", name, measured[name](task), say)
+        for name in task.tables
+    ]
 
 
 def presences() -> Float64[np.ndarray, " k"]:

@@ -22,7 +22,7 @@ from unseen.churchyard.source import ChurchyardSource
 from unseen.core.files import write_aside
 from unseen.core.options import Option, Place
 from unseen.distribution.compare import OF_REGIONS
-from unseen.distribution.discovery import FALSE_DISCOVERIES, MUCH_RARER
+from unseen.distribution.discovery import is_much_rarer
 from unseen.segmenters.embedding import Embedding, load_embedding
 from unseen.segmenters.groups import Groups, learn_groups
 from unseen.statistics import ClassComparison, compare_classes, own_thresholds
@@ -156,10 +156,7 @@ def _compared(
         real, generated, presence_threshold=own_thresholds(real, part=OF_REGIONS)
     )
     tested = [(k, row) for k, row in enumerate(rows) if row.tested and row.interval is not None]
-    told = [
-        (k, (row.p_bh or 0.0) <= FALSE_DISCOVERIES and (row.ratio or 0.0) < MUCH_RARER, row)
-        for k, row in tested
-    ]
+    told = [(k, is_much_rarer(row), row) for k, row in tested]
     return sorted(told, key=lambda of: (not of[1], of[2].interval[1] if of[2].interval else 0.0))
 
 

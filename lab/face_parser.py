@@ -12,7 +12,6 @@ committed. Source of the network: Sandler et al., CVPR 2018; of its first weight
 import dataclasses
 import io
 import json
-import math
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from lab.churchyard_segmenter import blur, intersection_over_union, recolour_matrices
+from lab.churchyard_segmenter import blur, intersection_over_union, one_cycle, recolour_matrices
 from unseen.core.files import sha256_of_file, write_aside, write_text
 from unseen.core.options import SEED_MOST, Device, Option
 from unseen.inversion.network_learner import Arithmetic, NetworkLearner
@@ -383,12 +382,8 @@ class ParserStage:
         return [torch.cat(scale) for scale in zip(*features, strict=True)], torch.cat(truths)
 
     def rate(self, index: int) -> float:
-        """Up over the first twentieth, then down along a cosine to nothing."""
-        warm = max(1, self.steps // 20)
-        if index < warm:
-            return self.learning_rate * (index + 1) / warm
-        share = (index - warm) / max(1, self.steps - warm)
-        return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-6
+        """The learning rate of step `index`, from 0."""
+        return one_cycle(self.learning_rate, self.steps, index)
 
 
 def class_weights(

@@ -18,7 +18,7 @@ import scipy.stats
 from jaxtyping import Bool, Float64, Int64
 
 from lab.class_simulation import draw_presences
-from lab.statistics_simulation import write_table
+from lab.statistics_simulation import measured_table
 from unseen.core.options import SEED_MOST, Option, Place
 from unseen.statistics.design import Design
 from unseen.statistics.effective import Grouping
@@ -61,18 +61,10 @@ def simulate_pairs(task: PairSimulation, say: Callable[[str], None] = print) -> 
     Returns:
         The tables: `pairs.csv` of shares, `pair-changes.csv` of the change of presence.
     """
-    task.out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, measure in (("pairs", _shares), ("pair-changes", _changes)):
-        path = task.out / f"{name}.csv"
-        if not path.exists():
-            rows = []
-            for row in measure(task):
-                rows.append(row)
-                say(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-            write_table(path, rows)
-        written.append(path)
-    return written
+    return [
+        measured_table(task.out / f"{name}.csv", name, measure(task), say)
+        for name, measure in (("pairs", _shares), ("pair-changes", _changes))
+    ]
 
 
 def _classes() -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:

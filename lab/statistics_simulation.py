@@ -10,7 +10,7 @@ import json
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -354,6 +354,30 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> list[Path]:
     write_text(path, csv_text(rows))
     write_text(path.with_suffix(".md"), markdown_of(rows) + "\n")
     return [path, path.with_suffix(".md")]
+
+
+def measured_table(
+    path: Path,
+    name: str,
+    rows: Iterable[Mapping[str, object]],
+    say: Callable[[str], None],
+) -> Path:
+    """Write a table of rows that are measured as they are asked for, unless it is there.
+
+    Args:
+        path: of the CSV; Markdown lies beside it.
+        name: what the table is called where its rows are told.
+        rows: an iterator, which is not begun where the table is there.
+        say: told of every row.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = []
+        for row in rows:
+            kept.append(row)
+            say(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+        write_table(path, kept)
+    return path
 
 
 def markdown_of(rows: Sequence[Mapping[str, object]]) -> str:

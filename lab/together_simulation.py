@@ -14,7 +14,7 @@ import scipy.special
 from jaxtyping import Bool, Float64
 
 from lab.class_simulation import draw_presences
-from lab.statistics_simulation import write_table
+from lab.statistics_simulation import measured_table
 from unseen.churchyard.classes import CLASS_NAMES, INDEX
 from unseen.churchyard.scene import World
 from unseen.core.files import write_aside
@@ -59,18 +59,10 @@ def simulate_together(task: TogetherSimulation, say: Callable[[str], None] = pri
         "groups": _groups,
         "churchyard": _churchyard,
     }
-    task.out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name in task.tables:
-        path = task.out / f"together-{name}.csv"
-        if not path.exists():
-            rows = []
-            for row in measured[name](task):
-                rows.append(row)
-                say(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-            write_table(path, rows)
-        written.append(path)
-    return written
+    return [
+        measured_table(task.out / f"together-{name}.csv", name, measured[name](task), say)
+        for name in task.tables
+    ]
 
 
 # --- rules ------------------------------------------------------------------------------------

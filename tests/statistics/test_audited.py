@@ -12,9 +12,9 @@ from unseen.statistics.audited import (
     AuditCounts,
     AuditPosterior,
     audited_interval,
-    audited_verdict,
     labels_to_decide,
 )
+from unseen.statistics.classes import verdict_of
 
 
 def counts(images, labelled, present):
@@ -109,11 +109,11 @@ def test_nothing_found_bounds_one_end_alone():
     ],
 )
 def test_verdicts_are_those_of_the_intervals(interval, verdict):
-    assert audited_verdict(interval) == verdict
+    assert verdict_of(interval) == verdict
 
 
 def test_a_match_needs_the_size_too():
-    assert audited_verdict((0.85, 1.2), alike=False) == "undecided"
+    assert verdict_of((0.85, 1.2), alike=False) == "undecided"
 
 
 def test_more_labels_decide_where_images_are_many():
@@ -122,12 +122,12 @@ def test_more_labels_decide_where_images_are_many():
         counts([420, 1580], [40, 60], [38, 4]),
     )
     sides = [AuditPosterior.of(side) for side in (real, generated)]
-    assert audited_verdict(audited_interval(*sides, level=0.95)) == "undecided"
+    assert verdict_of(audited_interval(*sides, level=0.95)) == "undecided"
     factor = labels_to_decide(real, generated, level=0.95)
     assert factor is not None
     assert 1.0 < factor < 20.0
     more = [AuditPosterior.of(side.times(factor)) for side in (real, generated)]
-    assert audited_verdict(audited_interval(*more, level=0.95)) != "undecided"
+    assert verdict_of(audited_interval(*more, level=0.95)) != "undecided"
 
 
 def test_no_labels_decide_where_images_are_too_few():

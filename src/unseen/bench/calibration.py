@@ -188,8 +188,7 @@ def filtered_pool(
     say(f"segmented {count} images")
     names = [class_name(column) for column in areas.columns]
     present = {
-        name: areas.fraction[:, names.index(name)] >= task.presence_threshold
-        for name in task.classes
+        name: areas.shares(names.index(name)) >= task.presence_threshold for name in task.classes
     }
     return Pool(areas.columns, areas.pixels, areas.label_map_pixels, present)
 

@@ -132,7 +132,12 @@ class Areas(Result):
     @property
     def fraction(self) -> Float64[np.ndarray, "n k"]:
         """Share of the image, 0 to 1."""
-        return self.pixels / np.float64(self.label_map_pixels)
+        return self.shares(slice(None))
+
+    def shares(self, columns: Any) -> Float64[np.ndarray, "n ..."]:
+        """The same of some columns alone; `columns` is any index of NumPy's."""
+        shares: np.ndarray = self.pixels[:, columns] / np.float64(self.label_map_pixels)
+        return shares
 
     @property
     def percent(self) -> Float64[np.ndarray, "n k"]:

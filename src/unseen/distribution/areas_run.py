@@ -148,6 +148,7 @@ class AreasRun:
                 also={"class_names": list(self.class_names), "provenance": dict(self.provenance)},
                 overwrite=self.overwrite,
             )
+            check_name(self._map_store.folder)
         self._label_map: tuple[int, ...] | None = None  # height, width; known after one batch
         self._shards: dict[range, Areas] = {}
         self._pieces: dict[range, Areas] = {}  # of shards that are not whole
@@ -247,9 +248,6 @@ class AreasRun:
         Args:
             until: ends when the areas are written.
         """
-        for store in (self._map_store, self._store):
-            if store is not None:
-                check_name(store.folder)
         if self._find_finished():
             return
         for store in (self._map_store, self._store):

@@ -200,7 +200,7 @@ def count_asked(
     )
     asks, denies = asks[groups], denies[groups]  # an image each
     places = [areas.columns.index(column) for column in columns]
-    holds = areas.fraction[:, places] >= presence_threshold
+    holds = areas.shares(places) >= presence_threshold
     grouping = Grouping(design, len(areas))
     drawn = _shares(holds, asks, grouping)
     appears = _shares(holds, ~asks & ~denies, grouping)

@@ -21,22 +21,21 @@ from unseen.distribution.comparison import (
     ClassRow,
     Comparison,
     GeneratedSide,
-    KeptImage,
     SegmenterSaid,
     gravest_first,
     told_columns,
     verdict_counts,
 )
 from unseen.distribution.designs import side_keys
+from unseen.distribution.example_images import named_images
 from unseen.statistics import INDEPENDENT, Design
 from unseen.statistics.audit_sample import STRATA, AuditSample, strata_of
 from unseen.statistics.audited import (
     AuditPosterior,
     audited_interval,
-    audited_verdict,
     labels_to_decide,
 )
-from unseen.statistics.classes import OMITTED_BELOW
+from unseen.statistics.classes import OMITTED_BELOW, verdict_of
 
 _LEVEL = 0.95
 _EXAMPLES = 3  # names that a message shows
@@ -138,9 +137,7 @@ class _Sample:
         table = np.full(len(side), np.nan)
         for name, label in said.items():
             table[index[name]] = label
-        fraction = side.pixels[:, side.columns.index(row.column)] / np.float64(
-            side.label_map_pixels
-        )
+        fraction = side.shares(side.columns.index(row.column))
         independent = design.groups is None and design.weights is None
         effective = row.real_effective if key == "real" else row.generated_effective
         sample = AuditSample(
@@ -159,7 +156,7 @@ def _audited(
         _side(side, posterior) for side, posterior in zip(sides, posteriors, strict=True)
     )
     interval = audited_interval(*posteriors, level=level)
-    verdict = audited_verdict(interval, alike=row.size in ("alike", None))
+    verdict = verdict_of(interval, alike=row.size in ("alike", None))
     needed = None
     if verdict == "undecided" and (factor := labels_to_decide(*counts, level=level)) is not None:
         labelled = max(int(side.sample.labelled.sum()) for side in sides)
@@ -223,8 +220,10 @@ def _side(of: _Sample, posterior: AuditPosterior) -> AuditedSide:
         sensitivity_interval=_known(sensitivity, posterior.sensitivity_interval(_LEVEL)),
         false_alarms=false_alarms,
         false_alarms_interval=_known(false_alarms, posterior.false_alarms_interval(_LEVEL)),
-        missed=_images(of.side, present & ~sample.called),
-        invented=_images(of.side, (sample.labels == 0.0) & sample.called),
+        missed=named_images(of.side, np.flatnonzero(present & ~sample.called).tolist()),
+        invented=named_images(
+            of.side, np.flatnonzero((sample.labels == 0.0) & sample.called).tolist()
+        ),
     )
 
 
@@ -233,13 +232,3 @@ def _known(value: float | None, interval: tuple[float, float]) -> Interval:
     if value is None:
         return None, None
     return min(interval[0], value), max(interval[1], value)
-
-
-def _images(side: Areas, chosen: np.ndarray) -> tuple[KeptImage, ...]:
-    return tuple(
-        KeptImage(
-            name=side.names[row],
-            condition=None if side.conditions is None else side.conditions[row],
-        )
-        for row in np.flatnonzero(chosen).tolist()
-    )

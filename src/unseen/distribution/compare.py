@@ -45,7 +45,12 @@ from unseen.distribution.designs import (
     sampling,
     side_designs,
 )
-from unseen.distribution.example_images import EXAMPLE_IMAGES, example_image, sample_rows
+from unseen.distribution.example_images import (
+    EXAMPLE_IMAGES,
+    example_image,
+    named_images,
+    sample_rows,
+)
 from unseen.distribution.orderings import orderings
 from unseen.distribution.pairing import (
     OF_PAIRS,
@@ -477,11 +482,7 @@ def _example_images(
 
 def _samples(side: Areas, seed: int) -> tuple[KeptImage, ...]:
     """The names of a few images, by chance."""
-    asked = side.conditions
-    return tuple(
-        KeptImage(name=side.names[i], condition=None if asked is None else asked[i])
-        for i in sample_rows(len(side), seed)
-    )
+    return named_images(side, sample_rows(len(side), seed))
 
 
 def _counterparts(

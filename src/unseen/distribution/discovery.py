@@ -12,6 +12,7 @@ from unseen.core.records import Amount, Count, FilePath, RecordFile, Share
 from unseen.core.wording import Interval, count, percent, printable, ratio_interval, times
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ClassRow, Comparison, ExampleImage
+from unseen.statistics import ClassComparison
 
 FILE = "discovery.json"
 SCHEMA_VERSION = 1
@@ -88,17 +89,20 @@ class Discovery:
 RECORD_FILE = RecordFile(Discovery, "discovery", FILE, "unseen discover", SCHEMA_VERSION)
 
 
-def much_rarer(rows: Mapping[str, ClassRow]) -> list[ClassRow]:
-    """The groups that are called: of ratio below ½, with false discoveries under control."""
-    found = [
-        row
-        for row in rows.values()
-        if row.tested
+def is_much_rarer(row: ClassRow | ClassComparison) -> bool:
+    """Whether a group is called: a ratio below ½, with false discoveries under control."""
+    return bool(
+        row.tested
         and row.p_bh is not None
         and row.p_bh <= FALSE_DISCOVERIES
         and row.ratio is not None
         and row.ratio < MUCH_RARER
-    ]
+    )
+
+
+def much_rarer(rows: Mapping[str, ClassRow]) -> list[ClassRow]:
+    """The groups that are called."""
+    found = filter(is_much_rarer, rows.values())
     return sorted(found, key=lambda row: (row.interval[1] or 0.0, row.ratio or 0.0))
 
 

@@ -50,6 +50,15 @@ Show = Callable[[list[str]], Iterable[Shown]]
 """Gives the images of these names."""
 
 
+def named_images(side: Areas, rows: Iterable[int]) -> tuple[KeptImage, ...]:
+    """Images of a side by name, with what they were asked for; their pictures come later."""
+    asked = side.conditions
+    return tuple(
+        KeptImage(name=side.names[row], condition=None if asked is None else asked[row])
+        for row in rows
+    )
+
+
 def example_image(side: Areas, row: int, k: int) -> ExampleImage:
     """Image `row` of a side, as one that shows class k."""
     return ExampleImage(

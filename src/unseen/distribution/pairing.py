@@ -139,8 +139,8 @@ def compare_in_pairs(
     least = np.broadcast_to(thresholds, len(real.columns))
     tested = list(range(len(real.columns)) if family is None else family)
     measured = compare_pairs(
-        real.fraction[:, tested],
-        generated.fraction[:, tested],
+        real.shares(tested),
+        generated.shares(tested),
         presence_threshold=least[tested],
         design=told.design,
     )

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from unseen.distribution.areas import Areas, nothing
 from unseen.distribution.comparison import ClassRow, KeptImage, RarePair, Together
-from unseen.distribution.example_images import EXAMPLE_IMAGES
+from unseen.distribution.example_images import EXAMPLE_IMAGES, named_images
 from unseen.statistics import Design
 from unseen.statistics.together import rarely_together
 
@@ -73,12 +73,7 @@ def _holding(
 ) -> tuple[KeptImage, ...]:
     """Images that hold both classes, those that hold most of the smaller one first."""
     least = np.broadcast_to(thresholds, len(side.columns))[list(pair)]
-    shares = side.pixels[:, list(pair)] / np.float64(side.label_map_pixels)
+    shares = side.shares(list(pair))
     smaller = np.where((shares >= least).all(axis=1), shares.min(axis=1), 0.0)
     most = np.argsort(-smaller, kind="stable")[:EXAMPLE_IMAGES]
-    asked = side.conditions
-    return tuple(
-        KeptImage(name=side.names[i], condition=None if asked is None else asked[i])
-        for i in most
-        if smaller[i] > 0.0
-    )
+    return named_images(side, most[smaller[most] > 0.0].tolist())

@@ -37,7 +37,7 @@ def differences(
     unlabelled = nothing(real.columns)
     if unlabelled is not None:
         k = real.columns.index(unlabelled)
-        names.append(("unlabelled", real.fraction[:, k], generated.fraction[:, k]))
+        names.append(("unlabelled", real.shares(k), generated.shares(k)))
     names += [
         (name, real.measured[name], generated.measured[name])
         for name in MEASURED

@@ -216,7 +216,7 @@ class Sam3LiteText(Sam3):
     model_class = "Sam3LiteTextModel"
 
 
-class _Detector(_Network):
+class Detector(_Network):
     """Boxes, turned into masks."""
 
     fill: "Callable[[UInt8[Tensor, '3 h w'], Tensor], Tensor]"
@@ -246,7 +246,7 @@ class _Detector(_Network):
         raise NotImplementedError
 
 
-class Owlv2(_Detector):
+class Owlv2(Detector):
     """Source: `Owlv2ForObjectDetection`; squares need none of its padding."""
 
     threshold, normalised = 0.1, _CLIP
@@ -265,7 +265,7 @@ class Owlv2(_Detector):
         return images, features
 
     def boxes(self, seen: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_Detector.boxes` says."""
+        """As `Detector.boxes` says."""
         images, features = seen
         flat = features.flatten(1, 2)
         queries = self.queries.expand(len(images), -1, -1)
@@ -273,7 +273,7 @@ class Owlv2(_Detector):
         return images, scores, _corners(self.model.box_predictor(flat, features).float())
 
 
-class GroundingDino(_Detector):
+class GroundingDino(Detector):
     """Source: `GroundingDinoForObjectDetection`. It looks at words and images together, so that
     only the words' tokens are kept.
     """
@@ -314,7 +314,7 @@ class GroundingDino(_Detector):
         return images, self.inputs.prepare(images)
 
     def boxes(self, seen: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_Detector.boxes` says; the boxes of several sentences one after the other."""
+        """As `Detector.boxes` says; the boxes of several sentences one after the other."""
         images, pixels = seen
         scores, boxes = [], []
         classes = sum(len(places) for _, places in self.sentences)

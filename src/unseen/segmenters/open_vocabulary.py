@@ -29,7 +29,7 @@ _KINDS = {
     "owlv2": open_networks.Owlv2,
     "grounding-dino": open_networks.GroundingDino,
 }
-_DETECTORS = ("owlv2", "grounding-dino")
+_DETECTORS = [kind for kind in _KINDS if issubclass(_KINDS[kind], open_networks.Detector)]
 _LOWEST = 0.01  # a score below calls nothing, whatever the threshold
 
 
@@ -169,7 +169,7 @@ def load_open(spec: Spec, *, device: str, precision: Precision) -> OpenVocabular
     folder, chosen = model_folder(spec, place), torch.device(device)
     with reading(folder), quiet_and_offline(), torch.inference_mode():
         network = _KINDS[kind](folder, [found.prompt for found in classes], chosen)
-        if isinstance(network, open_networks._Detector):
+        if isinstance(network, open_networks.Detector):
             network.fill = open_networks.fill_boxes
             if "masks" in spec.options:
                 network.fill = open_networks.Sam2Fill(Path(spec.options["masks"]), chosen)

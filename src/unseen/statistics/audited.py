@@ -17,8 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from unseen.core.errors import SampleError
-from unseen.core.verdicts import ClassVerdict
-from unseen.statistics.classes import MATCHED_WITHIN, OMITTED_BELOW
+from unseen.statistics.classes import verdict_of
 
 _HALF = 0.5  # of a Dirichlet prior over the cells: two cells each make rates uniform a priori
 _DRAWS = 1 << 12  # from the posterior: the tail beyond an end is 2.5 ± 0.3 %
@@ -132,24 +131,6 @@ def audited_interval(
     )
 
 
-def audited_verdict(interval: tuple[float, float], *, alike: bool = True) -> ClassVerdict:
-    """The verdict of a corrected ratio.
-
-    Args:
-        interval: of the ratio.
-        alike: whether the class is drawn in its size, without which nothing is matched.
-    """
-    low, high = interval
-    if high < OMITTED_BELOW:
-        return "omitted"
-    if high < 1.0:
-        return "under"
-    if low > 1.0:
-        return "over"
-    inside = low >= MATCHED_WITHIN[0] and high <= MATCHED_WITHIN[1]
-    return "matched" if inside and alike else "undecided"
-
-
 def labels_to_decide(real: AuditCounts, generated: AuditCounts, *, level: float) -> float | None:
     """How many times the labels of both sides would decide an undecided class.
 
@@ -161,7 +142,7 @@ def labels_to_decide(real: AuditCounts, generated: AuditCounts, *, level: float)
 
     def decided(factor: float) -> bool:
         sides = (AuditPosterior.of(side.times(factor)) for side in (real, generated))
-        return audited_verdict(audited_interval(*sides, level=level)) != "undecided"
+        return verdict_of(audited_interval(*sides, level=level)) != "undecided"
 
     most = max(
         float((side.images / np.maximum(side.labelled, 1.0)).max()) for side in (real, generated)

@@ -141,6 +141,27 @@ class ClassComparison:
         return depends_on_threshold(self.verdict, self.verdict_at_half, self.verdict_at_twice)
 
 
+def verdict_of(interval: tuple[float, float], *, alike: bool = True) -> ClassVerdict:
+    """The first verdict that holds of the interval of a ratio, in the order of docs/statistics.md.
+
+    Args:
+        interval: lower and upper end, generated over real.
+        alike: whether the class is drawn in its size, without which nothing is matched.
+
+    >>> verdict_of((0.4, 0.9)), verdict_of((0.9, 1.1)), verdict_of((0.9, 1.1), alike=False)
+    ('under', 'matched', 'undecided')
+    """
+    lower, upper = interval
+    if upper < OMITTED_BELOW:
+        return "omitted"
+    if upper < 1.0:
+        return "under"
+    if lower > 1.0:
+        return "over"
+    inside = lower >= MATCHED_WITHIN[0] and upper <= MATCHED_WITHIN[1]
+    return "matched" if inside and alike else "undecided"
+
+
 def depends_on_threshold(*verdicts: ClassVerdict) -> bool:
     """Whether the verdicts at several thresholds say different things of a class."""
     silent = {"undecided", "untested"}
@@ -407,20 +428,11 @@ class _Tests:
         self.p_bh[tested] = scipy.stats.false_discovery_control(self.p_value[tested])
 
     def verdict(self, k: int) -> ClassVerdict:
-        """The first that holds, in the order of docs/statistics.md."""
-        lower, upper = self.interval[0][k], self.interval[1][k]
+        """That of the class's interval, where it was tested."""
         if not self.tested[k]:
             return "untested"
-        if upper < OMITTED_BELOW:
-            return "omitted"
-        if upper < 1.0:
-            return "under"
-        if lower > 1.0:
-            return "over"
-        inside = lower >= MATCHED_WITHIN[0] and upper <= MATCHED_WITHIN[1]
-        if inside and (self.by_area[k] or self._sizes.alike[k]):
-            return "matched"
-        return "undecided"
+        alike = bool(self.by_area[k] or self._sizes.alike[k])
+        return verdict_of((self.interval[0][k], self.interval[1][k]), alike=alike)
 
 
 class _Spreads:

@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt32
+from jaxtyping import Bool, Float64, Int64
 
-from unseen.statistics.classes import PRESENCE_THRESHOLD, check_sides
+from unseen.statistics.classes import PRESENCE_THRESHOLD, Table, check_sides
 from unseen.statistics.design import INDEPENDENT, Design
 from unseen.statistics.effective import (
     EffectiveCounts,
@@ -22,13 +22,13 @@ from unseen.statistics.effective import (
     effective_counts,
 )
 from unseen.statistics.ratios import conditional_tests
+from unseen.statistics.samples import column_blocks
 
 # A pair is rarely together where less than half of what is expected is left. What classes do to one
 # another by their places moves ratios by a tenth or two, and large samples would call that.
 RARELY_BELOW = 0.5
 _BLOCK = 2**22  # areas of one side, or presences of pairs, worked on at once: some 32 MB
 
-_Table = Float64[np.ndarray, "_ k"] | UInt32[np.ndarray, "_ k"]  # shares of the image, or pixels
 _Square = Float64[np.ndarray, "k k"]  # a class a row and a column
 _Chosen = Int64[np.ndarray, "p 2"]  # the columns of every pair that is looked at
 
@@ -71,8 +71,8 @@ class RarePairs:
 
 
 def rarely_together(
-    real: _Table,
-    generated: _Table,
+    real: Table,
+    generated: Table,
     *,
     presence_threshold: float | Float64[np.ndarray, " k"] = PRESENCE_THRESHOLD,
     level: float = 0.95,
@@ -141,7 +141,7 @@ def rarely_together(
 class _Side:
     """Which images of a side hold which classes, looked up a block at a time."""
 
-    areas: _Table
+    areas: Table
     grouping: Grouping
     thresholds: Float64[np.ndarray, " k"]
     whole: int
@@ -160,19 +160,18 @@ class _Side:
 
     def moments(self, chosen: _Chosen) -> PresenceMoments:
         """The moments of all classes, which show how alike images of a group are, then of pairs."""
-        n, k = self.areas.shape
-        columns = max(_BLOCK // n, 1)
+        pairs_at_once = max(_BLOCK // len(self.areas), 1)
         every = slice(None)
         parts = [
-            PresenceMoments.of(self._present(every, slice(start, start + columns)), self.grouping)
-            for start in range(0, k, columns)
+            PresenceMoments.of(shares >= self.thresholds[block], self.grouping)
+            for block, (shares,) in column_blocks(self.areas, whole=self.whole)
         ]
         parts += [
             PresenceMoments.of(
                 self._present(every, block[:, 0]) & self._present(every, block[:, 1]),
                 self.grouping,
             )
-            for block in np.array_split(chosen, -(-len(chosen) // columns))
+            for block in np.array_split(chosen, -(-len(chosen) // pairs_at_once))
         ]
         return PresenceMoments.joined(parts)
 
