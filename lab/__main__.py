@@ -14,6 +14,7 @@ COMMANDS = {
     "audits": ("lab.commands:audits", "Simulate audits by hand."),
     "gate": ("lab.commands:gate", "Simulate the gate."),
     "areas": ("lab.commands:areas", "Write areas files of any size."),
+    "image-set": ("lab.commands:image_set", "Time a folder of very many images."),
     "distance-speed": ("lab.commands:distance_speed", "Time the distance of many classes."),
     "classes": ("lab.commands:classes", "Simulate the verdicts about classes."),
     "calibration": ("lab.commands:calibration", "Plant omissions in the churchyard."),

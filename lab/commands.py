@@ -28,6 +28,7 @@ from lab.gate_simulation import GateSimulation, simulate_gate
 from lab.generated_areas import GeneratedAreas, write_generated_areas
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
+from lab.image_set_size import ImageSetSize, time_image_set
 from lab.pair_simulation import PairSimulation, simulate_pairs
 from lab.random_networks import RandomThroughput, measure_random
 from lab.retention_margins import MarginSimulation, simulate_margins
@@ -86,6 +87,11 @@ def gate(task: GateSimulation) -> None:
 def distance_speed(task: DistanceSpeed) -> None:
     """Time the distance and its interval, beside NumPy's covariances and SciPy's square root."""
     streams.write(time_distances(task, say=streams.note))
+
+
+def image_set(task: ImageSetSize) -> None:
+    """Time a folder of very many images: listing, subset, hashes, going on with a run."""
+    streams.write(time_image_set(task, say=streams.note))
 
 
 def areas(task: GeneratedAreas) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from unseen.core import hashes as module
@@ -30,9 +31,10 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return read
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Path) -> str | None:
     with FileHashes(path.parent) as hashes:
-        return hashes.sha256(path)
+        (digest,) = hashes.sha256([path.name])
+    return digest
 
 
 def photo(tmp_path: Path) -> Path:
@@ -71,15 +73,18 @@ def test_a_file_that_was_just_written_is_not_kept(tmp_path: Path, hashed: list[P
     assert hashed == [path, path]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": [[1], 2]}', "\x00"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"\x93NUMPY\x01\x00", b"numbers"])
 def test_a_broken_cache_is_made_anew(
-    tmp_path: Path, cache: Path, text: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_SETTLED_NS", -1)
     path = photo(tmp_path)
     sha256(path)
     (file,) = (cache / "hashes").iterdir()
-    file.write_text(text)
+    if content == b"numbers":
+        np.save(file, np.arange(3))
+    else:
+        file.write_bytes(content)
     assert sha256(path) == sha256_of_file(path)
 
 
@@ -87,3 +92,41 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path: Path, cache: 
     cache.write_text("a file")
     path = photo(tmp_path)
     assert sha256(path) == sha256_of_file(path)
+
+
+def test_files_are_told_apart_by_name_and_one_that_is_missing_has_no_hash(
+    tmp_path: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SETTLED_NS", -1)
+    monkeypatch.setattr(module, "_TOGETHER", 4)
+    monkeypatch.setattr(module, "_AT_ONCE", 2)
+    names = [f"sub/{k}" for k in range(9)]
+    (tmp_path / "sub").mkdir()
+    for name in names:
+        (tmp_path / name).write_text(name)
+    expected = [sha256_of_file(tmp_path / name) for name in names]
+    for asked, unknown in ((names[:5], 5), (names, 4), (names[::-1], 0)):
+        hashed.clear()
+        with FileHashes(tmp_path) as hashes:
+            digests = [*hashes.sha256([*asked, "missing"])]
+        assert sorted(filter(None, digests)) == sorted(expected[: len(asked)])
+        assert digests[0] == expected[names.index(asked[0])]
+        assert digests[-1] is None
+        assert len(hashed) == unknown
+
+
+def test_what_was_hashed_before_an_error_is_kept(
+    tmp_path: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SETTLED_NS", -1)
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    with FileHashes(tmp_path) as hashes:
+        list(hashes.sha256("a"))
+    with pytest.raises(KeyError), FileHashes(tmp_path) as hashes:
+        list(hashes.sha256("b"))
+        raise KeyError
+    hashed.clear()
+    with FileHashes(tmp_path) as hashes:
+        assert len([*hashes.sha256("ab")]) == 2
+    assert hashed == []

@@ -20,7 +20,6 @@ from typing import Any
 
 from unseen.core.errors import StorageError
 
-_BLOCK = 1 << 20  # bytes read at a time when hashing a file
 _ASIDE = ".unseen-aside-"  # how the name of a file begins that is being written
 _LONGEST_SUFFIX = 12  # characters: an ending; what is longer is the rest of a sentence with a dot
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -69,11 +68,8 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
     with open_regular(path) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_parts(parts: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ Images are known by their ending, and where the ending says nothing by their fir
 unseen itself wrote (pages, label maps, sheets of samples) is never an image of the set.
 """
 
+import posixpath
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 from unseen.core.errors import ImageError
 from unseen.core.wording import count, printable
 from unseen.images.decode import EXTENSIONS, EXTENSIONS_IN_WORDS, SIGNATURE_BYTES, image_format
-from unseen.images.naming import index_order
+from unseen.images.naming import PackedNames, index_order
 
 Source = TypeVar("Source", bound=Any)
 Peek = Callable[[str, int], bytes]
@@ -101,8 +102,11 @@ def tell_left_out(source: Source) -> Source:
     return source
 
 
-def take_images(names: Iterable[str], place: str, peek: Peek, left_out: LeftOut) -> list[str]:
+def take_images(names: Iterable[str], place: str, peek: Peek, left_out: LeftOut) -> PackedNames:
     """The images among the files of a set, in index order; the others are added to `left_out`.
+
+    Of a million names each step takes about a second: nothing is looked at closely that the plain
+    text of a name decides.
 
     Args:
         names: paths in the set, with `/`.
@@ -115,7 +119,8 @@ def take_images(names: Iterable[str], place: str, peek: Peek, left_out: LeftOut)
     """
     files = []
     for name in sorted(names):  # so that the first names are the same everywhere
-        if any(is_hidden(part) for part in PurePosixPath(name).parts):
+        doubtful = name.startswith((".", "_")) or "/." in name or "/_" in name
+        if doubtful and any(map(is_hidden, PurePosixPath(name).parts)):
             left_out.add(HIDDEN, name)
         else:
             files.append(name)
@@ -129,7 +134,7 @@ def take_images(names: Iterable[str], place: str, peek: Peek, left_out: LeftOut)
             left_out.add(reason, name)
     if not images:
         raise no_images(place, left_out.record())
-    return index_order(images)
+    return PackedNames(index_order(images))
 
 
 def no_images(place: str, reasons: Mapping[str, Mapping[str, Any]]) -> ImageError:
@@ -160,7 +165,7 @@ class _OwnOutput:
                 self._folders[folder] = file
             elif file == "sample.json":
                 self._samples.add(folder)
-            elif run := _RUN_WITHOUT_RECORD.fullmatch(name):
+            elif ".parquet" in name and (run := _RUN_WITHOUT_RECORD.fullmatch(name)):
                 self._folders.setdefault(run[1] or "", "areas/")
         if "" in self._folders:
             raise ImageError(
@@ -174,7 +179,7 @@ class _OwnOutput:
         if name in self._grids:
             return True
         folder, _, file = name.rpartition("/")
-        if folder in self._samples and PurePosixPath(file).suffix.lower() in EXTENSIONS:
+        if folder in self._samples and _ending(file) in EXTENSIONS:
             return not _SAMPLE.fullmatch(file)
         if (labels := _OWN_LABELS.fullmatch(file)) and self._is_example(folder, labels[1]):
             return True
@@ -197,7 +202,7 @@ def _grids(files: Iterable[str], peek: Peek) -> Iterator[str]:
     others = set()
     for name in files:
         folder = name.rpartition("/")[0]
-        if folder not in others and PurePosixPath(name).suffix.lower() in EXTENSIONS:
+        if folder not in others and _ending(name) in EXTENSIONS:
             try:
                 grid = is_grid(peek(name, _WHOLE_GRID))
             except OSError:
@@ -215,20 +220,24 @@ def is_grid(content: bytes) -> bool:
 
 def _why_no_image(name: str, peek: Peek) -> str | None:
     """Why a file is left out; None for an image."""
-    path = PurePosixPath(name)
-    ending = path.suffix.lower()
+    ending = _ending(name)
     if ending in EXTENSIONS:
         return None
-    if path.name in _COMPANIONS:
+    if name.rpartition("/")[2] in _COMPANIONS:
         return COMPANION
     reason = ending if len(ending) > 1 else "without an ending"
-    if _KNOWN_OTHERS.fullmatch(ending) or path.name.endswith("~"):
+    if _KNOWN_OTHERS.fullmatch(ending) or name.endswith("~"):
         return reason
     try:
         kind = image_format(peek(name, SIGNATURE_BYTES))
     except OSError:
         return "that cannot be read"
     return reason if kind is None or (kind == "TIFF" and _RAW.fullmatch(ending)) else None
+
+
+def _ending(name: str) -> str:
+    """The ending of a file's name, in lower case, with its dot."""
+    return posixpath.splitext(name)[1].lower()
 
 
 def _is_own(name: str, peek: Peek) -> bool:

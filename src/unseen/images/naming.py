@@ -2,8 +2,10 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
-from typing import overload
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
 
 from unseen.core.files import sha256_of_parts
 
@@ -36,6 +38,35 @@ class NumberedNames(Sequence[str]):
         return self.form.format(index % len(self))
 
 
+class PackedNames(Sequence[str]):
+    """Names as one piece of UTF-8: a fifth of the memory of strings, and quick to send elsewhere.
+
+    >>> names = PackedNames(["a.png", "sub/b.png"])
+    >>> names[1], names[:1], len(names)
+    ('sub/b.png', ['a.png'], 2)
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        encoded = [name.encode("utf-8", "surrogatepass") for name in names]
+        self._text = b"".join(encoded)
+        self._ends = np.cumsum([0, *map(len, encoded)])  # of a name, where the next begins
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        k = range(len(self))[index]  # IndexError where there is none
+        return self._text[self._ends[k] : self._ends[k + 1]].decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        for end in self._ends[1:].tolist():
+            yield self._text[start:end].decode("utf-8", "surrogatepass")
+            start = end
+
+
 def row_names(count: int) -> NumberedNames:
     """The names of images that are known by their row alone: `000000`, `000001` and so on."""
     return NumberedNames(f"{{:0{max(6, len(str(count - 1)))}d}}", count)
@@ -43,7 +74,10 @@ def row_names(count: int) -> NumberedNames:
 
 def index_order(names: Iterable[str]) -> list[str]:
     """The authors' order: sorted by directory, then by name, both as plain strings."""
-    return sorted(names, key=lambda name: (name.rpartition("/")[0], name.rpartition("/")[2]))
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folders.setdefault(name.rpartition("/")[0], []).append(name)
+    return [name for folder in sorted(folders) for name in sorted(folders[folder])]
 
 
 def in_unicode(name: str) -> str:
