@@ -1,15 +1,19 @@
 """Which worker makes which shard, and what becomes of those that fail."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from unseen.core.errors import ImageError, UnseenError
+from unseen.core.identity import identify
 from unseen.core.run_folder import manifest
-from unseen.engines.engine import Engine, warn_of_machines
+from unseen.engines.engine import Engine
+from unseen.engines.machines import WorkersList, warn_of_machines
 from unseen.engines.pool import Pool
 from unseen.engines.work import ShardError, WorkerLostError
 
@@ -24,7 +28,7 @@ class FakeWorker:
         self.over = threading.Event()
 
     def ready(self) -> Mapping[str, Any]:
-        return {"gpu": None}
+        return {"gpu": self.number}
 
     def make(self, shard: range) -> Iterator[int]:
         yield from self._what(self.number, shard)
@@ -36,7 +40,11 @@ class FakeWorker:
         self.over.set()
 
 
-def run(what: Callable[[int, range], Iterator[int]], workers: int = 2) -> list[int]:
+def run(
+    what: Callable[[int, range], Iterator[int]],
+    workers: int = 2,
+    met: list[Mapping[str, Any]] | None = None,
+) -> list[int]:
     reports: list[int] = []
     started: list[int] = []
 
@@ -44,7 +52,7 @@ def run(what: Callable[[int, range], Iterator[int]], workers: int = 2) -> list[i
         started.append(number)
         return FakeWorker(len(started), what)
 
-    Pool(SHARDS, start, workers).run(reports.append)
+    Pool(SHARDS, start, workers).run(reports.append, ([] if met is None else met).extend)
     assert not [thread for thread in threading.enumerate() if thread.name.endswith("(_work)")]
     return reports
 
@@ -56,7 +64,10 @@ def test_every_shard_is_made_once_and_all_images_are_reported() -> None:
         yield 2
         made.append(shard)
 
-    reports = run(what)
+    met: list[Mapping[str, Any]] = []
+    reports = run(what, met=met)
+    assert met  # the second worker may come when all is done
+    assert {machine["gpu"] for machine in met} <= {1, 2}
     assert sorted(made, key=lambda shard: shard.start) == SHARDS
     assert reports[-1] == 20
     assert reports == sorted(reports)
@@ -144,6 +155,27 @@ def test_machines_that_change_bytes_are_warned_of() -> None:
     warn_of_machines([first, {**first, "processor": "B"}])
     with pytest.warns(UserWarning, match="instructions .AVX2, AVX512."):
         warn_of_machines([first, {**first, "instructions": "AVX2"}])
+
+
+def test_machines_of_a_run_are_listed_and_one_that_comes_later_is_warned_of(
+    tmp_path: Path,
+) -> None:
+    first = {"torch": "2.8", "gpu": "H200", "package_version": "1"}
+    path = tmp_path / "workers.json"
+
+    def listed() -> list[Any]:
+        machines: list[Any] = json.loads(path.read_text())["machines"]
+        return machines
+
+    workers = WorkersList(path, identify("areas", 1, options={"seed": 0}))
+    workers.add([first, first])
+    workers.add([first])
+    assert listed() == [first]
+    with pytest.warns(UserWarning, match="gpu .A100, H200."):  # as in a call on another day
+        workers.add([{**first, "gpu": "A100"}])
+    assert len(listed()) == 2
+    WorkersList(path, identify("areas", 1, options={"seed": 1})).add([first])
+    assert listed() == [first]  # another run in the same place
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 import gc
 import json
+import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from unseen.cli.invert import FAILED
 from unseen.cli.main import run
 from unseen.core.errors import CheckpointError, ImageError, RecordError, SpecError, StorageError
 from unseen.core.files import write_aside
+from unseen.engines.engine import Engine
 from unseen.inversion.inversions import read_inversions
 from unseen.inversion.invert import InversionRun, default_perceptual, invert, preset_for
 from unseen.inversion.inverter_file import write_inverter
@@ -198,6 +202,74 @@ def test_a_full_disk_is_said_and_what_was_finished_is_kept(
     assert raised.value.__notes__ == [f"{kept} of 5 reconstructions are kept in {tmp_path / 'out'}"]
 
 
+class InTurn(Engine):
+    """Sends the work as to other processes, and has it done here, the last block first."""
+
+    apart = True
+
+    def carry_out(self, work, shards, done, total, progress, **_):
+        make = pickle.loads(pickle.dumps(work)).open("cpu")
+        for shard in reversed(shards):
+            make(shard, lambda made, before=done: progress(before + made, total))
+            done += len(shard)
+
+
+def test_blocks_that_several_processes_make_end_in_the_bytes_of_one(
+    generator, inverter, photos, tmp_path
+):
+    def run(out, changes=MappingProxyType({}), **given):
+        asked = task(methods=("d", "f"), count=3, controls=1, curve=("layer1",), **changes)
+        return invert(photos, generator, inverter, out=out, task=asked, **given)
+
+    whole = run(tmp_path / "whole")
+    assert len(whole.images) == 4
+    reports = []
+    run(
+        tmp_path / "apart",
+        engine=InTurn(),
+        progress=lambda done, total: reports.append((done, total)),
+    )
+    assert files(tmp_path / "apart") == files(tmp_path / "whole")
+    assert reports[-1] == (12, 12)  # 4 images by two methods, and by f for the curve
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
+
+    for number in (3, 1):
+        part = run(tmp_path / "parts", changes={"part": (number, 3)})
+        assert not part.complete
+    assert 0 < len(part.images) < 4
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").rglob("*.png")}
+    run(tmp_path / "parts")
+    made = files(tmp_path / "parts")
+    assert made.pop("workers.json")
+    assert made == files(tmp_path / "whole")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_worker_whose_photographs_or_run_are_others_is_refused(
+    generator, inverter, photos, tmp_path
+):
+    class Spoilt(InTurn):
+        def carry_out(self, work, shards, *given, **options):
+            if photos.exists():
+                Image.new("RGB", (16, 16)).save(photos / "0.png")
+            super().carry_out(work, shards, *given, **options)
+
+    def run(engine, out="a"):
+        return invert(photos, generator, inverter, out=tmp_path / out, task=task(), engine=engine)
+
+    with pytest.raises(ImageError, match="names, sizes or times"):
+        run(Spoilt())
+
+    class Gone(InTurn):
+        def carry_out(self, work, shards, *given, **options):
+            make = work.open("cpu")
+            shutil.rmtree(tmp_path / "b")
+            make(shards[0], lambda _: None)
+
+    with pytest.raises(RecordError, match="holds no run"):
+        run(Gone(), "b")
+
+
 def test_other_settings_in_the_same_folder_are_refused(generator, inverter, photos, tmp_path):
     invert(photos, generator, inverter, out=tmp_path / "out", task=task(count=2))
     with pytest.raises(RecordError, match=r"regularisation is 1\.0 there, 2\.0 here"):
@@ -306,6 +378,18 @@ def test_the_command_sums_up_what_it_did(photos, weights, capsys):
         assert f"method {method}: 2 controls: loss 0." in output
     assert "resized to 16×16" in errors
     assert errors.count("\n") == 1
+
+
+def test_parts_of_the_command_are_joined_by_the_command_without_a_part(photos, weights, capsys):
+    for part in ("2/2", "1/2"):
+        assert run(arguments(weights, "--batch-size", "2", "--part", part)) == 0
+    output, _ = capsys.readouterr()
+    assert "3 reconstructions there so far" in output  # of the batches of 2, 2 and 1 the last two
+    assert "5 reconstructions there so far" in output
+    assert not read_inversions(weights / "out").complete
+    assert run(arguments(weights, "--batch-size", "2")) == 0
+    assert read_inversions(weights / "out").complete
+    assert not (weights / "out" / "entries").exists()
 
 
 def test_an_image_that_fails_is_named_and_the_status_says_so(photos, weights, capsys, monkeypatch):

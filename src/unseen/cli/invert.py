@@ -9,12 +9,15 @@ import typer
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.options import Argument, Fields, Option, SingleFile
+from unseen.core.wording import count
 from unseen.distribution.segment import default_segmenter
+from unseen.engines.engine import Engine
 from unseen.generators import load_layered
 from unseen.instance_evidence import measuring as evidence_library
 from unseen.instance_evidence.evidence_summary import evidence_summary
 from unseen.instance_evidence.measuring import EvidenceTask
 from unseen.inversion import invert as library
+from unseen.inversion.blocks import InversionOpening
 from unseen.inversion.inversions import Inversions, curve_runs
 from unseen.inversion.invert import InversionRun, preset_for
 from unseen.inversion.methods import Inversion, Steps
@@ -66,6 +69,7 @@ def invert(
     options: Annotated[dict[str, Any], Fields(InversionRun)],
     changes: Annotated[dict[str, Any], Fields(Inversion, given=True)],
     measuring: EvidenceTask,
+    engine: Engine,
     inverter: LayerInverter = None,
     encoder: Encoder = None,
     preset: Preset = "default",
@@ -102,12 +106,18 @@ def invert(
     )
     network = load_layered(generator, device=measuring.device)
     judge = None  # loaded before anything is inverted: what is missing is said at once
+    named = segmenter or default_segmenter(images)
     if evidence or task.by_class is not None or segmenter is not None:
-        judge = load_segmenter(
-            segmenter or default_segmenter(images),
-            device=measuring.device,
-            precision=measuring.precision,
-        )
+        judge = load_segmenter(named, device=measuring.device, precision=measuring.precision)
+    opening = InversionOpening(
+        images=images,
+        generator=generator,
+        inverter=inverter,
+        encoder=encoder,
+        segmenter=named,
+        device=measuring.device,
+        precision=measuring.precision,
+    )
     with progress_bar("invert", unit="reconstructions") as progress:
         record = library.invert(
             images,
@@ -119,7 +129,14 @@ def invert(
             task=task,
             progress=progress,
             say=streams.note,
+            engine=engine,
+            opening=opening,
         )
+    part, parts = task.part
+    if parts > 1:
+        made = sum(len(image.reconstructions) for image in record.images)
+        streams.write(f"part {part}/{parts} of {out}: {count(made, 'reconstruction')} there so far")
+        return
     runs = [record, *curve_runs(record)]
     for run in runs:
         _note_failed(run)

@@ -52,17 +52,21 @@ def processor() -> str:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the last bits of a network's arithmetic may depend on, as JSON.
+    """What the last bits of a network's arithmetic and of decoded images may depend on, as JSON.
 
     Args:
         device: where the network computes.
     """
+    import numpy
+    import PIL
     import torch
 
     return {
         "package_version": package_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "pillow": PIL.__version__,
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "gpu": None if device == "cpu" else torch.cuda.get_device_name(device),

@@ -115,6 +115,13 @@ def check_options(task: Any, error: type[Exception] = SpecError) -> None:
             raise error(f"{name}: {fault}")
 
 
+def _part(text: str) -> tuple[int, int]:
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ValueError(f"{text!r} is no part; write 2/4 for the second of four")
+    return int(part), int(parts)
+
+
 # Options that several tasks share.
 Count = Annotated[
     int | None,
@@ -136,6 +143,17 @@ Workers = Annotated[
 ]
 SkipBroken = Annotated[
     bool, Option("Leave out images that cannot be decoded, and list them in the record.")
+]
+Part = Annotated[
+    tuple[int, int],
+    Option(
+        "Part of the work to do here: 2/4 is the second quarter. Parts share OUT, on whatever "
+        "machines, and are joined at the end: areas by `unseen merge OUT`, inversions by the same "
+        "command without --part.",
+        metavar="PART/PARTS",
+        parse=_part,
+        shown="1/1",
+    ),
 ]
 Overwrite = Annotated[bool, Option("Replace what another run left in the same place.")]
 KeepImages = Annotated[
@@ -159,6 +177,13 @@ SingleFile = Annotated[
     bool,
     Option("Write the page as one file, too, with its pictures inside: to send."),
 ]
+
+
+def check_part(part: tuple[int, int], error: type[Exception] = SpecError) -> None:
+    """Hold a part to its bounds (SpecError, or the `error` given)."""
+    number, parts = part
+    if not 1 <= number <= parts:
+        raise error(f"part {number}/{parts} was asked for; the first of 4 is 1/4")
 
 
 def check_labels(labels: Sequence[str], sides: int) -> list[str]:

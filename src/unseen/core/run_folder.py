@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unseen.core.errors import RecordError, StorageError
 from unseen.core.files import (
@@ -28,6 +28,8 @@ from unseen.core.identity import Identity
 from unseen.core.lock import LOCK, PATIENCE, locked
 from unseen.core.records import decode
 
+Shard = TypeVar("Shard")
+
 _SHARD = re.compile(r"(\d{9})-(\d{9})\.[a-z]+")
 
 
@@ -38,6 +40,16 @@ def manifest(total: int, size: int) -> list[range]:
     [range(0, 2), range(2, 4), range(4, 5)]
     """
     return [range(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def part_of(shards: Sequence[Shard], part: tuple[int, int]) -> Sequence[Shard]:
+    """The shards that a part makes: the second quarter for (2, 4).
+
+    >>> part_of([range(0, 2), range(2, 4), range(4, 5)], (2, 2))
+    [range(2, 4), range(4, 5)]
+    """
+    number, parts = part
+    return shards[len(shards) * (number - 1) // parts : len(shards) * number // parts]
 
 
 @dataclasses.dataclass
@@ -103,6 +115,18 @@ class RunFolder:
             f"{self.folder} holds another run ({differing}); choose another place, or replace it "
             "with overwrite"
         )
+
+    def check_begun(self) -> None:
+        """Refuse to go on where another process has begun the run, and its folder is not here.
+
+        Raises:
+            RecordError: the folder holds no run, or another one.
+        """
+        if not self.begun():
+            raise RecordError(
+                f"{self.folder} holds no run here, or the run is over; workers need the folder of "
+                "the run on a disk that all machines share"
+            )
 
     def read_header(self, keys: Sequence[str]) -> dict[str, Any]:
         """What the header says by these keys, whatever run it is of.

@@ -21,7 +21,7 @@ from jaxtyping import Float32, Integer, UInt8, UInt32
 from unseen.core.errors import ImageError, RecordError, SegmenterError, StorageError, UnseenError
 from unseen.core.files import check_name, check_writable
 from unseen.core.progress import Progress, silent
-from unseen.core.run_folder import RunFolder, manifest
+from unseen.core.run_folder import RunFolder, manifest, part_of
 from unseen.distribution.areas import MEASURED, Areas, areas_identity, joined
 from unseen.distribution.areas_file import read_areas, write_areas
 from unseen.distribution.areas_shards import (
@@ -32,7 +32,6 @@ from unseen.distribution.areas_shards import (
     areas_folder,
     described_areas,
     joined_areas,
-    part_of,
     sizes_of,
 )
 from unseen.distribution.instrument import VIEWS, measure_images, turned_back
@@ -303,11 +302,8 @@ class AreasRun:
 
     def _check_begun(self) -> None:
         for store in (self._map_store, self._store):
-            if store is not None and not store.begun():
-                raise RecordError(
-                    f"{store.folder} holds no run here, or the run is over; workers need the "
-                    "folder of the run on a disk that all machines share"
-                )
+            if store is not None:
+                store.check_begun()
 
     def _check_files(self, shard: range) -> None:
         """Refuse images whose files are not those that the fingerprint is of."""

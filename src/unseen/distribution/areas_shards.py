@@ -13,14 +13,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from unseen.core.errors import ImageError, RecordError, SegmenterError
 from unseen.core.files import as_path, canonical_json
 from unseen.core.identity import Identity
-from unseen.core.run_folder import RunFolder, manifest
+from unseen.core.run_folder import RunFolder, manifest, part_of
 from unseen.core.wording import listed
 from unseen.distribution.areas import (
     FORMAT,
@@ -33,8 +33,6 @@ from unseen.distribution.areas import (
 from unseen.distribution.areas_file import read_areas, write_areas
 from unseen.images import ImageSource
 from unseen.images.protocol import names_sha256, states_of
-
-Shard = TypeVar("Shard")
 
 SHARD = 1024  # images of a shard
 WHOLE, PIECE = ".parquet", ".piece"  # endings of the files of shards and of pieces
@@ -62,16 +60,6 @@ def areas_folder(
     """
     folder = out.with_name(out.name + ".parts")
     return RunFolder(folder, identity, owned=OWNED, also=said or {}, overwrite=overwrite)
-
-
-def part_of(shards: Sequence[Shard], part: tuple[int, int]) -> Sequence[Shard]:
-    """The shards that a part makes: the second quarter for (2, 4).
-
-    >>> part_of([range(0, 2), range(2, 4), range(4, 5)], (2, 2))
-    [range(2, 4), range(4, 5)]
-    """
-    number, parts = part
-    return shards[len(shards) * (number - 1) // parts : len(shards) * number // parts]
 
 
 def known_fingerprint(

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unseen.core.errors import SpecError, UnseenError
+from unseen.distribution.areas import areas_identity
 from unseen.distribution.areas_run import AreasRun
 from unseen.engines.engine import Engine
-from unseen.engines.work import Make
+from unseen.engines.machines import WorkersList, list_beside
+from unseen.engines.work import Make, device_of
 from unseen.generators.sources import Drawing, keep_drawn
 from unseen.segmenters import load_segmenter
 
@@ -46,7 +48,7 @@ class AreasWork:
     def open(self, device: str | None) -> Make:
         """Open images and segmenter, once a worker."""
         opening = self.opening
-        device = device if device and opening.device == "auto" else opening.device
+        device = device_of(opening.device, device)
         drawing = opening.drawing
         source = drawing.open(opening.images, device, skip_broken=self.task.skip_broken)
         if drawing.keep_images is not None:
@@ -55,6 +57,11 @@ class AreasWork:
         task = dataclasses.replace(self.task, overwrite=False, part=(1, 1))
         run = task.run(source, segmenter, self.fingerprint, out=self.out, paired=self.paired)
         return functools.partial(AreasRun.make, run)
+
+
+def workers_of(run: AreasRun, out: Path) -> WorkersList:
+    """The list of machines that make the areas of a run."""
+    return WorkersList(list_beside(out), areas_identity(run.provenance))
 
 
 def make_apart(
@@ -81,7 +88,8 @@ def make_apart(
         run.set_drawing()
         missing = run.missing
         try:
-            engine.carry_out(work, missing, run.whole, run.images, run.progress)
+            workers = workers_of(run, run.out)
+            engine.carry_out(work, missing, run.whole, run.images, run.progress, workers=workers)
         except (KeyboardInterrupt, UnseenError) as error:
             run.tell_kept(error)
             raise

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack
 
+from unseen.core.devices import machine, resolve_device
 from unseen.core.errors import RecordError, SampleError
 from unseen.core.files import (
     as_path,
@@ -18,13 +19,23 @@ from unseen.core.files import (
     sha256_of_parts,
 )
 from unseen.core.lock import LOCK, locked
-from unseen.core.options import Count, Option, Overwrite, Seed, SkipBroken, Workers, check_options
+from unseen.core.options import (
+    Count,
+    Option,
+    Overwrite,
+    Part,
+    Seed,
+    SkipBroken,
+    Workers,
+    check_options,
+    check_part,
+)
 from unseen.core.progress import Progress, shown, silent
 from unseen.core.registry import plugin_names, spec_name
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_run import AreasRun, See, make_areas
 from unseen.distribution.areas_shards import SHARD, known_fingerprint
-from unseen.distribution.areas_work import Opening, make_apart
+from unseen.distribution.areas_work import Opening, make_apart, workers_of
 from unseen.distribution.instrument import VIEWS, Wear, WornPreparation
 from unseen.engines.engine import Engine
 from unseen.generators import Generator
@@ -54,29 +65,13 @@ CheckSegmenter = Annotated[
 ]
 
 
-def _part(text: str) -> tuple[int, int]:
-    part, slash, parts = text.partition("/")
-    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise ValueError(f"{text!r} is no part; write 2/4 for the second of four")
-    return int(part), int(parts)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Segmentation:
     """How a set of images is segmented into areas."""
 
     count: Count = None
     seed: Seed = 0
-    part: Annotated[
-        tuple[int, int],
-        Option(
-            "Part of the work to do here: 2/4 is the second quarter. Parts share OUT, on whatever "
-            "machines; `unseen merge OUT` joins them.",
-            metavar="PART/PARTS",
-            parse=_part,
-            shown="1/1",
-        ),
-    ] = (1, 1)
+    part: Part = (1, 1)
     shard: Annotated[
         int,
         Option(
@@ -99,9 +94,7 @@ class Segmentation:
     overwrite: Overwrite = False
 
     def __post_init__(self) -> None:
-        part, parts = self.part
-        if not 1 <= part <= parts:
-            raise SampleError(f"part {part}/{parts} was asked for; the first of 4 is 1/4")
+        check_part(self.part, SampleError)
         check_options(self, SampleError)
 
     def indices(self, source: ImageSource) -> list[int]:
@@ -284,6 +277,9 @@ def segment(
     run = _begun(task, source, network, place, progress)
     if engine is not None and engine.apart:
         make_apart(run, task, opening or Opening(images=images, segmenter=segmenter), engine)
+    elif place is not None and task.part != (1, 1):
+        device = "auto" if opening is None else opening.device
+        workers_of(run, place).add([machine(resolve_device(device))])
     (areas,) = make_areas([run])
     if isinstance(source, DrawnImages) and source.keep is not None:
         source.keep_all(run.indices)  # those of areas that an earlier run made

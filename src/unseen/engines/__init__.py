@@ -2,5 +2,5 @@
 
 A `Work` goes in, and its shards are made; what a shard is, is the work's business. `engine` has the
 options and carries the work out, `pool` gives shards to workers, `local` and `ray_workers` are the
-two kinds of workers.
+two kinds of workers, `machines` lists where they ran.
 """

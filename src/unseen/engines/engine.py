@@ -1,20 +1,17 @@
 """The engine of a command: its options, and how it carries out work."""
 
 import dataclasses
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 from unseen.core.devices import gpu_count
 from unseen.core.errors import SpecError
 from unseen.core.options import Option, check_options
 from unseen.core.progress import Progress
 from unseen.engines.local import LocalWorker
+from unseen.engines.machines import WorkersList
 from unseen.engines.pool import Pool
 from unseen.engines.work import Work, Worker
-
-# What of two machines changes the last bits of a network's arithmetic, and with them labels.
-_DECIDING = ("torch", "instructions", "gpu")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,8 +71,16 @@ class Engine:
         return [f"cuda:{gpu}" for gpu in gpus]
 
     def carry_out(
-        self, work: Work, shards: Sequence[range], done: int, total: int, progress: Progress
-    ) -> list[Mapping[str, Any]]:
+        self,
+        work: Work,
+        shards: Sequence[range],
+        done: int,
+        total: int,
+        progress: Progress,
+        *,
+        workers: WorkersList,
+        unit: str = "images",
+    ) -> None:
         """Make shards apart.
 
         Args:
@@ -84,22 +89,18 @@ class Engine:
             done: images that are done already.
             total: images of all shards.
             progress: called with images done, and of how many.
-
-        Returns:
-            The machines of all workers, each once.
+            workers: the run's list of machines, which those of the workers join.
+            unit: what the positions of a shard count.
 
         Raises:
             ShardError: shards that failed three times; all others are made.
             UnseenError: the work cannot be opened.
         """
         if not shards:
-            return []
-        start, workers = self._workers(work)
-        pool = Pool(shards, start, workers)
-        pool.run(lambda images: progress(min(done + images, total), total))
-        machines = list({repr(sorted(found.items())): found for found in pool.machines}.values())
-        warn_of_machines(machines)
-        return machines
+            return
+        start, count = self._workers(work)
+        pool = Pool(shards, start, count, unit)
+        pool.run(lambda images: progress(min(done + images, total), total), workers.add)
 
     def _workers(self, work: Work) -> tuple[Callable[[int], Worker], int]:
         """What starts a worker, and how many there are."""
@@ -113,15 +114,3 @@ class Engine:
         gpus = self.gpus_per_worker if ray.cluster_resources().get("GPU") else 0.0
         count = self.ray_workers or places(ray, self.gpus_per_worker)
         return lambda _: RayWorker(ray, stored, gpus), count
-
-
-def warn_of_machines(machines: Sequence[Mapping[str, Any]]) -> None:
-    """Warn where workers differ in what changes the last bits of arithmetic."""
-    for key in _DECIDING:
-        values = sorted({str(machine.get(key)) for machine in machines})
-        if len(values) > 1:
-            warnings.warn(
-                f"workers differ in {key} ({', '.join(values)}), so that labels may differ where "
-                "two classes are about as probable; use machines of one kind for the same bytes",
-                stacklevel=2,
-            )

@@ -25,12 +25,18 @@ class Pool:
         shards: to be made.
         start: starts a worker; it is made ready by its thread.
         workers: how many at once.
+        unit: what the positions of a shard count.
     """
 
     def __init__(
-        self, shards: Sequence[range], start: Callable[[int], Worker], workers: int
+        self,
+        shards: Sequence[range],
+        start: Callable[[int], Worker],
+        workers: int,
+        unit: str = "images",
     ) -> None:
-        self.machines: list[Mapping[str, Any]] = []  # of the workers that were ready
+        self._unit = unit
+        self._machines: list[Mapping[str, Any]] = []  # of workers that are ready, to be told
         self._start = start
         self._waiting = collections.deque(shards)
         self._under_way: dict[range, int] = {}  # shard → images that are done
@@ -47,11 +53,16 @@ class Pool:
             for number in range(min(workers, len(shards)))
         ]
 
-    def run(self, report: Callable[[int], None]) -> None:
+    def run(
+        self,
+        report: Callable[[int], None],
+        meet: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _: None,
+    ) -> None:
         """Make all shards.
 
         Args:
             report: told, in this thread, how many images are done.
+            meet: told, in this thread, the machines of workers that have become ready.
 
         Raises:
             ShardError: shards that were given up; all others are made.
@@ -68,6 +79,9 @@ class Pool:
                     over = self._over or not any(thread.is_alive() for thread in self._threads)
                     done = self._made + sum(self._under_way.values())
                     fatal = self._fatal
+                    machines, self._machines = self._machines, []
+                if machines:
+                    meet(machines)
                 report(done)
                 if fatal is not None:
                     raise fatal
@@ -122,7 +136,7 @@ class Pool:
             worker = self._live[number] = self._start(number)
         machine = worker.ready()
         with self._changed:
-            self.machines.append(machine)
+            self._machines.append(machine)
         return worker
 
     def _end(self, number: int, worker: Worker | None) -> None:
@@ -182,7 +196,7 @@ class Pool:
     def _of_given_up(self) -> ShardError:
         shards = sorted(self._given_up, key=lambda shard: shard.start)
         told = "; ".join(
-            f"images {shard.start:,} to {shard.stop - 1:,}: {self._given_up[shard]}"
+            f"{self._unit} {shard.start:,} to {shard.stop - 1:,}: {self._given_up[shard]}"
             for shard in shards[:_TOLD]
         )
         more = f"; and {len(shards) - _TOLD} more" if len(shards) > _TOLD else ""

@@ -12,7 +12,8 @@ from unseen.core.files import as_path
 from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import manifest
 from unseen.engines.engine import Engine
-from unseen.engines.work import Make
+from unseen.engines.machines import WORKERS, WorkersList, list_beside
+from unseen.engines.work import Make, device_of
 from unseen.generators import load_generator
 from unseen.generators.drawn_images import DrawnImages
 from unseen.generators.sample import Sampling, drawn_images
@@ -31,7 +32,7 @@ class SamplingWork:
 
     def open(self, device: str | None) -> Make:
         """Load the generator, once a worker."""
-        device = device if device and self.device == "auto" else self.device
+        device = device_of(self.device, device)
         precision: Any = self.precision
         generator = load_generator(self.generator, device=device, precision=precision)
         task = Sampling(generator=generator, **self.settings)
@@ -63,7 +64,16 @@ def sample_apart(
         if any(task.indices[position] in missing for position in shard)
     ]
     done = len(task.indices) - sum(map(len, shards))
-    engine.carry_out(work, shards, done, len(task.indices), progress or silent)
+    out, folder = as_path(task.out), images.folder.run
+    place = out / WORKERS if out == images.keep else list_beside(out)
+    engine.carry_out(
+        work,
+        shards,
+        done,
+        len(task.indices),
+        progress or silent,
+        workers=WorkersList(place, folder.identity),
+    )
     images.folder.sort_captions()
 
 

@@ -9,6 +9,15 @@ Make = Callable[[range, Callable[[int], None]], None]
 """Makes one shard; the second argument is told how many of its images are done."""
 
 
+def device_of(asked: str, given: str | None) -> str:
+    """Where a worker's networks compute: as the user asked, else where the engine has put it.
+
+    >>> device_of("auto", "cuda:1"), device_of("cpu", "cuda:1"), device_of("auto", None)
+    ('cuda:1', 'cpu', 'auto')
+    """
+    return given if given and asked == "auto" else asked
+
+
 @runtime_checkable
 class Work(Protocol):
     """A run whose shards are made apart. It is sent by pickle."""

@@ -11,8 +11,9 @@
 
 ROLE is `photograph` or `control` (the generator's own images); the number counts the images of a
 role in this run. While a run is under way finished images are listed in `entries.jsonl`, a line
-each, and `inversions.json` has none; at the end the lines become the entries, in order, so a run
-that was killed and resumed ends in the bytes of one that was not. No torch.
+each, or by several processes in `entries/START-STOP.jsonl`, a file for each block of images; and
+`inversions.json` has none. At the end the lines become the entries, in order, so a run that was
+killed and resumed ends in the bytes of one that was not. No torch.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from unseen.core.identity import Identity, identify
 from unseen.core.records import Count, FilePath, RecordFile, build, to_json
 from unseen.core.results import LocatedResult
 from unseen.core.run_folder import Journal, RunFolder
+from unseen.engines.machines import WORKERS
 from unseen.images.record_pictures import (
     picture_path,
     read_label_map,
@@ -45,10 +47,14 @@ from unseen.statistics.noise_typicality import NoiseTypicality
 SCHEMA_VERSION = 1
 RECORD = "inversions.json"
 JOURNAL = "entries.jsonl"
+BLOCKS = "entries"
+_LISTED = ".jsonl"  # ending of the list of a block
 POOL = "pool"
 CURVE = "upto"
 _OWNED = (  # what a run writes beside its record
     JOURNAL,
+    f"{BLOCKS}/*{_LISTED}",
+    WORKERS,
     "images/*/*.png",
     "reconstructions/*/*/*.png",
     "tensors/*/*/*.safetensors",
@@ -259,13 +265,25 @@ def read_inversions(path: str | Path) -> Inversions:
     record = RECORD_FILE.read(path)
     if record.complete:
         return record
-    journal = record.folder / JOURNAL
     images = [
-        build(InvertedImage, line, f"line {number} of {journal} is no image")
-        for number, line in enumerate(Journal(journal).read(), start=1)
+        image
+        for journal in (record.folder / JOURNAL, *_block_lists(record.folder))
+        for image in _listed(Journal(journal))
     ]
     merged = dataclasses.replace(record, images=_merged(images, record.methods))
     return merged.at(record.folder)
+
+
+def _block_lists(folder: Path) -> list[Path]:
+    """The lists of the blocks that several processes have made."""
+    return sorted((folder / BLOCKS).glob(f"*{_LISTED}"))
+
+
+def _listed(journal: Journal) -> list[InvertedImage]:
+    return [
+        build(InvertedImage, line, f"line {number} of {journal.path} is no image")
+        for number, line in enumerate(journal.read(), start=1)
+    ]
 
 
 def curve_runs(record: Inversions) -> list[Inversions]:
@@ -354,22 +372,33 @@ class InversionsWriter:
             overwrite=overwrite,
         )
         self._journal = Journal(folder / JOURNAL)
+        self._block: list[InvertedImage] | None = None  # listed in the block that is being made
         self._images: dict[tuple[Role, int], InvertedImage] = {}
 
+    @property
+    def identity(self) -> Identity:
+        """What decides the results."""
+        return self._run.identity
+
     @contextlib.contextmanager
-    def writing(self) -> Iterator["InversionsWriter"]:
+    def writing(self, *, among: str | None = None) -> Iterator["InversionsWriter"]:
         """Have the folder for this process alone; begin it, or find it as the same run left it.
+
+        May be nested: then it reads again what the folder lists.
+
+        Args:
+            among: the name of this process among several that write blocks; None: it writes alone.
 
         Raises:
             RecordError: the folder holds inversions by another generator, inverter or setting, or
                 a record that is broken.
             StorageError: it cannot be written, holds something else, or another process writes it.
         """
-        with self._run.writing():
-            earlier = read_inversions(self.folder)
-            self._images = {(image.role, image.number): image for image in earlier.images}
-            if not earlier.complete:
+        with self._run.writing(among=among):
+            earlier = self._take_up()
+            if not earlier.complete and among is None:
                 self._journal.rewrite([to_json(image) for image in earlier.images])
+                self._remove_block_lists()
             began = self._run.identity.batch_size
             if began is not None and self.batch_size is not None:
                 self.batch_size = min(self.batch_size, began)
@@ -379,6 +408,39 @@ class InversionsWriter:
                 if self.batch_size < began:
                     self._write_record(complete=earlier.complete, skipped=earlier.skipped)
             yield self
+
+    def join(self) -> None:
+        """Take part, by `block`, in a run whose folder another process holds.
+
+        Raises:
+            RecordError: the folder is not there, or holds another run.
+        """
+        self._run.check_begun()
+        self.batch_size = self._run.identity.batch_size
+        self._take_up()
+
+    @contextlib.contextmanager
+    def block(self, covered: range) -> Iterator[None]:
+        """List what is written inside in a file of its own, which appears whole.
+
+        Args:
+            covered: the place of the block among all blocks, which names the file.
+
+        Raises:
+            RecordError: the run is over, or another one has its folder.
+        """
+        journal = Journal(self.folder / BLOCKS / f"{covered.start:09d}-{covered.stop:09d}{_LISTED}")
+        self._check_under_way()
+        self._block = _listed(journal)
+        for image in self._block:
+            self._add(image)
+        try:
+            yield
+        finally:
+            self._check_under_way()
+            if self._block:
+                journal.rewrite([to_json(image) for image in _merged(self._block, self.methods)])
+            self._block = None
 
     def done(self, place: Place, method: str) -> bool:
         """Whether this image has its result, which may be a failure."""
@@ -454,10 +516,11 @@ class InversionsWriter:
             size=size,
             condition=condition,
         )
-        self._journal.append(to_json(finished))
-        earlier = self.begun(place)
-        known = () if earlier is None else (earlier,)
-        (self._images[place.role, place.number],) = _merged((*known, finished), self.methods)
+        if self._block is None:
+            self._journal.append(to_json(finished))
+        else:
+            self._block.append(finished)
+        self._add(finished)
 
     def finish(self, skipped: Mapping[str, str] | None = None) -> Inversions:
         """Write the record with its images, in order, and remove the list of finished ones.
@@ -467,7 +530,30 @@ class InversionsWriter:
         """
         record = self._write_record(complete=True, skipped=skipped or {})
         self._journal.remove()
+        self._remove_block_lists()
         return RECORD_FILE.parse(to_json(record)).at(self.folder)  # NaN is null
+
+    def _check_under_way(self) -> None:
+        self._run.check_begun()
+        if self._run.said["complete"]:
+            raise RecordError(f"{self.folder} is complete, and a worker was still at it; it ends")
+
+    def _take_up(self) -> Inversions:
+        """Know what the folder lists."""
+        earlier = read_inversions(self.folder)
+        self._images = {(image.role, image.number): image for image in earlier.images}
+        return earlier
+
+    def _add(self, image: InvertedImage) -> None:
+        earlier = self._images.get((image.role, image.number))
+        known = () if earlier is None else (earlier,)
+        (self._images[image.role, image.number],) = _merged((*known, image), self.methods)
+
+    def _remove_block_lists(self) -> None:
+        for path in _block_lists(self.folder):
+            path.unlink()
+        with contextlib.suppress(OSError):  # it is not there
+            (self.folder / BLOCKS).rmdir()
 
     def _write_record(self, *, complete: bool, skipped: Mapping[str, str]) -> Inversions:
         record = Inversions(

@@ -6,6 +6,7 @@ from its source once, and from the run's own folder for all further methods and 
 its folder are defined in `unseen.inversion.inversions`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -26,16 +27,28 @@ from unseen.core.errors import (
     memory_for,
 )
 from unseen.core.files import as_path, canonical_json, sha256_of_parts
-from unseen.core.options import SEED_MOST, Option, Overwrite, SkipBroken, Workers, check_options
-from unseen.core.progress import Progress, shown
+from unseen.core.lock import LOCK, locked
+from unseen.core.options import (
+    SEED_MOST,
+    Option,
+    Overwrite,
+    Part,
+    SkipBroken,
+    Workers,
+    check_options,
+    check_part,
+)
+from unseen.core.progress import Progress, shown, silent
 from unseen.core.results import in_temporary_folder
 from unseen.distribution.segment import default_segmenter
+from unseen.engines.engine import Engine
 from unseen.generators import Generator, LayeredGenerator, load_layered
 from unseen.generators.drawn_images import DrawnImages
 from unseen.images import Images, ImageSource, Preparation, open_images, subset
 from unseen.images.pixels import to_uint8, to_unit
 from unseen.images.preparation import Fit, FitName, check_one_square
-from unseen.images.protocol import conditions_of, read_image
+from unseen.images.protocol import conditions_of, read_image, states_of
+from unseen.inversion.blocks import Blocks, BlockWork, InversionOpening, writing
 from unseen.inversion.inversions import (
     CURVE,
     KEPT,
@@ -46,6 +59,7 @@ from unseen.inversion.inversions import (
     Method,
     Place,
     Reconstruction,
+    read_inversions,
 )
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.inverter_file import inverter_provenance, load_inverter
@@ -65,7 +79,7 @@ from unseen.inversion.nearest import SAMPLES_SEED, Mosaic, NearestSample, Neares
 from unseen.inversion.perceptual import Perceptual, PerceptualName, load_perceptual
 from unseen.inversion.photograph_selection import Chosen, choose_images
 from unseen.inversion.starts import Asking, asks_each
-from unseen.segmenters import Segmenter, load_segmenter
+from unseen.segmenters import Precision, Segmenter, load_segmenter
 from unseen.statistics.correlations import correlations
 from unseen.statistics.noise_typicality import NoiseTypicality, noise_typicality
 
@@ -142,6 +156,7 @@ class InversionRun:
     batch_size: Annotated[
         int, Option("Images optimised at once. Fewer images need less memory.", min=1)
     ] = 16
+    part: Part = (1, 1)
     workers: Workers = None
     fit: Fit = "crop"
     skip_broken: SkipBroken = False
@@ -149,6 +164,7 @@ class InversionRun:
 
     def __post_init__(self) -> None:
         check_options(self)
+        check_part(self.part)
         check_one_square(self.fit)
         if self.by_class is not None and self.pool < self.by_class:
             raise SpecError(
@@ -201,6 +217,7 @@ class InversionOptions(TypedDict, total=False):
     controls_seed: int
     curve: Sequence[str] | Literal["auto"]
     batch_size: int
+    part: tuple[int, int]
     workers: int | None
     fit: FitName
     skip_broken: bool
@@ -220,6 +237,8 @@ def invert(
     task: InversionRun | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
+    engine: Engine | None = None,
+    opening: InversionOpening | None = None,
     **options: Unpack[InversionOptions],
 ) -> Inversions:
     """Reconstruct photographs by a generator; see `unseen.inversion.methods` for the ways.
@@ -240,11 +259,16 @@ def invert(
         task: which images, by which methods; None: the default.
         progress: called with reconstructions done, and of how many; None: a bar in a notebook.
         say: told in a sentence that images were resized, or that the batch size is another.
+        engine: where blocks of images are inverted; None: here. One with other processes needs
+            `out`.
+        opening: how such a process opens images and networks; None: as they are given here, by
+            their names or sent by pickle.
         options: fields of `InversionRun`, in place of those of `task`, e.g. `count=20`.
 
     Returns:
-        The record; runs for the curve lie in its folder, where `unseen.evidence`
-        finds them. `failures` lists images whose loss was not a number; the others are whole.
+        The record, of a part what is finished so far; runs for the curve lie in its folder, where
+        `unseen.evidence` finds them. `failures` lists images whose loss was not a number; the
+        others are whole.
 
     Raises:
         GeneratorError: the generator cannot be split.
@@ -253,20 +277,40 @@ def invert(
         RecordError: the folder holds other inversions.
         StorageError: the disk is full, or the folder cannot be written.
         OutOfMemoryError: a batch is too large; what was finished is kept.
+        ShardError: blocks that an engine's workers could not make; all others are kept.
 
     >>> invert("photos/", "stylegan2:network.pkl", count=20)  # doctest: +SKIP
     Inversions of 20 photographs by method f
     """
     task = dataclasses.replace(task or InversionRun(), **options)
-    source = open_images(images)
-    network = load_layered(generator, device=device)
-    inverter, encoder = (
-        load_inverter(given, network) if isinstance(given, str | Path) else given
-        for given in (inverter, encoder)
+    engine, apart = engine or Engine(), task.part != (1, 1)
+    if out is None and (apart or engine.apart):
+        raise SpecError("parts, and workers of an engine, need a place that they share; give out")
+    opening = opening or InversionOpening(
+        images=images,
+        generator=generator,
+        inverter=inverter,
+        encoder=encoder,
+        segmenter=segmenter,
+        device=device,
     )
-    parts = _Parts(source, network, inverter, encoder, segmenter, samples)
+    parts = _Parts.opened(
+        dataclasses.replace(
+            opening, generator=generator, inverter=inverter, encoder=encoder, segmenter=segmenter
+        ),
+        open_images(images),
+        samples,
+    )
     progress = shown(progress, "invert", "reconstructions")
-    make = functools.partial(_invert_into, parts=parts, task=task, progress=progress, say=say)
+    make = functools.partial(
+        _invert_into,
+        parts=parts,
+        task=task,
+        progress=progress,
+        say=say or (lambda _: None),
+        engine=engine,
+        opening=opening,
+    )
     return in_temporary_folder(make) if out is None else make(as_path(out))
 
 
@@ -275,15 +319,50 @@ def _invert_into(
     parts: "_Parts",
     task: InversionRun,
     progress: Progress,
-    say: Callable[[str], None] | None,
+    say: Callable[[str], None],
+    engine: Engine,
+    opening: InversionOpening,
 ) -> Inversions:
     """The run into the folder, then those for the curve below it."""
-    say = say or (lambda _: None)
+    among = None if task.part == (1, 1) else "{}-{}".format(*task.part)
+
+    def choose() -> _Images:
+        with contextlib.ExitStack() as until:
+            if among is not None:  # the first part chooses, and the others find what it has chosen
+                until.enter_context(locked(folder.with_name(f".{folder.name}{LOCK}")))
+            return _asked_for(parts, _choose(parts, task, folder))
+
+    runs = _runs(folder, parts, task, choose, say)
+    if among is None and not engine.apart:
+        return _made(runs, progress)
+    chosen = runs[0].images
+    opened = functools.partial(
+        _blocks_opened,
+        folder=folder.absolute(),
+        task=dataclasses.replace(task, part=(1, 1), overwrite=False),
+        chosen=chosen,
+        fingerprint=parts.fingerprint,
+        states=states_of(parts.source, [chosen.photographs]),
+    )
+    with writing(runs, among=among):
+        work = BlockWork(opened=opened, opening=opening)
+        Blocks(runs).make_all(task.part, engine, work, progress)
+        return read_inversions(folder) if among is not None else _made(runs, silent)
+
+
+def _runs(
+    folder: Path,
+    parts: "_Parts",
+    task: InversionRun,
+    choose: "Callable[[], _Images]",
+    say: Callable[[str], None],
+) -> "list[_Run]":
+    """The run into the folder, and those for the curve below it."""
     methods = _Methods(parts, task)
     if methods.unasked:
         say(f"no inverter is given: every search begins from {methods.unasked}")
     further = {layer: _Methods(parts, methods.up_to(layer)) for layer in methods.curve()}
-    chosen = _asked_for(parts, _choose(parts, task, folder))
+    chosen = choose()
     methods.refer(parts, chosen.photographs)
     runs = [_Run(folder, parts, methods, chosen, say)]
     runs += [
@@ -291,6 +370,13 @@ def _invert_into(
         for layer, deeper in further.items()
     ]
     targets = _Targets(parts, task, chosen, runs[0].writer, say)
+    for run in runs:
+        run.targets = targets
+    return runs
+
+
+def _made(runs: "Sequence[_Run]", progress: Progress) -> Inversions:
+    """Make what is missing of all runs, and write their records; gives the first."""
     total, before = sum(run.total for run in runs), 0
     records = []
     for run in runs:
@@ -298,9 +384,37 @@ def _invert_into(
         def report(done: int, _: int, before: int = before) -> None:
             progress(before + done, total)
 
-        records.append(run.make(targets, report))
+        records.append(run.make(report))
         before += run.total
     return records[0]
+
+
+def _blocks_opened(
+    opening: InversionOpening,
+    *,
+    folder: Path,
+    task: InversionRun,
+    chosen: "_Images",
+    fingerprint: str,
+    states: Sequence[str] | None,
+) -> Blocks:
+    """The blocks of runs that another process has begun, for a worker.
+
+    Raises:
+        RecordError: the folder is not there, or is another run's.
+        ImageError: the files of the photographs are not those of the run.
+        UnseenError: images or networks cannot be opened.
+    """
+    parts = _Parts.opened(opening, open_images(opening.images), fingerprint=fingerprint)
+    if states is not None and states != states_of(parts.source, [chosen.photographs]):
+        raise ImageError(
+            f"{parts.source.spec}: the photographs have other names, sizes or times here than "
+            "where the run began; do not change them while it runs, and copy them with their times"
+        )
+    runs = _runs(folder, parts, task, lambda: chosen, lambda _: None)
+    for run in runs:
+        run.writer.join()
+    return Blocks(runs)
 
 
 def default_perceptual(images: str) -> PerceptualName:
@@ -330,8 +444,32 @@ class _Parts:
     inverter: Inverter | None
     encoder: Inverter | None
     named: str | Path | Segmenter | None = None  # the segmenter, or its spec
+    precision: Precision = "fp32"  # of the segmenter, where it is named by a spec
     given: DrawnSamples | None = None
+    known: str | None = None  # the fingerprint of the source, where another process computed it
     _nearest: dict[str, NearestSample] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def opened(
+        cls,
+        opening: InversionOpening,
+        source: ImageSource,
+        samples: DrawnSamples | None = None,
+        fingerprint: str | None = None,
+    ) -> "_Parts":
+        """What these names are of; a segmenter is loaded when it is asked for."""
+        network = load_layered(opening.generator, device=opening.device)
+        inverter, encoder = (
+            load_inverter(given, network) if isinstance(given, str | Path) else given
+            for given in (opening.inverter, opening.encoder)
+        )
+        named, precision = opening.segmenter, opening.precision
+        return cls(source, network, inverter, encoder, named, precision, samples, fingerprint)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The source's fingerprint."""
+        return self.known or self.source.fingerprint()
 
     @functools.cached_property
     def device(self) -> torch.device:
@@ -344,7 +482,7 @@ class _Parts:
         if isinstance(self.named, Segmenter):
             return self.named
         spec = self.named or default_segmenter(self.source)
-        return load_segmenter(spec, device=str(self.device))
+        return load_segmenter(spec, device=str(self.device), precision=self.precision)
 
     @functools.cached_property
     def samples(self) -> DrawnSamples:
@@ -694,6 +832,7 @@ class _Run:
     ) -> None:
         self.methods, self.images, self.task, self.say = methods, images, methods.task, say
         self.total = len(images.places()) * len(methods.names)
+        self.targets: _Targets  # shared with the other runs, of which the first keeps them
         self.noise_shape = getattr(parts.generator, "noise_shape", None)
         self.writer = InversionsWriter(
             folder,
@@ -703,7 +842,7 @@ class _Run:
             overwrite=self.task.overwrite,
         )
 
-    def make(self, targets: _Targets, progress: Progress) -> Inversions:
+    def make(self, progress: Progress) -> Inversions:
         """Make what is not in the folder yet."""
         writer = self.writer
         with writer.writing():
@@ -713,8 +852,10 @@ class _Run:
                     "and is finished with them"
                 )
             try:
-                self._make(targets, progress)
-                return writer.finish(targets.skipped)
+                progress(writer.count, self.total)
+                for methods, places in self.batches():
+                    self.make_batch(methods, places, lambda: progress(writer.count, self.total))
+                return writer.finish(self.targets.skipped)
             except (KeyboardInterrupt, StorageError, ImageError, OutOfMemoryError) as error:
                 told = (
                     f"{writer.count:,} of {self.total:,} reconstructions are kept in "
@@ -726,20 +867,21 @@ class _Run:
                 )
                 raise
 
-    def _make(self, targets: _Targets, progress: Progress) -> None:
-        progress(self.writer.count, self.total)
-        for methods, places in self._batches():
-            if not self._missing(methods, places):
-                continue
-            images = targets.read(places)
-            for image in images:
-                self.writer.write_target(image.place, image.pixels)
-            for method in self._missing(methods, [image.place for image in images]):
-                for result in self._invert(method, images):
-                    self._keep(images[result.row], method, result)
-                    progress(self.writer.count, self.total)
+    def make_batch(
+        self, methods: Sequence[Method], places: Sequence[Place], report: Callable[[], None]
+    ) -> None:
+        """Invert what is missing of a batch; `report` is called after every image."""
+        if not self.missing(methods, places):
+            return
+        images = self.targets.read(places)
+        for image in images:
+            self.writer.write_target(image.place, image.pixels)
+        for method in self.missing(methods, [image.place for image in images]):
+            for result in self._invert(method, images):
+                self._keep(images[result.row], method, result)
+                report()
 
-    def _missing(self, methods: Sequence[Method], places: Sequence[Place]) -> list[Method]:
+    def missing(self, methods: Sequence[Method], places: Sequence[Place]) -> list[Method]:
         """Those of the methods by which one of these images has not been inverted."""
         return [
             method
@@ -747,7 +889,7 @@ class _Run:
             if not all(self.writer.done(place, method) for place in places)
         ]
 
-    def _batches(self) -> Iterator[tuple[list[Method], list[Place]]]:
+    def batches(self) -> Iterator[tuple[list[Method], list[Place]]]:
         """Images that go together, photographs first, and the methods that they go through."""
         places = self.images.places()
         photographs = [place for place in places if place.role == "photograph"]
@@ -844,7 +986,7 @@ def _provenance(parts: _Parts, methods: _Methods, images: _Images) -> dict[str, 
         "settings": methods.described,
         "images": {
             "spec": parts.source.spec,
-            "fingerprint": parts.source.fingerprint(),
+            "fingerprint": parts.fingerprint,
             "count": len(images.photographs),
             "seed": task.seed,
             "resolution": parts.generator.resolution,
