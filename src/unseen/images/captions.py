@@ -11,7 +11,7 @@ from typing import Any
 from unseen.core.errors import ImageError
 
 METADATA = "metadata.jsonl"
-_TEXTS = ("prompt", "caption", "text", "condition", "label")  # fields, the first that is there
+TEXTS = ("prompt", "caption", "text", "condition", "label")  # fields, the first that is there
 
 
 def caption_line(name: str, condition: str) -> str:
@@ -21,11 +21,11 @@ def caption_line(name: str, condition: str) -> str:
 
 def caption_in(entry: Mapping[str, Any]) -> str:
     """The text of one image's object (KeyError: it has none; TypeError: it is no object)."""
-    for field in _TEXTS:
+    for field in TEXTS:
         if field in entry:
             text = entry[field]
             return text if isinstance(text, str) else json.dumps(text)
-    raise KeyError(f"none of {', '.join(_TEXTS)}")
+    raise KeyError(f"none of {', '.join(TEXTS)}")
 
 
 def read_captions(lines: Iterable[bytes], place: str) -> dict[str, str]:
@@ -48,7 +48,7 @@ def read_captions(lines: Iterable[bytes], place: str) -> dict[str, str]:
         except (ValueError, TypeError, KeyError) as error:
             raise ImageError(
                 f"line {number} of {place} is no object with file_name and one of "
-                f"{', '.join(_TEXTS)}; mend the line, or remove the file"
+                f"{', '.join(TEXTS)}; mend the line, or remove the file"
             ) from error
     return captions
 

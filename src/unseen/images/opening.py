@@ -22,11 +22,11 @@ def open_images(
 
     Args:
         images: a spec (`zip:photos.zip`, `churchyard?seed=1`), or the path of a folder of images, a
-            zip file, a tar (WebDataset), an LSUN LMDB folder or an `.npz` file. A text that begins
-            with a plug-in's name is a spec; write `./churchyard` for a folder of that name. Or a
-            set in memory: a list of Pillow images, a uint8 array (n, h, w, 3) or (n, 3, h, w), a
-            tensor, a torch `Dataset` or `DataLoader`, a Hugging Face dataset. An image source is
-            returned as it is.
+            zip file, a tar (WebDataset), a Parquet file, an LSUN LMDB folder or an `.npz` file. A
+            text that begins with a plug-in's name is a spec; write `./churchyard` for a folder of
+            that name. Or a set in memory: a list of Pillow images, a uint8 array (n, h, w, 3) or
+            (n, 3, h, w), a tensor, a torch `Dataset` or `DataLoader`, a Hugging Face dataset. An
+            image source is returned as it is.
         value_range: what black and white are in arrays of floats, or of integers of more than 16
             bits, in memory: (0, 1), (-1, 1), (0, 255). Without it such arrays are refused.
         skip_broken: leave out subfolders that cannot be read, and list them, instead of stopping.
@@ -85,11 +85,13 @@ def _kind_of(path: Path) -> str:
         return "npz"
     if path.suffix.lower() == ".tar":
         return "webdataset"
+    if path.suffix.lower() == ".parquet":
+        return "parquet"
     if path.suffix.lower() == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
         return "zip"
     raise ImageError(
-        f"{path} is no set of images; give a folder, a .zip, a .tar, an LSUN LMDB folder or an "
-        ".npz file"
+        f"{path} is no set of images; give a folder, a .zip, a .tar, a .parquet, an LSUN LMDB "
+        "folder or an .npz file"
     )
 
 
@@ -101,6 +103,6 @@ def _missing(text: str) -> ImageError | SpecError:
     if colon and "/" not in name:
         return SpecError(f"{text!r} is neither an existing path nor a known spec; known: {known}")
     return ImageError(
-        f"{text} does not exist; give a folder, a .zip, a .tar, an LSUN LMDB folder, an .npz file, "
-        f"or a spec ({known})"
+        f"{text} does not exist; give a folder, a .zip, a .tar, a .parquet, an LSUN LMDB folder, "
+        f"an .npz file, or a spec ({known})"
     )

@@ -195,37 +195,42 @@ def open_webdataset(spec: Spec) -> WebDatasetSource:
         ImageError: there is no such tar, or it cannot be read.
         SpecError: a range that names too many.
     """
-    tars = _tars(spec)
+    tars = shard_files(spec, ".tar")
     return tell_left_out(WebDatasetSource(tars, spec.text))
 
 
-def _tars(spec: Spec) -> list[Path]:
-    """The tars that a spec names, in the order of their names."""
-    named = spec.require_argument("tar")
+def shard_files(spec: Spec, ending: str) -> list[Path]:
+    """The files that a spec names, in the order of their names.
+
+    Args:
+        spec: whose argument is a file, a folder of them, or a pattern.
+        ending: of the files, with its dot.
+    """
+    named = spec.require_argument("file")
     place = as_path(named)
     if place.is_dir():
-        tars = sorted(place.glob("*.tar"))
-        if not tars:
-            raise no_images(f"{place} (as a WebDataset)", {})
-        return tars
+        files = sorted(place.glob(f"*{ending}"))
+        if not files:
+            raise no_images(f"{place} (as {spec.name})", {})
+        return files
     parts = _RANGE.split(str(place))
     ranges = [range(int(a), int(b) + 1) for a, b in zip(parts[1::3], parts[2::3], strict=True)]
     shards = 1
     for numbers in ranges:
         shards *= len(numbers)
     if not 1 <= shards <= _MOST_SHARDS:
-        raise SpecError(f"{spec.text!r} names {shards:,} tars; name 1 to {_MOST_SHARDS:,}")
-    tars = []
+        raise SpecError(f"{spec.text!r} names {shards:,} files; name 1 to {_MOST_SHARDS:,}")
+    files = []
     for chosen in itertools.product(*ranges):
         text = parts[0]
         for number, width, after in zip(chosen, parts[1::3], parts[3::3], strict=True):
             text += f"{number:0{len(width)}}{after}"
-        tar = Path(text)
-        tars += sorted(tar.parent.glob(tar.name)) if "*" in tar.name else [tar]
-    missing = [tar for tar in tars if not tar.is_file()]
-    if missing or not tars:
+        file = Path(text)
+        files += sorted(file.parent.glob(file.name)) if "*" in file.name else [file]
+    missing = [file for file in files if not file.is_file()]
+    if missing or not files:
         raise ImageError(
-            f"{missing[0] if missing else place} does not exist; give a .tar, a folder of them, or "
-            "a pattern such as shards/{000..012}.tar"
+            f"{missing[0] if missing else place} does not exist; give a {ending}, a folder of "
+            f"them, or a pattern such as shards/{{000..012}}{ending}"
         )
-    return tars
+    return files
