@@ -52,18 +52,22 @@ Plain = Callable[[np.ndarray], tuple[np.ndarray, torch.Tensor | None]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Throughput:
-    """Measure one segmenter on one set of images."""
+class Segmenting:
+    """What a measurement of speed segments, and how often."""
 
     segmenter: Annotated[str, Argument("Spec of the segmenter.")]
     images: Annotated[str, Option("Images: a folder, an archive or a spec.")] = (
         "churchyard?seed=1&resolution=256"
     )
     count: Annotated[int, Option("Images in a turn.", short="-n", min=1)] = 20
-    rounds: Annotated[
-        int, Option("Turns of each way. One more turn before them warms up.", min=1)
-    ] = 3
+    rounds: Annotated[int, Option("Turns of each way that count.", min=1)] = 3
     seed: Seed = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Throughput(Segmenting):
+    """Measure one segmenter on one set of images, after a turn that warms up."""
+
     device: Device = "auto"
     precisions: Annotated[
         tuple[Precision, ...], Option("Number formats to measure: fp32,bf16.")

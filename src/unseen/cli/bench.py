@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from unseen.bench import sampling as sampling_speed
+from unseen.bench import scaling as scaling_speed
 from unseen.bench import throughput as segmenting_speed
 from unseen.bench.calibration import Calibration, run_calibration
 from unseen.bench.cross_domain import CrossDomain, invert_domains
 from unseen.bench.inversion_methods import MethodComparison, compare_methods
 from unseen.bench.inversion_speed import measure_speed, speed_table
 from unseen.bench.sampling import SamplingSpeed
+from unseen.bench.scaling import Scaling
 from unseen.bench.throughput import Throughput
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
@@ -29,6 +31,11 @@ def throughput(task: Throughput, as_json: AsJson = False) -> None:
 def sampling(task: SamplingSpeed, as_json: AsJson = False) -> None:
     """Measure images a second that a generator draws against a plain loop in the same run."""
     write_speed(sampling_speed.measure(task, say=streams.note), sampling_speed.table, as_json)
+
+
+def scaling(task: Scaling, as_json: AsJson = False) -> None:
+    """Measure one worker against two, one process with two threads, and Ray, in the same run."""
+    write_speed(scaling_speed.measure(task, say=streams.note), scaling_speed.table, as_json)
 
 
 def write_speed(result: dict[str, Any], table: Callable[[Any], str], as_json: bool) -> None:

@@ -78,6 +78,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "bench throughput": ("unseen.cli.bench:throughput", "Measure how fast images are segmented."),
     "bench sampling": ("unseen.cli.bench:sampling", "Measure how fast a generator draws."),
+    "bench scaling": ("unseen.cli.bench:scaling", "Measure what a second worker brings."),
     "bench calibration": (
         "unseen.cli.bench:calibration",
         "Plant omissions, and count how many of them are found.",
