@@ -107,19 +107,34 @@ _COMMAND = """
 import sys
 from unseen.cli.main import run
 sys.exit(run(["segment", "churchyard", sys.argv[1], "-n", "640", "--shard-size", "16",
-              "--batch-size", "4", "--segmenter", "churchyard", "--workers", "0", *sys.argv[2:]]))
+              "--batch-size", "4", "--segmenter", "python:slow:segmenter", "--workers", "0",
+              *sys.argv[2:]]))
+"""
+_SLOW = """
+import os, time
+from unseen.segmenters import load_segmenter
+class Slow:  # long enough for twenty kills, on whatever machine
+    def __init__(self):
+        self.inner = load_segmenter("churchyard", device="cpu")
+        self.channels, self.resolution = self.inner.channels, self.inner.resolution
+        self.provenance = dict(self.inner.provenance)
+    def label_maps(self, images, channel):
+        time.sleep(float(os.environ["SECONDS"]))
+        return self.inner.label_maps(images, channel)
+def segmenter():
+    return Slow()
 """
 
 
-def start(folder: Path, out: str, *options: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", _COMMAND, out, *options],
-        cwd=folder,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+def start(folder: Path, out: str, *options: str, seconds: int = 2) -> "subprocess.Popen[bytes]":
+    with (folder / "errors.txt").open("ab") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, out, *options],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "SECONDS": str(seconds)},
+        )
 
 
 # Ray's patience with its own processes, for a machine that is busy; and no niceness, which a
@@ -131,6 +146,7 @@ _PATIENCE = {
     "RAY_gcs_server_request_timeout_seconds": "300",
     "RAY_health_check_timeout_ms": "60000",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "SECONDS": "2",  # for the workers, whose surroundings are those of the node
 }
 
 
@@ -159,7 +175,8 @@ def test_twenty_kills_of_workers_nodes_and_the_driver_change_no_byte(
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    plain = start(tmp_path, "whole.parquet")
+    (tmp_path / "slow.py").write_text(_SLOW)
+    plain = start(tmp_path, "whole.parquet", seconds=0)
     assert plain.wait() == 0
     cluster: Any = Cluster(
         initialize_head=True,
@@ -172,8 +189,13 @@ def test_twenty_kills_of_workers_nodes_and_the_driver_change_no_byte(
     driver = start(tmp_path, "ray.parquet", *options)
     try:
         while sum(kills.values()) < 20:
-            time.sleep(chance.uniform(1, 6))
-            if driver.poll() is not None:  # it is done, or a kill was too much for it
+            end = time.monotonic() + 300
+            while driver.poll() is None and not processes("ray::_Actor"):
+                assert time.monotonic() < end, (tmp_path / "errors.txt").read_text()
+                time.sleep(0.2)
+            time.sleep(chance.uniform(0, 6))
+            if driver.poll() is not None:  # a kill was too much for it
+                assert driver.returncode != 0, f"done after {kills}"
                 driver = start(tmp_path, "ray.parquet", *options)
             kind = chance.choices(list(kills), (12, 3, 5))[0]
             if kind == "worker":
@@ -183,23 +205,21 @@ def test_twenty_kills_of_workers_nodes_and_the_driver_change_no_byte(
                 os.kill(chance.choice(victims), signal.SIGKILL)
             elif kind == "driver":
                 driver.kill()
-                driver.communicate()
+                driver.wait()
                 driver = start(tmp_path, "ray.parquet", *options)
             else:
                 node = nodes.pop(chance.randrange(len(nodes)))
                 cluster.remove_node(node, allow_graceful=False)
                 nodes.append(cluster.add_node(num_cpus=1))
             kills[kind] += 1
-        _, errors = driver.communicate()
-        while driver.returncode != 0:
+        while driver.wait() != 0:
             driver = start(tmp_path, "ray.parquet", *options)
-            _, errors = driver.communicate()
-            assert "Error" not in errors
         before = (tmp_path / "ray.parquet").stat().st_mtime_ns
         second = start(tmp_path, "ray.parquet", *options)
         assert second.wait() == 0
     finally:
         driver.kill()
+        driver.wait()
         cluster.shutdown()
     print(f"kills: {kills}")  # noqa: T201
     assert (tmp_path / "ray.parquet").stat().st_mtime_ns == before
