@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from unseen.core.errors import ImageError, OutOfMemoryError
+from unseen.images import decode as module
 from unseen.images.decode import decode, rgb_array
 
 NOISE = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
@@ -37,10 +38,31 @@ def test_lossless_formats_come_back_as_they_were(kind, options):
     np.testing.assert_array_equal(_decode(_encode(Image.fromarray(NOISE), kind, **options)), NOISE)
 
 
-def test_jpeg_comes_back_as_pillow_decodes_it():
-    content = _encode(Image.fromarray(NOISE), "JPEG")
-    expected = np.asarray(Image.open(io.BytesIO(content)))
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}])
+@pytest.mark.parametrize("more", [{}, {"progressive": True}, {"quality": 30}])
+@pytest.mark.parametrize("picture", [NOISE, NOISE.repeat(9, 0).repeat(13, 1), NOISE[..., 0]])
+def test_jpeg_comes_back_as_pillow_decodes_it(options, more, picture):
+    content = _encode(Image.fromarray(picture), "JPEG", **options, **more)
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     np.testing.assert_array_equal(_decode(content), expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 1 << 20), st.integers(0, 255), st.booleans())
+def test_a_damaged_jpeg_is_what_it_is_without_the_faster_decoder(place, value, cut):
+    content = bytearray(_encode(Image.fromarray(NOISE.repeat(5, 0)), "JPEG"))
+    place %= len(content)
+    content[place] = value
+    damaged = bytes(content[:place] if cut else content)
+    results = []
+    for decoder in (module._turbo, None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_turbo", decoder)
+            try:
+                results.append(_decode(damaged))
+            except ImageError as error:
+                results.append(str(error))
+    np.testing.assert_array_equal(*results)
 
 
 def test_grey_and_one_bit_are_the_value_three_times():

@@ -55,7 +55,7 @@ Plain = Callable[[np.ndarray], tuple[np.ndarray, torch.Tensor | None]]
 class Segmenting:
     """What a measurement of speed segments, and how often."""
 
-    segmenter: Annotated[str, Argument("Spec of the segmenter.")]
+    segmenter: Annotated[str, Argument("Spec of the segmenter.")] = "upp"
     images: Annotated[str, Option("Images: a folder, an archive or a spec.")] = (
         "churchyard?seed=1&resolution=256"
     )

@@ -93,6 +93,7 @@ def timing_record(
     timed: Sequence[Timed],
     columns: Sequence[Compared],
     differences: Mapping[str, Mapping[str, float]],
+    skipped: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A timing as JSON.
 
@@ -101,6 +102,7 @@ def timing_record(
         timed: the ways.
         columns: how ways are compared with the plain one.
         differences: way → key of a column → number; what is missing becomes null.
+        skipped: ways that were not timed → why.
     """
     return {
         "task": to_json(task),
@@ -111,6 +113,7 @@ def timing_record(
             | {column.key: differences.get(way.way, {}).get(column.key) for column in columns}
             for way in timed
         ],
+        "skipped": dict(skipped or {}),
     }
 
 
@@ -126,9 +129,11 @@ def timing_table(record: Mapping[str, Any], columns: Sequence[Compared]) -> str:
         return [way["way"], *speeds, *ratios, *compared]
 
     headings = ("way", "images/s", "CPU s/image", "× plain", "× plain, CPU")
-    return markdown_table(
+    table = markdown_table(
         [*headings, *(column.heading for column in columns)], map(cells, record["measured"])
     )
+    skipped = [f"{way}: skipped, {why}" for way, why in record["skipped"].items()]
+    return "\n".join([table, *([""] if skipped else []), *skipped])
 
 
 def _paired(baseline: Sequence[float], way: Sequence[float]) -> float:

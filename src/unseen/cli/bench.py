@@ -9,6 +9,7 @@ from unseen.bench import scaling as scaling_speed
 from unseen.bench import throughput as segmenting_speed
 from unseen.bench.calibration import Calibration, run_calibration
 from unseen.bench.cross_domain import CrossDomain, invert_domains
+from unseen.bench.decoding import decoding_table, measure_decoding
 from unseen.bench.inversion_methods import MethodComparison, compare_methods
 from unseen.bench.inversion_speed import measure_speed, speed_table
 from unseen.bench.sampling import SamplingSpeed
@@ -23,8 +24,21 @@ from unseen.engines.engine import Engine
 AsJson = Annotated[bool, Option("Write JSON instead of a table.", name="--json")]
 
 
-def throughput(task: Throughput, as_json: AsJson = False) -> None:
+def throughput(
+    task: Throughput,
+    decode_only: Annotated[
+        bool,
+        Option(
+            "Time decoders of JPEG alone instead, at 256² and 1024²: no segmenter is loaded, and "
+            "one core decodes."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Measure images a second through the whole path against a plain loop in the same run."""
+    if decode_only:
+        write_speed(measure_decoding(task, say=streams.note), decoding_table, as_json)
+        return
     write_speed(segmenting_speed.measure(task, say=streams.note), segmenting_speed.table, as_json)
 
 
