@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from unseen.cli import streams
 from unseen.cli.main import run as run_command
+from unseen.core.freed_memory import keep_freed_memory
 
 COMMANDS = {
     "simulation": ("lab.commands:simulation", "Simulate the statistics of areas."),
@@ -63,5 +64,6 @@ def run(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     streams.own_streams()
+    keep_freed_memory()
     status = run(sys.argv[1:])
     sys.exit(status or int(not streams.end_streams()))

@@ -20,6 +20,7 @@ from unseen.cli import streams
 from unseen.cli.command import Command, callback, context_settings
 from unseen.cli.interruption import Interruptible
 from unseen.core.errors import UnseenError
+from unseen.core.freed_memory import keep_freed_memory
 from unseen.core.temporary import remove_temporaries
 
 Commands = Mapping[str, tuple[str, str]]
@@ -222,6 +223,7 @@ def _line(error: Exception) -> str:
 def main() -> None:
     """Run the command line and leave with its status."""
     streams.own_streams()
+    keep_freed_memory()
     status = run(sys.argv[1:])
     whole = streams.end_streams()
     if status > 128:  # ended by a signal: taking torch and its threads down would cost a second

@@ -12,6 +12,7 @@ from typing import Any
 
 from unseen.core.devices import machine
 from unseen.core.errors import UnseenError, first_line
+from unseen.core.freed_memory import keep_freed_memory
 from unseen.engines.work import ShardError, Work, WorkerLostError
 from unseen.images.child import Caller, Child, ChildEndedError
 
@@ -73,6 +74,7 @@ class LocalWorker:
 
 def main() -> None:
     """Serve until the input ends."""
+    keep_freed_memory()
     caller = Caller()
     try:
         work, device = pickle.loads(caller.receive_message() or b"")

@@ -15,6 +15,7 @@ from typing import Any
 
 from unseen.core.devices import machine
 from unseen.core.errors import SpecError, missing_package
+from unseen.core.freed_memory import keep_freed_memory
 from unseen.engines.local import told
 from unseen.engines.work import Make, ShardError, Work, WorkerLostError
 
@@ -124,6 +125,7 @@ class _Actor:
 
     def __init__(self, work: Work, here: str, path: list[str]) -> None:
         sys.path[:] = [*dict.fromkeys([*path, *sys.path])]
+        keep_freed_memory()
         with contextlib.suppress(OSError):  # places that the user named are below it, or absolute
             os.chdir(here)
         self._work = work

@@ -1,0 +1,38 @@
+"""Memory that a command has freed stays with its process, for its next batch.
+
+glibc gives large blocks back to the system at once and takes them again for the next batch, page by
+page: every page costs a fault and is cleared anew. Steps of a network ask for the same blocks again
+and again. What is gained is in docs/throughput.md.
+Source: mallopt(3) of the Linux manual.
+"""
+
+import ctypes
+import os
+
+_PARAMETERS = {  # of mallopt: name → number in malloc.h, value
+    "M_MMAP_THRESHOLD": (-3, 2**31 - 1),  # blocks come from the heap; the most of an int
+    "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # the heap keeps its free end
+    "M_TOP_PAD": (-2, 64 << 20),  # bytes by which the heap grows; untouched, they take no memory
+}
+
+
+def keep_freed_memory() -> bool:
+    """Let the allocator of this process keep what is freed.
+
+    The user's own settings stand: variables `MALLOC_…_`, or `glibc.malloc` in `GLIBC_TUNABLES`.
+
+    Returns:
+        Whether it was done. Other systems and C libraries have no such setting.
+    """
+    own = [name for name in os.environ if name.startswith("MALLOC_")]
+    if own or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+        return False
+    try:
+        glibc = os.confstr("CS_GNU_LIBC_VERSION")
+    except (AttributeError, ValueError, OSError):  # Windows; macOS and musl
+        return False
+    if not glibc:
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    # Each call gives 1 where the value was taken; without the first the others are of no use.
+    return all(mallopt(number, value) == 1 for number, value in _PARAMETERS.values())
