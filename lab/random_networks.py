@@ -1,13 +1,16 @@
 """Networks of published shapes with random weights, to measure speed without the weights' files.
 
-`python -m lab throughput` times Unified Perceptual Parsing without its files;
+`python -m lab throughput` times Unified Perceptual Parsing without its files, or a model of
+transformers (`--network segformer-b0`, `--network mask2former`);
 `unseen bench sampling python:lab.random_networks:progan` times the ProGAN of 256×256, and
 `python:lab.random_networks:diffusion` a latent diffusion pipeline of the churchyard's size.
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -99,9 +102,13 @@ def diffusion(*, device: str, precision: Precision, steps: str = "25") -> Pipeli
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomThroughput(Throughput):
-    """Time Unified Perceptual Parsing with random weights."""
+    """Time a segmenter with random weights."""
 
-    segmenter: str = "upp"  # the only one of which this is known
+    segmenter: str = "upp"  # that the network stands for
+    network: Annotated[
+        Literal["upp", "segformer-b0", "mask2former"],
+        Option("Network: Unified Perceptual Parsing, or a model of transformers at 512²."),
+    ] = "upp"
     seed: Annotated[int, Option("Seed of the random subset and of the weights.", max=SEED_MOST)] = 0
 
 
@@ -109,12 +116,43 @@ def measure_random(
     task: RandomThroughput, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """Run the plain loop and the whole path turn by turn, as `unseen bench throughput` does."""
+    if task.network != "upp":
+        with tempfile.TemporaryDirectory() as folder:
+            write_transformers_model(task.network, Path(folder), task.seed)
+            return measure(dataclasses.replace(task, segmenter=f"hf:{folder}"), say)
     source = open_images(task.images)
     indices = subset(source, task.count, task.seed)[:_SAMPLE]
     images = next(prepared_batches(source, indices, UnifiedParsingSegmenter.resolution))
     network, vocabulary = random_upp(images, task.seed)
     provenance = {"spec": task.segmenter, "family": "upp", "random_weights": task.seed}
     return measure(task, say, ways=upp_ways(task, network, vocabulary, provenance))
+
+
+def write_transformers_model(
+    network: Literal["segformer-b0", "mask2former"], folder: Path, seed: int
+) -> None:
+    """A folder that transformers loads: SegFormer-B0, or Mask2Former on Swin-T, of 150 classes."""
+    import transformers
+
+    size = {"height": 512, "width": 512}
+    model: Any
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if network == "segformer-b0":
+            config = transformers.SegformerConfig(num_labels=150)  # whose defaults are B0
+            model = transformers.SegformerForSemanticSegmentation(config)
+            processor = transformers.SegformerImageProcessorPil(size=size)
+        else:
+            swin = transformers.SwinConfig(
+                depths=[2, 2, 6, 2],
+                num_heads=[3, 6, 12, 24],
+                out_features=["stage1", "stage2", "stage3", "stage4"],
+            )
+            config = transformers.Mask2FormerConfig(backbone_config=swin, num_labels=150)
+            model = transformers.Mask2FormerForUniversalSegmentation(config)
+            processor = transformers.Mask2FormerImageProcessorPil(size=size)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
 
 
 def random_upp(

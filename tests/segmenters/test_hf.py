@@ -273,7 +273,7 @@ def test_masks_are_weighed_by_their_classes(tmp_path, images):
 def test_torchvision_is_not_imported(folder, images, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)  # importing it now fails
     segmenter = load_segmenter(f"hf:{folder}")
-    assert type(segmenter._processor).__name__.endswith("Pil")
+    assert type(segmenter.processor).__name__.endswith("Pil")
     checked_label_maps(segmenter, images)
 
 

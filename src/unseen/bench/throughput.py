@@ -1,6 +1,7 @@
 """Images a second through the whole path, against a plain loop in the same run.
 
-The whole path is `unseen.segment`: decode in worker processes, segment, count. The plain loop is
+The whole path is `unseen.segment`: decode in worker processes, segment, count. Of a model of
+transformers, what one would take instead takes part, too: see `runtimes`. The plain loop is
 what one writes first: images decoded one after another, batches of 10, float32, and for Unified
 Perceptual Parsing the softmax of every head at full resolution; one bincount an image. Both take
 the same images, turn by turn, so that what else the machine does meets both.
@@ -17,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch.nn import functional as F  # noqa: N812 - the name that everyone reads
 
+from unseen.bench.runtimes import other_ways
 from unseen.bench.timing import Compared, take_turns, timing_record, timing_table
 from unseen.core.devices import resolve_device
 from unseen.core.options import Argument, Device, Option, Seed, check_options
@@ -30,6 +32,7 @@ from unseen.segmenters import (
     load_segmenter,
     segmenter_spec,
 )
+from unseen.segmenters.hf import TransformersSegmenter
 from unseen.segmenters.unified_parsing import UnifiedParsing
 from unseen.segmenters.upp import (
     UnifiedParsingSegmenter,
@@ -80,10 +83,12 @@ class Throughput(Segmenting):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SegmentingWays:
-    """The plain way, and the package's segmenter in every precision."""
+    """The plain way, what one would take instead, and the package's segmenter."""
 
     plain: Plain
     segmenters: Mapping[Precision, Segmenter]
+    others: Mapping[str, Plain] = dataclasses.field(default_factory=dict)
+    skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)  # others that are not here
 
 
 def measure(
@@ -100,24 +105,29 @@ def measure(
         ways: None for those of the task's segmenter.
 
     Returns:
-        JSON: the task, the machine, and for each way its speed and how its labels differ.
+        JSON: the task, the machine, for each way its speed and how its labels differ, and why ways
+        were skipped.
 
     Raises:
         UnseenError: from the image source or the segmenter.
     """
     source = open_images(task.images)
     indices = subset(source, task.count, task.seed)
-    ways = ways or _ways(task)
+    ways = ways or _ways(task, source, indices)
+    for way, reason in ways.skipped.items():
+        say(f"{way}: skipped, {reason}")
     first = ways.segmenters[task.precisions[0]]
     work: dict[str, Callable[[], object]] = {
-        "plain": lambda: plain_loop(source, indices, first, ways.plain)
+        way: functools.partial(plain_loop, source, indices, first, label)
+        for way, label in {"plain": ways.plain, **ways.others}.items()
     }
     for precision, segmenter in ways.segmenters.items():
         work[precision] = functools.partial(
             segment, source, segmenter, count=task.count, seed=task.seed, workers=task.workers
         )
     timed = take_turns(work, images=task.count, rounds=task.rounds, say=say)
-    return timing_record(task, timed, _COLUMNS, _agreement(source, indices, ways))
+    agreement = _agreement(source, indices, ways)
+    return timing_record(task, timed, _COLUMNS, agreement, ways.skipped)
 
 
 def table(result: dict[str, Any]) -> str:
@@ -149,7 +159,7 @@ def prepared_batches(
         yield np.stack([preparation.apply(read_image(source, index)) for index in chosen])
 
 
-def _ways(task: Throughput) -> SegmentingWays:
+def _ways(task: Throughput, source: ImageSource, indices: Sequence[int]) -> SegmentingWays:
     spec = segmenter_spec(task.segmenter)
     if spec.name == "upp":
         return upp_ways(task, *published_network(spec))
@@ -158,7 +168,16 @@ def _ways(task: Throughput) -> SegmentingWays:
         for precision in task.precisions
     }
     first = segmenters[task.precisions[0]]
-    return SegmentingWays(lambda images: (checked_label_maps(first, images), None), segmenters)
+    if not isinstance(first, TransformersSegmenter) or resolve_device(task.device) != "cpu":
+        return SegmentingWays(lambda images: (checked_label_maps(first, images), None), segmenters)
+    example = next(prepared_batches(source, indices[:1], first.resolution))
+    others, skipped = other_ways(first, example)
+    labelling = {way: _without_scores(labels) for way, labels in others.items()}
+    return SegmentingWays(labelling.pop("plain"), segmenters, labelling, skipped)
+
+
+def _without_scores(labels: Callable[[np.ndarray], np.ndarray]) -> Plain:
+    return lambda images: (labels(images), None)
 
 
 def upp_ways(
@@ -216,30 +235,39 @@ def _differ(
     return differs
 
 
+def _labels_of(plain: Plain, images: np.ndarray) -> np.ndarray:
+    return plain(images)[0]
+
+
 def _agreement(
     source: ImageSource, indices: Sequence[int], ways: SegmentingWays
 ) -> dict[str, dict[str, float]]:
-    """How the labels of every precision differ from the plain way's."""
+    """How the labels of every way differ from the plain way's."""
     pixels = 0
-    differing: dict[str, int] = dict.fromkeys(ways.segmenters, 0)
+    labelling: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        way: functools.partial(_labels_of, plain) for way, plain in ways.others.items()
+    }
+    for precision, segmenter in ways.segmenters.items():
+        labelling[precision] = functools.partial(checked_label_maps, segmenter)
+    differing: dict[str, int] = dict.fromkeys(labelling, 0)
     widest: dict[str, float] = {}
     first = next(iter(ways.segmenters.values()))
     for images in prepared_batches(source, indices, first.resolution):
         expected, scores = ways.plain(images)
         pixels += math.prod(expected.shape[-2:]) * len(expected)
-        for precision, segmenter in ways.segmenters.items():
-            labels = checked_label_maps(segmenter, images)
+        for way, labels_of in labelling.items():
+            labels = labels_of(images)
             differs = _differ(expected, labels)
-            differing[precision] += int(differs.sum())
+            differing[way] += int(differs.sum())
             if scores is not None:
                 n, y, x = differs.nonzero()
                 fine = scores.cpu().numpy()
                 lead = fine[n, expected[differs], y, x] - fine[n, labels[differs], y, x]
-                widest[precision] = max(widest.get(precision, 0.0), float(lead.max(initial=0.0)))
+                widest[way] = max(widest.get(way, 0.0), float(lead.max(initial=0.0)))
     return {
-        precision: {
-            "differing": differing[precision] / pixels,
-            **({"widest_margin": widest[precision]} if precision in widest else {}),
+        way: {
+            "differing": differing[way] / pixels,
+            **({"widest_margin": widest[way]} if way in widest else {}),
         }
-        for precision in ways.segmenters
+        for way in labelling
     }

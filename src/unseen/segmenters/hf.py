@@ -57,17 +57,17 @@ class TransformersSegmenter:
         self._spec, self._device, self._precision = spec, torch.device(device), precision
         with reading(folder), quiet_and_offline():
             files = model_files(folder)
-            config, self._model, self._universal = _load_model(folder, spec)
-            self._model = self._model.to(self._device).eval().requires_grad_(False)
+            config, self.network, self.universal = _load_model(folder, spec)
+            self.network = self.network.to(self._device).eval().requires_grad_(False)
             alone = _TORCHVISION_ALONE.get(config.model_type)
-            self._processor = (
+            self.processor = (
                 _load_processor(folder) if alone is None else _plain_processor(folder, alone)
             )
             self._task = _task_tokens(folder, config)
             if self._task is not None:
                 files |= hashes(folder, TOKENIZER)
             names = {int(label): str(name) for label, name in config.id2label.items()}
-            self.resolution = _side(self._processor)
+            self.resolution = _side(self.processor)
         if sorted(names) != list(range(len(names))):
             raise SegmenterError(
                 f"{spec}: id2label in config.json has the labels {sorted(names)}; needed are 0, "
@@ -104,7 +104,7 @@ class TransformersSegmenter:
     @torch.inference_mode()
     def _labels(self, images: np.ndarray) -> LabelsAndConfidence:
         size = (images.shape[2], images.shape[3])
-        inputs = self._processor(
+        inputs = self.processor(
             images=list(np.moveaxis(images, 1, -1)),
             input_data_format="channels_last",
             return_tensors="pt",
@@ -118,9 +118,9 @@ class TransformersSegmenter:
             given["task_inputs"] = self._task.repeat(len(images), 1).to(self._device)
         half = self._precision == "bf16"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
-            outputs = self._model(**given)
+            outputs = self.network(**given)
         confidence = None  # masks are weighed by their classes: no probability of a pixel's class
-        if self._universal:
+        if self.universal:
             labels = self._from_masks(outputs, [size] * len(images))
         else:
             scores = getattr(outputs, "logits", None)
@@ -141,7 +141,7 @@ class TransformersSegmenter:
             if torch.is_tensor(outputs.get(name)):
                 outputs[name] = outputs[name].float()
                 refuse_infinite(outputs[name], self._spec)
-        maps = self._processor.post_process_semantic_segmentation(outputs, target_sizes=sizes)
+        maps = self.processor.post_process_semantic_segmentation(outputs, target_sizes=sizes)
         return torch.stack(list(maps))
 
 
