@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unseen.core.devices import machine, resolve_device
 from unseen.core.errors import SpecError, UnseenError
 from unseen.distribution.areas import areas_identity
 from unseen.distribution.areas_run import AreasRun
@@ -59,7 +60,15 @@ class AreasWork:
         return functools.partial(AreasRun.make, run)
 
 
-def workers_of(run: AreasRun, out: Path) -> WorkersList:
+def list_part(run: AreasRun, out: Path, device: str) -> None:
+    """Add this machine to the list of a run, if anything of its part is missing."""
+    with contextlib.ExitStack() as until:
+        run.begin(until)
+        if run.missing:
+            _workers_of(run, out).add([machine(resolve_device(device))])
+
+
+def _workers_of(run: AreasRun, out: Path) -> WorkersList:
     """The list of machines that make the areas of a run."""
     return WorkersList(list_beside(out), areas_identity(run.provenance))
 
@@ -88,7 +97,7 @@ def make_apart(
         run.set_drawing()
         missing = run.missing
         try:
-            workers = workers_of(run, run.out)
+            workers = _workers_of(run, run.out)
             engine.carry_out(work, missing, run.whole, run.images, run.progress, workers=workers)
         except (KeyboardInterrupt, UnseenError) as error:
             run.tell_kept(error)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, Unpack
 
-from unseen.core.devices import machine, resolve_device
 from unseen.core.errors import RecordError, SampleError
 from unseen.core.files import (
     as_path,
@@ -35,7 +34,7 @@ from unseen.core.registry import plugin_names, spec_name
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_run import AreasRun, See, make_areas
 from unseen.distribution.areas_shards import SHARD, known_fingerprint
-from unseen.distribution.areas_work import Opening, make_apart, workers_of
+from unseen.distribution.areas_work import Opening, list_part, make_apart
 from unseen.distribution.instrument import VIEWS, Wear, WornPreparation
 from unseen.engines.engine import Engine
 from unseen.generators import Generator
@@ -278,8 +277,7 @@ def segment(
     if engine is not None and engine.apart:
         make_apart(run, task, opening or Opening(images=images, segmenter=segmenter), engine)
     elif place is not None and task.part != (1, 1):
-        device = "auto" if opening is None else opening.device
-        workers_of(run, place).add([machine(resolve_device(device))])
+        list_part(run, place, "auto" if opening is None else opening.device)
     (areas,) = make_areas([run])
     if isinstance(source, DrawnImages) and source.keep is not None:
         source.keep_all(run.indices)  # those of areas that an earlier run made

@@ -140,7 +140,8 @@ class Blocks:
                     work, missing, done, total, progress, workers=workers, unit="reconstructions"
                 )
                 return
-            workers.add([machine(resolve_device(work.opening.device))])
+            if missing:
+                workers.add([machine(resolve_device(work.opening.device))])
             for block in missing:
 
                 def report(made: int, before: int = done) -> None:
