@@ -13,7 +13,7 @@ from tests.images.test_webdataset import png
 from tests.support.worlds import Halves
 
 import unseen
-from unseen.core.errors import ImageError
+from unseen.core.errors import ImageError, RecordError
 from unseen.images import open_images
 
 
@@ -64,6 +64,15 @@ def test_several_files_are_one_set_segmented_by_workers_and_by_parts(
     joined = unseen.merge_areas(out)
     assert joined.names == here.names
     assert (joined.pixels == here.pixels).all()
+
+
+@pytest.mark.filterwarnings("ignore")  # eight images decide nothing
+def test_a_side_of_a_comparison_is_images_or_areas(tmp_path: Path) -> None:
+    real, generated = (write(tmp_path / f"{k}.parquet", range(k, k + 8)) for k in (0, 200))
+    comparison = unseen.compare(f"parquet:{real}", f"parquet:{generated}", Halves(), workers=0)
+    assert [side.images for side in (comparison.real, *comparison.generated)] == [8, 8]
+    with pytest.raises(RecordError, match=r"parquet:.*0\.parquet"):
+        unseen.compare(str(real), f"parquet:{generated}", Halves(), workers=0)
 
 
 def test_names_are_row_numbers_where_paths_are_missing_or_repeat(tmp_path: Path) -> None:

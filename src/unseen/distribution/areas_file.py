@@ -160,7 +160,7 @@ def _read(file: Any, path: Path) -> Areas:
     if metadata is None or columns[:1] != (_NAME,):
         raise RecordError(
             f"{path} is a Parquet file but holds no areas of unseen; make them with: "
-            "unseen segment IMAGES OUT.parquet"
+            f"unseen segment IMAGES OUT.parquet; where it holds images, write parquet:{path}"
         )
     value = decode(metadata, f"the metadata of {path}", "make it again")
     version = value.get("schema_version") if isinstance(value, dict) else None

@@ -496,7 +496,7 @@ class _Run:
         text = str(side)
         if text.startswith("tally:"):
             return _Input(text, key, None, read_tally(text))
-        if text.endswith(".parquet"):
+        if text.endswith(".parquet") and not text.startswith("parquet:"):  # which are images
             return _Input(text, key, None, read_areas(as_path(text)))
         if not text.strip():
             raise SpecError("a side is named by an empty text; name a folder, a file or a spec")
