@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from unseen.core.errors import StorageError
+from unseen.core.errors import StorageError, public
 from unseen.core.wording import printable
 
 _QUIET = False
@@ -43,7 +43,7 @@ def write_json(value: Any) -> None:
 
 
 def _lines(text: str) -> str:
-    return "".join(f"{printable(line)}\n" for line in text.split("\n"))
+    return "".join(f"{printable(line)}\n" for line in public(text).split("\n"))
 
 
 def _write_out(text: str) -> None:

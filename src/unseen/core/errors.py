@@ -7,9 +7,31 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+# Local folder of this process → the URL that users know it by.
+SPOKEN: dict[str, str] = {}
+
+_USER = re.compile(r"(?<=://)[^/@\s]+@")
+_SECRET = re.compile(
+    r"(?i)([?&](?:[\w.-]*(?:signature|token|secret|credential|password)|sig)=)[^&\s'\"]+"
+)
+
+
+def public(text: str) -> str:
+    """A message without passwords and tokens of URLs, and with URLs instead of local copies.
+
+    >>> public("https://me:pass@host/a.zip?token=123")
+    'https://…@host/a.zip?token=…'
+    """
+    for folder, url in SPOKEN.items():
+        text = text.replace(folder, url)
+    return _SECRET.sub(r"\1…", _USER.sub("…@", text)) if "://" in text else text
+
 
 class UnseenError(Exception):
     """Base class: the command line prints its message as one line, without a traceback."""
+
+    def __str__(self) -> str:
+        return public(super().__str__())
 
 
 class SpecError(UnseenError, ValueError):
@@ -46,6 +68,10 @@ class SampleError(UnseenError, ValueError):
 
 class StorageError(UnseenError, OSError):
     """A result that cannot be written; what was finished before it is kept."""
+
+
+class StoreError(UnseenError, RuntimeError):
+    """An object store that cannot be reached, or that refuses; no image of it is broken."""
 
 
 class MissingExtraError(UnseenError, ImportError):

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from unseen.core.errors import StorageError
+from unseen.core.storage import Stored, is_url, stored
+from unseen.core.twins import check_twin, fetched, put, twin_path
 
 _ASIDE = ".unseen-aside-"  # how the name of a file begins that is being written
 _LONGEST_SUFFIX = 12  # characters: an ending; what is longer is the rest of a sentence with a dot
@@ -34,10 +36,22 @@ def expand_home(text: str) -> str:
 def as_path(place: str | Path) -> Path:
     """The path that a user of the library gave; a leading `~/` is the home folder.
 
+    A URL of a store (`s3://bucket/run`) has a local folder of this process, which is filled from
+    there. What is written below it with `write_aside` is put there.
+
+    Raises:
+        SpecError: a URL that holds credentials, or names no file or folder in a bucket.
+        StoreError: the store cannot be reached, or refuses.
+
     >>> as_path("~/photos") == Path.home() / "photos"
     True
     """
-    return Path(expand_home(str(place)))
+    return twin_path(place) if is_url(place) else Path(expand_home(str(place)))
+
+
+def as_place(place: str | Path) -> Path | Stored:
+    """As `as_path`, for those who read in place: a URL stays what it is, and nothing is copied."""
+    return stored(place) if is_url(place) else as_path(place)
 
 
 def package_version() -> str:
@@ -53,9 +67,11 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("unseen"))
 
 
-def open_regular(path: Path) -> BufferedReader:
+def open_regular(path: Path | Stored) -> BufferedReader:
     """Open a regular file for reading; OSError for a pipe or a device, which may never end."""
-    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 Path.open has no opener
+    if isinstance(path, Stored):
+        return path.open()
+    file = open(fetched(path), "rb", opener=_open_at_once)  # noqa: SIM115 Path.open has no opener
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
@@ -64,6 +80,15 @@ def open_regular(path: Path) -> BufferedReader:
 
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
+
+
+def read_range(path: Path | Stored, start: int, count: int) -> bytes:
+    """So many bytes of a regular file from a position on; fewer at its end (OSError)."""
+    if isinstance(path, Stored):
+        return path.read(start, count)
+    with open_regular(path) as file:
+        file.seek(start)
+        return file.read(count)
 
 
 def sha256_of_file(path: Path) -> str:
@@ -88,8 +113,10 @@ def canonical_json(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def write_aside(path: Path, *, within: Path | None = None) -> Iterator[Path]:
+def write_aside(path: Path, *, within: Path | None = None, once: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it into place when the block succeeds.
+
+    Of a path that stands for a URL the file is then put into the store.
 
     Nothing half-written is left: on an error the temporary file is removed and `path` stays as
     it was. A process that is killed can remove nothing: `remove_asides` does.
@@ -97,9 +124,10 @@ def write_aside(path: Path, *, within: Path | None = None) -> Iterator[Path]:
     Args:
         path: of the finished file.
         within: folder for the temporary file, on the same disk; None: that of `path`.
+        once: as `unseen.core.twins.put` takes it.
 
     Raises:
-        StorageError: the folder cannot be made or written, or the disk is full.
+        StorageError: the folder or the store cannot be written, or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +142,7 @@ def write_aside(path: Path, *, within: Path | None = None) -> Iterator[Path]:
         aside.chmod(0o644)
         yield aside
         aside.replace(path)
+        put(path, once=once)
     except OSError as error:
         if error.errno in (*_FULL, *_REFUSED):
             raise not_writable(path, error) from error
@@ -148,6 +177,7 @@ def check_writable(path: Path) -> None:
         Path(name).unlink()
     except OSError as error:
         raise not_writable(path, error) from error
+    check_twin(path)
 
 
 def remove_asides(folder: Path, below: Sequence[str] = ()) -> None:
@@ -173,12 +203,13 @@ def not_writable(path: Path, error: OSError) -> StorageError:
     return StorageError(f"{path} cannot be written ({error.strerror}); choose another place")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text aside, then rename it into place."""
-    with write_aside(path) as aside:
+def write_text(path: Path, text: str, *, once: bool = False) -> None:
+    """Write UTF-8 text aside, then rename it into place, as `write_aside` does."""
+    with write_aside(path, once=once) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON (no NaN) aside, then rename it into place."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, once: bool = False) -> None:
+    """Write indented JSON (no NaN) aside, then rename it into place, as `write_aside` does."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, once=once)

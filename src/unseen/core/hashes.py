@@ -15,6 +15,7 @@ from jaxtyping import UInt64
 
 from unseen.core.errors import StorageError
 from unseen.core.files import cache_folder, sha256_of_file, sha256_of_parts, write_aside
+from unseen.core.storage import Stored
 
 # A file that was changed less than this before it was hashed may change again within the same tick
 # of the clock of its file system: it is hashed anew the next time.
@@ -149,19 +150,27 @@ def _digests(paths: Iterable[str]) -> list[bytes | None]:
     return digests
 
 
-def cached_sha256(path: Path) -> str:
-    """SHA-256 of one file's bytes, from the cache folder where it has not changed (OSError)."""
+def cached_sha256(path: Path | Stored) -> str:
+    """SHA-256 of one file's bytes, from the cache folder where it has not changed (OSError).
+
+    Of a file in a store it is that of its version there.
+    """
+    if isinstance(path, Stored):
+        return path.sha256()
     with FileHashes(path) as hashes:
         (digest,) = hashes.sha256()
     return sha256_of_file(path) if digest is None else digest  # which says why it cannot be read
 
 
-def file_state(path: str | Path) -> str:
+def file_state(path: str | Path | Stored) -> str:
     """Size and time of a file, which tell cheaply that it was changed; "missing" where it is not.
 
     >>> file_state(Path("no such file"))
     'missing'
     """
+    if isinstance(path, Stored):
+        state = path.state()
+        return "missing" if state is None else f"{state.st_size} {state.version.hex()}"
     try:
         status = os.stat(path)  # noqa: PTH116 as above
     except OSError:

@@ -27,6 +27,7 @@ from unseen.core.files import (
 from unseen.core.identity import Identity
 from unseen.core.lock import LOCK, PATIENCE, locked
 from unseen.core.records import decode
+from unseen.core.twins import put, refresh, refresh_folder, remove
 
 Shard = TypeVar("Shard")
 
@@ -95,6 +96,7 @@ class RunFolder:
             StorageError: there is something else.
         """
         path = self.folder / self.header
+        refresh(path)
         if not path.is_file():
             self._refuse_foreign()
             return False
@@ -125,7 +127,7 @@ class RunFolder:
         if not self.begun():
             raise RecordError(
                 f"{self.folder} holds no run here, or the run is over; workers need the folder of "
-                "the run on a disk that all machines share"
+                "the run on a disk that all machines share, or in a store"
             )
 
     def read_header(self, keys: Sequence[str]) -> dict[str, Any]:
@@ -169,6 +171,11 @@ class RunFolder:
                 if not self.begun():
                     self._remove_owned()
                     self._write_header()
+                    if not self.begun():
+                        raise RecordError(
+                            f"another run has begun in {self.folder} at the same moment; choose "
+                            "another place"
+                        )
                 if among is None:
                     held.enter_context(alone.pop_all())
                 else:
@@ -188,7 +195,7 @@ class RunFolder:
         The folder itself goes when `writing` ends, unless it holds something else.
         """
         self._remove_owned()
-        (self.folder / self.header).unlink(missing_ok=True)
+        remove(self.folder / self.header)
 
     # Shards: files named by the positions that they cover ----------------------------------------
 
@@ -203,6 +210,7 @@ class RunFolder:
         made again. Of two that begin at one position the longer counts.
         """
         named = {}
+        refresh_folder(self.folder)
         for path in self.folder.glob(f"[0-9]*-[0-9]*{suffix}"):
             match = _SHARD.fullmatch(path.name)
             covered = range(int(match[1]), int(match[2])) if match else range(0)
@@ -257,6 +265,7 @@ class RunFolder:
                 **self.also,
                 "identity": self.identity.to_json(),
             },
+            once=not (self.folder / self.header).exists(),
         )
 
     def _refuse_foreign(self) -> None:
@@ -293,7 +302,7 @@ class RunFolder:
     def _remove_owned(self) -> None:
         places: set[Path] = set()
         for path in list(self._files()):
-            path.unlink()
+            remove(path)
             places.update(path.relative_to(self.folder).parents)
         for place in sorted(places, reverse=True):  # the deepest first
             if place != Path():
@@ -328,6 +337,7 @@ class Journal:
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(canonical_json(dict(line)) + "\n")
+            put(self.path)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -335,4 +345,4 @@ class Journal:
 
     def remove(self) -> None:
         """Remove the file, if it is there."""
-        self.path.unlink(missing_ok=True)
+        remove(self.path)

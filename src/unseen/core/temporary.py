@@ -1,4 +1,4 @@
-"""Large temporary files: each goes with its owner, and what a killed process left at the next use.
+"""Temporary files and folders: they go with their owner; what a kill left, at the next use.
 
 They lie in one folder a process under TMPDIR. The process holds the lock of its folder, so that
 another one can tell what nobody needs any more.
@@ -47,6 +47,13 @@ def temporary_file(owner: object, suffix: str, size: int) -> Path:
     os.close(handle)
     weakref.finalize(owner, _remove, Path(name), os.getpid())
     return Path(name)
+
+
+def temporary_folder() -> Path:
+    """A new folder that is removed when the process ends (StorageError: TMPDIR takes none)."""
+    place = Path(tempfile.gettempdir())
+    _sweep(place)
+    return Path(tempfile.mkdtemp(dir=_folder(place)))
 
 
 def remove_temporaries() -> None:

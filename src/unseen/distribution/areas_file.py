@@ -81,13 +81,16 @@ class _Metadata:
     rows_sha256: str | None = None  # of all that the rows hold; an edit is told by it
 
 
-def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -> None:
+def write_areas(
+    path: str | Path, areas: Areas, *, within: Path | None = None, once: bool = False
+) -> None:
     """Write areas as one Parquet file, aside and then renamed into place.
 
     Args:
         path: of the file.
         areas: what it is to hold.
         within: folder for the file while it is being written; None: that of `path`.
+        once: whoever writes the file writes the same: in a store the first one stays.
 
     Raises:
         RecordError: two columns of one name, or none of them named `channel/class`; two images of
@@ -120,7 +123,7 @@ def write_areas(path: str | Path, areas: Areas, *, within: Path | None = None) -
     if areas.instances is not None:
         columns |= _classes(_prefixed(_INSTANCES, areas.columns), areas.instances)
     table = pa.table(columns, metadata={_KEY: canonical_json(header).encode()})
-    with write_aside(as_path(path), within=within) as aside:
+    with write_aside(as_path(path), within=within, once=once) as aside:
         pq.write_table(table, aside, compression="zstd")
 
 

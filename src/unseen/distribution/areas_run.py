@@ -18,10 +18,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Integer, UInt8, UInt32
 
-from unseen.core.errors import ImageError, RecordError, SegmenterError, StorageError, UnseenError
+from unseen.core.errors import (
+    ImageError,
+    RecordError,
+    SegmenterError,
+    StorageError,
+    UnseenError,
+    public,
+)
 from unseen.core.files import check_name, check_writable
 from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import RunFolder, manifest, part_of
+from unseen.core.twins import remove
 from unseen.distribution.areas import MEASURED, Areas, areas_identity, joined
 from unseen.distribution.areas_file import read_areas, write_areas
 from unseen.distribution.areas_shards import (
@@ -329,7 +337,7 @@ class AreasRun:
             self._check_shard(areas, covered)
         except RecordError as error:  # a crash of the machine broke it
             warnings.warn(f"{error}; it is made again", stacklevel=2)
-            path.unlink()
+            remove(path)
             return
         if self._may_take(areas, areas.provenance["broken"]):
             into[covered] = areas
@@ -467,13 +475,13 @@ class AreasRun:
         for covered in pieces:
             self._pieces.pop(covered, None)
             if self._store is not None:
-                self._store.shard(covered, PIECE).unlink(missing_ok=True)
+                remove(self._store.shard(covered, PIECE))
 
     def _write(self, covered: range, suffix: str, areas: Areas) -> None:
         if self._store is not None:
             if self.only is not None:  # another process holds the folder, and may be gone
                 self._check_begun()
-            write_areas(self._store.shard(covered, suffix), areas)
+            write_areas(self._store.shard(covered, suffix), areas, once=True)
 
     def _grown(self) -> Areas:
         """The piece that grows, as areas."""
@@ -527,9 +535,9 @@ class AreasRun:
         if kept:
             told += f" in {self._store.folder}"
         if isinstance(error, KeyboardInterrupt):
-            error.add_note(f"{told}: run the same command again to go on")
+            error.add_note(public(f"{told}: run the same command again to go on"))
         elif kept:
-            error.add_note(told)
+            error.add_note(public(told))
 
     def finish(self) -> Areas:
         """Join the shards and write the areas; of a part, only join them."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from unseen.core.devices import machine, resolve_device
 from unseen.core.errors import SpecError, UnseenError
+from unseen.core.files import as_path
+from unseen.core.twins import named
 from unseen.distribution.areas import areas_identity
 from unseen.distribution.areas_run import AreasRun
 from unseen.engines.engine import Engine
@@ -53,10 +55,12 @@ class AreasWork:
         drawing = opening.drawing
         source = drawing.open(opening.images, device, skip_broken=self.task.skip_broken)
         if drawing.keep_images is not None:
-            source = keep_drawn(source, drawing.keep_images)
+            source = keep_drawn(source, as_path(drawing.keep_images))
         segmenter = load_segmenter(opening.segmenter, device=device, precision=opening.precision)
-        task = dataclasses.replace(self.task, overwrite=False, part=(1, 1))
-        run = task.run(source, segmenter, self.fingerprint, out=self.out, paired=self.paired)
+        maps = self.task.keep_maps and as_path(self.task.keep_maps)
+        task = dataclasses.replace(self.task, overwrite=False, part=(1, 1), keep_maps=maps)
+        out = as_path(self.out)
+        run = task.run(source, segmenter, self.fingerprint, out=out, paired=self.paired)
         return functools.partial(AreasRun.make, run)
 
 
@@ -85,10 +89,14 @@ def make_apart(
     """
     if run.out is None:
         raise SpecError(f"the engine {engine.engine} needs a place for shards; give out")
+    drawing = opening.drawing
+    kept = drawing.keep_images and named(drawing.keep_images)
     work = AreasWork(
-        opening=opening,
-        task=task,
-        out=run.out.absolute(),
+        opening=dataclasses.replace(
+            opening, drawing=dataclasses.replace(drawing, keep_images=kept)
+        ),
+        task=dataclasses.replace(task, keep_maps=run.maps and named(run.maps)),
+        out=named(run.out),
         fingerprint=run.provenance["images"][0]["fingerprint"],
         paired=paired,
     )

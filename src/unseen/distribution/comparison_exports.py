@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from unseen.core.files import write_text
 from unseen.core.tables import csv_text, markdown_table
+from unseen.core.twins import remove
 from unseen.core.wording import listed, number, percent, printable, ratio_interval, times
 from unseen.core.wording import value_interval as interval
 from unseen.distribution.areas import class_name
@@ -70,13 +71,13 @@ def export_images(comparison: Comparison, folder: Path) -> None:
         StorageError: the disk is full, or the folder cannot be written.
     """
     exported = folder / IMAGES_FOLDER
-    (folder / IMAGES_CSV).unlink(missing_ok=True)
+    remove(folder / IMAGES_CSV)
     for path in sorted(exported.rglob("*"), reverse=True):  # a folder after what is in it
         if path.is_dir():
             with contextlib.suppress(OSError):  # someone keeps something there
                 path.rmdir()
         elif _COPY.fullmatch(path.relative_to(exported).as_posix()):
-            path.unlink()
+            remove(path)
     if not comparison.asked:
         return
     for exported_image in _exported(comparison):

@@ -19,6 +19,7 @@ from PIL import Image
 from unseen.core.files import sha256_of_parts, write_aside
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
+from unseen.core.twins import remove
 from unseen.distribution.areas import Areas
 from unseen.distribution.comparison import (
     ClassRow,
@@ -309,7 +310,7 @@ def _keep(
         for path in store.folder.iterdir():  # of more images than are shown now
             match = _NUMBERED.fullmatch(path.name)
             if match and int(match[1]) >= len(names):
-                path.unlink()
+                remove(path)
     return paths
 
 

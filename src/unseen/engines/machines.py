@@ -13,6 +13,7 @@ from unseen.core.files import canonical_json, sha256_of_parts, write_json
 from unseen.core.identity import Identity
 from unseen.core.lock import LOCK, locked
 from unseen.core.records import build, decode, to_json
+from unseen.core.twins import refresh
 
 WORKERS = "workers.json"
 """Name of the list in a run's folder; ending of its name beside a file."""
@@ -56,6 +57,7 @@ class WorkersList:
         of = sha256_of_parts([canonical_json(identity.to_json())])
         with locked(self.path.with_name(f".{self.path.name}{LOCK}")):
             known = _Workers(run=of, machines=())
+            refresh(self.path)
             if self.path.is_file():
                 value = decode(self.path.read_bytes(), str(self.path), "remove it")
                 there = build(_Workers, value, f"{self.path} lists no machines; remove it")

@@ -11,6 +11,7 @@ from typing import Any
 from unseen.core.files import as_path
 from unseen.core.progress import Progress, silent
 from unseen.core.run_folder import manifest
+from unseen.core.twins import named, refresh_folder
 from unseen.engines.engine import Engine
 from unseen.engines.machines import WORKERS, WorkersList, list_beside
 from unseen.engines.work import Make, device_of
@@ -40,7 +41,7 @@ class SamplingWork:
 
         def make(shard: range, report: Callable[[int], None]) -> None:
             mine = [indices[position] for position in shard]
-            images.keep_all(mine, progress=lambda done, _: report(done))
+            images.keep_all(mine, progress=lambda done, _: report(done), captions=False)
 
         return make
 
@@ -74,12 +75,13 @@ def sample_apart(
         progress or silent,
         workers=WorkersList(place, folder.identity),
     )
-    images.folder.sort_captions()
+    refresh_folder(folder.folder)
+    images.complete_captions()
 
 
 def work_of(task: Sampling, generator: Any, device: str, precision: str) -> SamplingWork:
     """The work of a task whose generator is opened anew by every worker."""
     names = [field.name for field in dataclasses.fields(Sampling) if field.name != "generator"]
     settings = {name: getattr(task, name) for name in names}
-    settings |= {"out": as_path(task.out).absolute(), "overwrite": False}
+    settings |= {"out": named(as_path(task.out)), "overwrite": False}
     return SamplingWork(generator=generator, settings=settings, device=device, precision=precision)

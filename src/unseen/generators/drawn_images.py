@@ -185,8 +185,21 @@ class DrawnImages:
                 broken=[],
             )
 
-    def keep_all(self, indices: Sequence[int], *, progress: Progress | None = None) -> None:
-        """Draw into the folder those of the images that it lacks."""
+    def keep_all(
+        self,
+        indices: Sequence[int],
+        *,
+        progress: Progress | None = None,
+        captions: bool = True,
+    ) -> None:
+        """Draw into the folder those of the images that it lacks.
+
+        Args:
+            indices: of the images.
+            progress: called with images done and images in all.
+            captions: complete at the end what all images there were asked for; a worker among
+                several leaves that to the process that started it.
+        """
         progress, total = progress or silent, len(indices)
         missing = self.folder.missing(indices)
         done = total - len(missing)
@@ -197,6 +210,19 @@ class DrawnImages:
                 self.folder.write(together, self._draw(together), self.conditions(together))
                 done += len(together)
                 progress(done, total)
+        if captions:
+            self.complete_captions()
+
+    def complete_captions(self) -> None:
+        """Say of every image in the folder, in the order of their names, what it was asked for.
+
+        A worker elsewhere, and a run that a kill ended, may have said it of some images alone.
+        """
+        captions, there = self.folder.captions(), self.folder.indices()
+        lacking = [index for index in there if NAME.format(index) not in captions]
+        conditions = self.conditions(lacking)
+        if conditions is not None:
+            self.folder.write_captions(dict(zip(lacking, conditions, strict=True)))
 
     @contextlib.contextmanager
     def watched(self, report: Callable[[int], None]) -> Iteration[None, None, None]:

@@ -21,6 +21,7 @@ from unseen.core.identity import Identity
 from unseen.core.options import SEED_MOST, Option, Overwrite, Place
 from unseen.core.progress import Progress, shown
 from unseen.core.records import decode
+from unseen.core.twins import fetched, remove
 from unseen.generators import Generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
 from unseen.generators.sample_folder import HEADER, SampleFolder
@@ -128,7 +129,7 @@ def sample(task: Sampling, *, progress: Progress | None = None) -> Path:
         if task.out.exists() and not _is_packed(task.out, images, task.indices):
             if not task.overwrite:
                 raise StorageError(f"{task.out} is there already; remove it, or use --overwrite")
-            task.out.unlink()
+            remove(task.out)
         if not task.out.exists():  # else a kill came between the last rename and the clearing
             images.keep_all(task.indices, progress=progress)
             _pack(images.folder, task.out, task.indices)
@@ -223,7 +224,7 @@ def _pack(folder: SampleFolder, out: Path, indices: Sequence[int]) -> None:
         zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive,
     ):
         for index, name in _packed_names(indices).items():
-            archive.writestr(zipfile.ZipInfo(name), folder.path(index).read_bytes())
+            archive.writestr(zipfile.ZipInfo(name), fetched(folder.path(index)).read_bytes())
         archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps({"labels": None}))
         conditions = folder.captions()
         if conditions:

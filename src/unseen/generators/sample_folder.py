@@ -17,6 +17,7 @@ from PIL import Image
 from unseen.core.files import not_writable, write_aside, write_text
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
+from unseen.core.twins import put
 from unseen.images.captions import METADATA, caption_line, read_captions
 from unseen.images.decode import decode_file
 
@@ -117,13 +118,26 @@ class SampleFolder:
         with path.open("rb") as file:
             return read_captions(file, str(path))
 
-    def sort_captions(self) -> None:
-        """Bring what images were asked for into the order of their names, each once."""
-        captions = self.captions()
-        if captions:
-            lines = [caption_line(name, captions[name]) for name in sorted(captions)]
+    def indices(self) -> list[int]:
+        """The images that are there."""
+        if not self.begun:
+            return []
+        return sorted(int(path.stem) for path in self.run.folder.glob("[0-9]" * 8 + ".png"))
+
+    def write_captions(self, more: Mapping[int, str]) -> None:
+        """Write what images were asked for, in the order of their names, each once.
+
+        Args:
+            more: what the file does not say yet, by index.
+        """
+        captions = self.captions() | {NAME.format(index): text for index, text in more.items()}
+        lines = "".join(caption_line(name, captions[name]) for name in sorted(captions))
+        path = self.run.folder / METADATA
+        if path.is_file() and path.read_text(encoding="utf-8") == lines:
+            put(path)  # what was appended has not been put into a store
+        elif captions:
             with self.run.writing(patience=None):
-                write_text(self.run.folder / METADATA, "".join(lines))
+                write_text(path, lines)
 
     def _append(self, indices: Sequence[int], conditions: Sequence[str]) -> None:
         path = self.run.folder / METADATA
@@ -142,5 +156,5 @@ def _write(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:
     file = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
     picture.save(file, "PNG", compress_level=_COMPRESSION)
-    with write_aside(path) as aside:
+    with write_aside(path, once=True) as aside:
         aside.write_bytes(file.getvalue())

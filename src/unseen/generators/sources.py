@@ -12,6 +12,7 @@ from unseen.core.errors import ImageError, SpecError
 from unseen.core.files import as_path
 from unseen.core.options import KeepImages, Option, SampleSeed
 from unseen.core.registry import call_user_factory, parse_spec, plugin_names, spec_name
+from unseen.core.storage import is_url
 from unseen.generators import Generator, Precision, load_generator
 from unseen.generators.drawn_images import BATCH_SIZE, DrawnImages
 from unseen.images import Images, ImageSource, open_images
@@ -103,6 +104,8 @@ def _open(
         return _python(text, device, precision)
     if draws:
         return load_generator(text, device=device, precision=precision)
+    if is_url(text):
+        return open_images(text, skip_broken=skip_broken)
     path = as_path(text)
     if not reads and path.suffix in _WEIGHTS and path.is_file():
         raise ImageError(

@@ -12,16 +12,17 @@ import stat
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import ImageError, StorageError, UnseenError, first_line
-from unseen.core.files import as_path, open_regular
+from unseen.core.errors import ImageError, StorageError, StoreError, UnseenError, first_line
+from unseen.core.files import as_path, as_place, open_regular
 from unseen.core.hashes import cached_sha256, file_state
 from unseen.core.npy_header import NpyHeader
 from unseen.core.registry import Spec, takes
+from unseen.core.storage import Stored
 from unseen.core.temporary import temporary_file
 from unseen.core.wording import printable
 from unseen.images.arrays import array_axes, rgb_of_array
@@ -30,6 +31,8 @@ from unseen.images.decode import SIGNATURE_BYTES, check_size, decode, image_form
 from unseen.images.inventory import COMPANION, LeftOut, no_images, take_images, tell_left_out
 from unseen.images.lmdb_source import LmdbSource
 from unseen.images.naming import row_names
+
+_Place = TypeVar("_Place", Path, Path | Stored)
 
 _LABELS = "arr_1"  # of the samples, as guided-diffusion writes them
 _LARGEST_ENTRY = 1 << 30  # bytes; a zip entry that claims more is no picture
@@ -40,7 +43,7 @@ class ZipSource:
 
     endless = False
 
-    def __init__(self, path: Path, spec: str) -> None:
+    def __init__(self, path: Path | Stored, spec: str) -> None:
         self.spec = spec
         self._path = path
         self._open: tuple[int, zipfile.ZipFile] | None = None
@@ -120,11 +123,14 @@ class ZipSource:
             raise OSError(str(error)) from error
 
 
-def _open_zip(path: Path, kind: str) -> zipfile.ZipFile:
+def _open_zip(path: Path | Stored, kind: str) -> zipfile.ZipFile:
     try:
-        with open_regular(path):
+        file: Any = open_regular(path)
+        if isinstance(path, Stored):
+            return zipfile.ZipFile(file)
+        with file:  # it is a regular one
             return zipfile.ZipFile(path)
-    except MemoryError:
+    except (MemoryError, StoreError):
         raise
     except Exception as error:  # zipfile lets struct's and codecs' errors on broken bytes through
         raise ImageError(
@@ -132,7 +138,7 @@ def _open_zip(path: Path, kind: str) -> zipfile.ZipFile:
         ) from error
 
 
-def _refuse_outside(name: str, path: Path) -> None:
+def _refuse_outside(name: str, path: Path | Stored) -> None:
     plain, windows = PurePosixPath(name), PureWindowsPath(name)
     if plain.is_absolute() or windows.anchor or ".." in plain.parts or ".." in windows.parts:
         raise ImageError(
@@ -334,27 +340,30 @@ def _data_offset(info: zipfile.ZipInfo, path: Path) -> int:
 @takes()
 def open_zip(spec: Spec) -> ZipSource:
     """The entry point `zip:FILE`."""
-    return tell_left_out(ZipSource(_existing_file(spec), spec.text))
+    path = as_place(spec.require_argument("file"))
+    return tell_left_out(ZipSource(_existing_file(path, spec), spec.text))
 
 
 @takes("key")
 def open_npz(spec: Spec) -> NpzSource:
     """The entry point `npz:FILE[?key=NAME]`."""
-    return tell_left_out(NpzSource(_existing_file(spec), spec.text, spec.options.get("key")))
+    path = as_path(spec.require_argument("file"))  # mapped, hence copied from a store
+    return tell_left_out(NpzSource(_existing_file(path, spec), spec.text, spec.options.get("key")))
 
 
 @takes()
 def open_lmdb(spec: Spec) -> LmdbSource:
     """The entry point `lmdb:FOLDER`, a folder that holds `data.mdb`."""
-    folder = as_path(spec.require_argument("folder"))
+    folder = as_place(spec.require_argument("folder"))
+    if isinstance(folder, Stored):
+        raise ImageError(f"{folder} is in a store, where LMDB is not read; copy it to a disk")
     if not (folder / "data.mdb").is_file():
         what = "holds no data.mdb" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give the folder of one LSUN category")
     return tell_left_out(LmdbSource(folder, spec.text))
 
 
-def _existing_file(spec: Spec) -> Path:
-    path = as_path(spec.require_argument("file"))
+def _existing_file(path: _Place, spec: Spec) -> _Place:
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise ImageError(f"{path} {what}; give a .{spec.name} file")

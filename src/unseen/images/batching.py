@@ -17,7 +17,7 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from unseen.core.errors import ImageError, OutOfMemoryError
+from unseen.core.errors import ImageError, OutOfMemoryError, StoreError
 from unseen.images.child import KILLED, Child, ChildEndedError
 from unseen.images.preparation import Preparation, Size
 from unseen.images.protocol import ImageSource, read_image
@@ -306,4 +306,6 @@ def _receive(child: Child, pending: _Pending, row: int) -> str | None:
         return text
     if kind == b"M":
         raise OutOfMemoryError(text)
+    if kind == b"S":
+        raise StoreError(text)
     raise ImageError(f"a decoding process failed; use workers=0 to find out where\n{text}")

@@ -9,13 +9,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError
-from unseen.core.files import as_path, open_regular
+from unseen.core.files import as_place, open_regular
 from unseen.core.hashes import FileHashes, file_state
 from unseen.core.registry import Spec, takes
+from unseen.core.storage import Stored
 from unseen.images.captions import METADATA, captions_of, read_captions
 from unseen.images.decode import decode_file
 from unseen.images.inventory import HIDDEN, LeftOut, is_hidden, take_images, tell_left_out
 from unseen.images.naming import fingerprint_of, in_unicode
+from unseen.images.stored_folder import StoredFolderSource
 
 UNREADABLE = "folder that cannot be read"
 
@@ -80,12 +82,14 @@ class FolderSource:
 
 
 @takes()
-def open_folder(spec: Spec) -> FolderSource:
+def open_folder(spec: Spec) -> FolderSource | StoredFolderSource:
     """The entry point `folder:FOLDER`."""
-    folder = as_path(spec.require_argument("folder"))
+    folder = as_place(spec.require_argument("folder"))
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ImageError(f"{folder} {what}; give a folder of images")
+    if isinstance(folder, Stored):
+        return tell_left_out(StoredFolderSource(folder, spec.text))
     source = FolderSource(folder, spec.text)
     return source if source.unreadable else tell_left_out(source)
 

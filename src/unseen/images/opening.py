@@ -4,8 +4,9 @@ import zipfile
 from pathlib import Path
 
 from unseen.core.errors import ImageError, SpecError
-from unseen.core.files import as_path
+from unseen.core.files import as_place
 from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
+from unseen.core.storage import Stored
 from unseen.images.arrays import ValueRange
 from unseen.images.custom import Images, open_object
 from unseen.images.inventory import tell_left_out
@@ -66,7 +67,7 @@ def _open_named(text_or_path: str | Path) -> ImageSource:
             raise SpecError("images are named by an empty text; name a folder, a file or a spec")
         if spec_name(text_or_path) in plugin_names("images"):
             return _open(parse_spec(text_or_path))
-    path = as_path(text_or_path)
+    path = as_place(text_or_path)
     if not path.exists():
         raise _missing(str(text_or_path))
     kind = _kind_of(path)
@@ -78,7 +79,7 @@ def _open(spec: Spec) -> ImageSource:
     return source
 
 
-def _kind_of(path: Path) -> str:
+def _kind_of(path: Path | Stored) -> str:
     if path.is_dir():
         return "lmdb" if (path / "data.mdb").is_file() else "folder"
     if path.suffix.lower() == ".npz":
@@ -87,12 +88,16 @@ def _kind_of(path: Path) -> str:
         return "webdataset"
     if path.suffix.lower() == ".parquet":
         return "parquet"
-    if path.suffix.lower() == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
+    if path.suffix.lower() == ".zip" or (isinstance(path, Path) and _is_zip(path)):
         return "zip"
     raise ImageError(
         f"{path} is no set of images; give a folder, a .zip, a .tar, a .parquet, an LSUN LMDB "
         "folder or an .npz file"
     )
+
+
+def _is_zip(path: Path) -> bool:
+    return path.is_file() and zipfile.is_zipfile(path)
 
 
 def _missing(text: str) -> ImageError | SpecError:

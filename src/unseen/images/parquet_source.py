@@ -22,6 +22,7 @@ from unseen.core.errors import ImageError, UnseenError, first_line
 from unseen.core.files import open_regular
 from unseen.core.hashes import cached_sha256, file_state
 from unseen.core.registry import Spec, takes
+from unseen.core.storage import Stored
 from unseen.core.wording import printable
 from unseen.images.captions import TEXTS
 from unseen.images.decode import decode
@@ -58,7 +59,11 @@ class ParquetSource:
     endless = False
 
     def __init__(
-        self, files: Sequence[Path], spec: str, image: str | None = None, caption: str | None = None
+        self,
+        files: Sequence[Path | Stored],
+        spec: str,
+        image: str | None = None,
+        caption: str | None = None,
     ) -> None:
         self.spec = spec
         self._files = list(files)
@@ -150,7 +155,7 @@ class ParquetSource:
                 "write them alike"
             )
 
-    def _values(self, path: Path, group: int) -> Iterator[pa.Scalar]:
+    def _values(self, path: Path | Stored, group: int) -> Iterator[pa.Scalar]:
         """The encoded images of a row group, in order."""
         column = f"{self._image}.bytes" if pa.types.is_struct(self._kind) else self._image
         with _opened(path) as file:
@@ -191,7 +196,7 @@ class ParquetSource:
 class _Reading:
     """A row group that is being read, and how far that is."""
 
-    def __init__(self, path: Path, group: int, values: Iterator[pa.Scalar]) -> None:
+    def __init__(self, path: Path | Stored, group: int, values: Iterator[pa.Scalar]) -> None:
         self._path = path
         self.group = group
         self.next = 0  # the row that comes next
@@ -210,7 +215,7 @@ class _Reading:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path | Stored) -> Iterator[pq.ParquetFile]:
     """The file, open for reading (ImageError: pyarrow cannot read it)."""
     try:
         with open_regular(path) as file:
@@ -234,7 +239,7 @@ def _holds_images(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _image_column(schema: pa.Schema, path: Path, asked: str | None) -> str:
+def _image_column(schema: pa.Schema, path: Path | Stored, asked: str | None) -> str:
     columns = [name for name in schema.names if _holds_images(schema.field(name).type)]
     said = [name for name in columns if _features(schema).get(name, {}).get("_type") == "Image"]
     listed = ", ".join(f"{field.name} ({field.type})" for field in schema) or "no column"
@@ -256,7 +261,7 @@ def _image_column(schema: pa.Schema, path: Path, asked: str | None) -> str:
     return found[0]
 
 
-def _caption_column(schema: pa.Schema, path: Path, asked: str | None) -> str | None:
+def _caption_column(schema: pa.Schema, path: Path | Stored, asked: str | None) -> str | None:
     fitting = [
         name
         for name in schema.names

@@ -22,6 +22,7 @@ from unseen.core.errors import ImageError, RecordError
 from unseen.core.files import as_path, write_aside
 from unseen.core.records import RecordFile
 from unseen.core.results import Html, html_picture, html_text
+from unseen.core.twins import fetched
 from unseen.images.decode import check_size, rgb_array
 from unseen.statistics.label_layers import NOTHING
 
@@ -94,7 +95,7 @@ def picture_path(folder: Path, relative: str) -> Path:
         raise RecordError(
             f"{path} is a link that leads out of the record's folder; copy the picture itself there"
         )
-    return path
+    return fetched(path)
 
 
 def picture_size(folder: Path, relative: str) -> tuple[int, int]:

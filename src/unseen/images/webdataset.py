@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError, SpecError, first_line
-from unseen.core.files import as_path, open_regular
+from unseen.core.files import as_place, open_regular, read_range
 from unseen.core.hashes import cached_sha256, file_state
 from unseen.core.registry import Spec, takes
+from unseen.core.storage import Stored
 from unseen.core.wording import printable
 from unseen.images.captions import caption_in
 from unseen.images.decode import EXTENSIONS, decode
@@ -47,7 +48,7 @@ class WebDatasetSource:
 
     endless = False
 
-    def __init__(self, tars: Sequence[Path], spec: str) -> None:
+    def __init__(self, tars: Sequence[Path | Stored], spec: str) -> None:
         self.spec = spec
         self._tars = list(tars)
         names = [tar.name for tar in tars]
@@ -147,12 +148,10 @@ class WebDatasetSource:
         return self._bytes(member._replace(size=min(count, member.size)))
 
     def _bytes(self, member: _Member) -> bytes:
-        with open_regular(self._tars[member.tar]) as file:
-            file.seek(member.start)
-            return file.read(member.size)
+        return read_range(self._tars[member.tar], member.start, member.size)
 
 
-def _members(path: Path, number: int, others: LeftOut) -> Iterator[tuple[str, _Member]]:
+def _members(path: Path | Stored, number: int, others: LeftOut) -> Iterator[tuple[str, _Member]]:
     """The regular files of a tar; what else it holds is added to `others`."""
     size = path.stat().st_size
     try:
@@ -199,7 +198,7 @@ def open_webdataset(spec: Spec) -> WebDatasetSource:
     return tell_left_out(WebDatasetSource(tars, spec.text))
 
 
-def shard_files(spec: Spec, ending: str) -> list[Path]:
+def shard_files(spec: Spec, ending: str) -> list[Path | Stored]:
     """The files that a spec names, in the order of their names.
 
     Args:
@@ -207,12 +206,12 @@ def shard_files(spec: Spec, ending: str) -> list[Path]:
         ending: of the files, with its dot.
     """
     named = spec.require_argument("file")
-    place = as_path(named)
+    place = as_place(named)
     if place.is_dir():
-        files = sorted(place.glob(f"*{ending}"))
-        if not files:
+        found = _matching(place, f"*{ending}")
+        if not found:
             raise no_images(f"{place} (as {spec.name})", {})
-        return files
+        return found
     parts = _RANGE.split(str(place))
     ranges = [range(int(a), int(b) + 1) for a, b in zip(parts[1::3], parts[2::3], strict=True)]
     shards = 1
@@ -220,13 +219,13 @@ def shard_files(spec: Spec, ending: str) -> list[Path]:
         shards *= len(numbers)
     if not 1 <= shards <= _MOST_SHARDS:
         raise SpecError(f"{spec.text!r} names {shards:,} files; name 1 to {_MOST_SHARDS:,}")
-    files = []
+    files: list[Path | Stored] = []
     for chosen in itertools.product(*ranges):
         text = parts[0]
         for number, width, after in zip(chosen, parts[1::3], parts[3::3], strict=True):
             text += f"{number:0{len(width)}}{after}"
-        file = Path(text)
-        files += sorted(file.parent.glob(file.name)) if "*" in file.name else [file]
+        file = as_place(text)
+        files += _matching(file.parent, file.name) if "*" in file.name else [file]
     missing = [file for file in files if not file.is_file()]
     if missing or not files:
         raise ImageError(
@@ -234,3 +233,8 @@ def shard_files(spec: Spec, ending: str) -> list[Path]:
             f"them, or a pattern such as shards/{{000..012}}{ending}"
         )
     return files
+
+
+def _matching(folder: Path | Stored, pattern: str) -> list[Path | Stored]:
+    """The files of a folder whose names fit a pattern, in the order of these."""
+    return sorted(folder.glob(pattern), key=lambda path: path.name)

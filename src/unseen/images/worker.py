@@ -1,14 +1,14 @@
 """The decoding worker process: reads indices from stdin, writes prepared images to stdout.
 
 Answers: `I`, the size of the image as it was read, and the prepared pixels; or a text after `B`
-(the image is broken), `M` (memory ran out) or `F` (failure).
+(the image is broken), `M` (memory ran out), `S` (the store refuses) or `F` (failure).
 """
 
 import pickle
 import struct
 import traceback
 
-from unseen.core.errors import ImageError
+from unseen.core.errors import ImageError, StoreError
 from unseen.images.child import Caller
 from unseen.images.decode import out_of_memory
 from unseen.images.protocol import read_image
@@ -31,6 +31,8 @@ def main() -> None:
             image = preparation.apply(read)
         except ImageError as error:
             kind, text = b"B", str(error)
+        except StoreError as error:
+            kind, text = b"S", str(error)
         except MemoryError as error:
             kind, text = b"M", str(error) or str(out_of_memory(source.spec))
         except Exception:  # noqa: BLE001 reported to the caller, who raises

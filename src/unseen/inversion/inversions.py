@@ -33,6 +33,7 @@ from unseen.core.identity import Identity, identify
 from unseen.core.records import Count, FilePath, RecordFile, build, to_json
 from unseen.core.results import LocatedResult
 from unseen.core.run_folder import Journal, RunFolder
+from unseen.core.twins import remove
 from unseen.engines.machines import WORKERS
 from unseen.images.record_pictures import (
     picture_path,
@@ -551,7 +552,7 @@ class InversionsWriter:
 
     def _remove_block_lists(self) -> None:
         for path in _block_lists(self.folder):
-            path.unlink()
+            remove(path)
         with contextlib.suppress(OSError):  # it is not there
             (self.folder / BLOCKS).rmdir()
 

@@ -40,6 +40,7 @@ from unseen.core.options import (
 )
 from unseen.core.progress import Progress, shown, silent
 from unseen.core.results import in_temporary_folder
+from unseen.core.twins import named
 from unseen.distribution.segment import default_segmenter
 from unseen.engines.engine import Engine
 from unseen.generators import Generator, LayeredGenerator, load_layered
@@ -338,7 +339,7 @@ def _invert_into(
     chosen = runs[0].images
     opened = functools.partial(
         _blocks_opened,
-        folder=folder.absolute(),
+        folder=named(folder),
         task=dataclasses.replace(task, part=(1, 1), overwrite=False),
         chosen=chosen,
         fingerprint=parts.fingerprint,
@@ -411,7 +412,7 @@ def _blocks_opened(
             f"{parts.source.spec}: the photographs have other names, sizes or times here than "
             "where the run began; do not change them while it runs, and copy them with their times"
         )
-    runs = _runs(folder, parts, task, lambda: chosen, lambda _: None)
+    runs = _runs(as_path(folder), parts, task, lambda: chosen, lambda _: None)
     for run in runs:
         run.writer.join()
     return Blocks(runs)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen.core.files import write_aside
+from unseen.core.twins import remove
 from unseen.core.wording import percent
 from unseen.distribution.areas import class_name
 from unseen.distribution.comparison import ExampleImage, KeptImage
@@ -155,4 +156,4 @@ def clear_overlays(folder: Path) -> None:
     """Remove the overlays of an earlier drawing, and nothing else."""
     for old in (folder / _OVERLAYS).glob("*.png"):
         if _OVERLAY.fullmatch(old.name):
-            old.unlink()
+            remove(old)
