@@ -27,7 +27,8 @@ def segment(
     images: Annotated[
         str,
         Argument(
-            "A folder of images, a zip, a tar (WebDataset), an LSUN LMDB, an .npz, or the spec of "
+            "A folder of images, a zip, a tar (WebDataset), an LSUN LMDB, an .npz (or the URL of "
+            "one in a store: s3://BUCKET/PATH), or the spec of "
             "images or of a generator (see: unseen list)."
         ),
     ],

@@ -114,9 +114,9 @@ class ComparisonRun(Drawing):
             repeated=True,
         ),
     ] = ()
-    out: Annotated[Path, Option("Folder for the record, the figures and the page.", short="-o")] = (
-        Path("comparison")
-    )
+    out: Annotated[
+        Path, Option("Folder for the record, the figures and the page, or its URL.", short="-o")
+    ] = Path("comparison")
     labels: Labels = None
     classes: Annotated[
         Sequence[str],

@@ -62,7 +62,9 @@ class Sampling:
     """
 
     generator: Generator
-    out: Annotated[Path, Place("Folder for PNG files, or a .zip file of them.", short="-o")]
+    out: Annotated[
+        Path, Place("Folder for PNG files, or a .zip file of them; a path or a URL.", short="-o")
+    ]
     indices: Annotated[
         Sequence[int],
         Option(

@@ -6,7 +6,7 @@ from pathlib import Path
 from unseen.core.errors import ImageError, SpecError
 from unseen.core.files import as_place
 from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
-from unseen.core.storage import Stored
+from unseen.core.storage import Stored, is_url
 from unseen.images.arrays import ValueRange
 from unseen.images.custom import Images, open_object
 from unseen.images.inventory import tell_left_out
@@ -101,7 +101,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _missing(text: str) -> ImageError | SpecError:
-    if "://" in text:
+    if "://" in text and not is_url(text):
         return SpecError(f"{text} is a web address; download the images and name their folder")
     name, colon, _ = text.partition(":")
     known = ", ".join(plugin_names("images"))

@@ -141,7 +141,7 @@ class ParquetSource:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reading": None, "_captions": None}
 
-    def _check_like_first(self, schema: pa.Schema, path: Path) -> None:
+    def _check_like_first(self, schema: pa.Schema, path: Path | Stored) -> None:
         for column in (self._image, self._caption):
             if column is not None and column not in schema.names:
                 raise ImageError(
