@@ -32,6 +32,7 @@ from unseen.distribution.segment import segment
 from unseen.generators import load_generator
 from unseen.generators.sample import Sampling, sample
 from unseen.images import open_images
+from unseen.segmenters import load_segmenter
 
 FILES = fsspec.filesystem("memory")
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
@@ -47,6 +48,11 @@ def png(picture: np.ndarray) -> bytes:
 @pytest.fixture
 def bucket() -> str:
     return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Any:
+    return load_segmenter("churchyard")
 
 
 @pytest.fixture
@@ -108,18 +114,20 @@ def test_zips_tars_and_parquet_files_are_read_in_place(bucket: str) -> None:
     assert len(open_images(f"webdataset:{bucket}/tars/*.tar").names) == 12
 
 
-def test_areas_have_the_bytes_of_those_on_a_disk(tmp_path: Path, bucket: str, photos: str) -> None:
+def test_areas_have_the_bytes_of_those_on_a_disk(
+    segmenter: Any, tmp_path: Path, bucket: str, photos: str
+) -> None:
     here, away = tmp_path / "areas.parquet", f"{bucket}/runs/areas.parquet"
-    segment(photos, "churchyard", out=here, **SETTINGS)
-    segment(photos, "churchyard", out=away, **SETTINGS)
+    segment(photos, segmenter, out=here, **SETTINGS)
+    segment(photos, segmenter, out=away, **SETTINGS)
     assert sha256(FILES.cat_file(away)) == sha256(here.read_bytes())
     assert there(f"{bucket}/runs") == ["areas.parquet"]
     with pytest.raises(RecordError, match=away):  # the URL, not a path of this machine
-        segment(photos, "churchyard", out=away, count=2, **SETTINGS)
+        segment(photos, segmenter, out=away, count=2, **SETTINGS)
 
 
 def test_a_run_goes_on_on_another_machine(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bucket: str, photos: str
+    segmenter: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bucket: str, photos: str
 ) -> None:
     away = f"{bucket}/areas.parquet"
 
@@ -128,30 +136,30 @@ def test_a_run_goes_on_on_another_machine(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as raised:
-        segment(photos, "churchyard", out=away, progress=stop, **SETTINGS)
+        segment(photos, segmenter, out=away, progress=stop, **SETTINGS)
     assert bucket in "".join(raised.value.__notes__)
     kept = there(f"{away}.parts")
     assert kept == ["000000000-000000002.parquet", "000000002-000000004.parquet", "header.json"]
     on_another_machine(monkeypatch)
     seen: list[int] = []
-    segment(photos, "churchyard", out=away, progress=lambda done, _: seen.append(done), **SETTINGS)
+    segment(photos, segmenter, out=away, progress=lambda done, _: seen.append(done), **SETTINGS)
     assert seen[0] == 4
-    segment(photos, "churchyard", out=tmp_path / "areas.parquet", **SETTINGS)
+    segment(photos, segmenter, out=tmp_path / "areas.parquet", **SETTINGS)
     assert sha256(FILES.cat_file(away)) == sha256((tmp_path / "areas.parquet").read_bytes())
     assert [name for name in there(bucket) if "photos/" not in name] == ["areas.parquet"]
 
 
 def test_parts_on_several_machines_share_a_place(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bucket: str, photos: str
+    segmenter: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bucket: str, photos: str
 ) -> None:
     from unseen.distribution.areas_shards import merge_areas
 
     away = f"{bucket}/areas.parquet"
     for part in (1, 2):
-        segment(photos, "churchyard", out=away, part=(part, 2), **SETTINGS)
+        segment(photos, segmenter, out=away, part=(part, 2), **SETTINGS)
         on_another_machine(monkeypatch)
     merge_areas(away)
-    segment(photos, "churchyard", out=tmp_path / "areas.parquet", **SETTINGS)
+    segment(photos, segmenter, out=tmp_path / "areas.parquet", **SETTINGS)
     assert sha256(FILES.cat_file(away)) == sha256((tmp_path / "areas.parquet").read_bytes())
 
 
@@ -190,9 +198,9 @@ def test_samples_are_drawn_once_whatever_machine_goes_on(
     assert (folder.read(3) == packed.read(3)).all()
 
 
-def test_a_comparison_names_no_local_folder(bucket: str, photos: str) -> None:
+def test_a_comparison_names_no_local_folder(segmenter: Any, bucket: str, photos: str) -> None:
     away = f"{bucket}/comparison"
-    comparison = compare(photos, photos, "churchyard", out=away, workers=0)
+    comparison = compare(photos, photos, segmenter, out=away, workers=0)
     assert "comparison.json" in there(away)
     assert comparison.folder is not None
     local = str(comparison.folder.parent).encode()
@@ -238,7 +246,9 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, bucket: str) 
         write_text(as_path(f"{bucket}/file.txt"), "text")
 
 
-def test_a_store_that_fails_breaks_no_image(monkeypatch: pytest.MonkeyPatch, photos: str) -> None:
+def test_a_store_that_fails_breaks_no_image(
+    segmenter: Any, monkeypatch: pytest.MonkeyPatch, photos: str
+) -> None:
     source = open_images(photos)
     source.read(0)
     FILES.rm_file(f"{photos}/0/0.png")
@@ -250,7 +260,7 @@ def test_a_store_that_fails_breaks_no_image(monkeypatch: pytest.MonkeyPatch, pho
 
     monkeypatch.setattr(type(FILES), "cat_file", refuse)
     with pytest.raises(StoreError):  # which --skip-broken does not skip
-        segment(source, "churchyard", skip_broken=True, workers=0)
+        segment(source, segmenter, skip_broken=True, workers=0)
 
 
 def test_pages_of_a_listing_are_joined() -> None:

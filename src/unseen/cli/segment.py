@@ -27,9 +27,9 @@ def segment(
     images: Annotated[
         str,
         Argument(
-            "A folder of images, a zip, a tar (WebDataset), an LSUN LMDB, an .npz (or the URL of "
-            "one in a store: s3://BUCKET/PATH), or the spec of "
-            "images or of a generator (see: unseen list)."
+            "A folder of images, a zip, a tar (WebDataset), an LSUN LMDB, an .npz; such a thing in "
+            "a store (s3://BUCKET/PATH); or the spec of images or of a generator (see: unseen "
+            "list)."
         ),
     ],
     out: Annotated[Path, Place("The areas file to write (.parquet).", short="-o")],

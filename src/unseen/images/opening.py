@@ -101,7 +101,12 @@ def _is_zip(path: Path) -> bool:
 
 
 def _missing(text: str) -> ImageError | SpecError:
-    if "://" in text and not is_url(text):
+    if is_url(text):
+        return ImageError(
+            f"{text} does not exist; see the bucket and the path, and name a folder, a .zip, a "
+            ".tar or a .parquet there"
+        )
+    if "://" in text:
         return SpecError(f"{text} is a web address; download the images and name their folder")
     name, colon, _ = text.partition(":")
     known = ", ".join(plugin_names("images"))
