@@ -120,7 +120,7 @@ class EvidenceBench:
         StartName | None,
         Option("What d, e and f begin from; nearest needs no inverter. Default: the inverter."),
     ] = None
-    preset: Annotated[str, Option("Settings of the optimiser: default or quick.")] = "default"
+    preset: Annotated[str, Option("Settings of the optimiser: default, soap or quick.")] = "default"
     steps: Steps = None
     batch_size: Annotated[int, Option("Images optimised at once.", min=1)] = 16
     workers: Workers = None

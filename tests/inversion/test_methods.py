@@ -13,7 +13,7 @@ from tests.support.inversion_worlds import (
 from unseen.core.errors import ImageError, SpecError
 from unseen.inversion.inverter import Inverter
 from unseen.inversion.methods import PRESETS, Inversion, inversion_preset
-from unseen.inversion.optimise import LBFGS, Adam
+from unseen.inversion.optimise import LBFGS, SOAP, Adam
 from unseen.inversion.perceptual import Perceptual, load_perceptual
 
 FEW = Adam(steps=60, learning_rate=0.05, momentum=0.95, falling=True)
@@ -46,6 +46,13 @@ def test_the_presets_are_the_papers():
     assert (z.optimiser.steps, z.optimiser.tolerance) == (3000, 0.0)
     assert (z.perceptual, z.perceptual_weight, z.perceptual_distance) == ("latents", 0.25, "mse")
     assert PRESETS["default"].normalised
+
+
+def test_settings_tell_one_optimiser_from_another():
+    same = {"steps": 40, "learning_rate": 0.1}
+    told = [Inversion(optimiser=kind(**same)).to_json()["optimiser"] for kind in (Adam, SOAP)]
+    assert [optimiser["name"] for optimiser in told] == ["adam", "soap"]
+    assert told[1].items() >= (told[0] | {"name": "soap"}).items()
 
 
 def test_a_preset_can_be_changed_in_part():
@@ -161,6 +168,7 @@ def test_the_loss_is_the_papers_formula_of_what_is_returned(generator, inverter)
         FEW,
         LBFGS(steps=40),
         Adam(steps=80, learning_rate=0.05, tolerance=0.02, window=10),
+        SOAP(steps=25, learning_rate=0.05),
     ],
 )
 def test_an_images_result_does_not_depend_on_its_batch(generator, inverter, optimiser):

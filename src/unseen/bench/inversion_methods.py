@@ -41,7 +41,7 @@ from unseen.statistics.agreement import DEFINITIONS, Agreement, agreement, order
 
 GENERATED_SEED = 60_006  # of the generated images' latents: not training's, validation's, controls'
 # Of all methods; a, c and e of the last are by iccv2019-z.
-PRESETS = ("default", "quick", "iccv2019")
+PRESETS = ("default", "soap", "quick", "iccv2019")
 
 _BATCH = 64  # images whose true features are computed at once
 _POINTS = 200_000  # values of a scatter plot, at most

@@ -23,7 +23,7 @@ class LayerBench:
     generator: Annotated[str, Argument("Spec of the generator.")]
     inverter: Annotated[str, Option("Its layer-wise inverter: a file or a spec.")]
     preset: Annotated[
-        str, Option("Settings of the optimiser: default, quick, or the paper's iccv2019.")
+        str, Option("Settings of the optimiser: default, soap, quick, or the paper's iccv2019.")
     ] = "default"
     steps: Steps = None
     cut: Annotated[

@@ -50,8 +50,8 @@ Encoder = Annotated[str | None, Option("An inverter trained end to end, for meth
 Preset = Annotated[
     str,
     Option(
-        "Settings of the optimiser: default, quick, or the paper's iccv2019 (f) and iccv2019-z "
-        "(a, c, e)."
+        "Settings of the optimiser: default, soap, quick, or the paper's iccv2019 (f) and "
+        "iccv2019-z (a, c, e)."
     ),
 ]
 

@@ -1,14 +1,16 @@
 """Minimise many small problems at once, each as if it were alone.
 
 A batch holds one problem an image: a vector and its own loss. Every evaluation runs the network
-once for the whole batch, and everything else (Adam's moments, L-BFGS's history, step length and
-line search, the decision to stop) is kept image by image, so an image's result does not depend on
-its batch. What is finished leaves the batch. No networks and no images here: `methods` has those.
+once for the whole batch, and everything else (Adam's moments, SOAP's bases, L-BFGS's history, step
+length and line search, the decision to stop) is kept image by image, so an image's result does not
+depend on its batch. What is finished leaves the batch. No networks and no images here: `methods`
+has those.
 """
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -17,6 +19,9 @@ from torch import Tensor
 
 Objective = Callable[[Float[Tensor, "m d"], Int64[Tensor, " m"]], Float[Tensor, " m"]]
 """Points and the rows of the batch that they belong to → the loss of each; rows are independent."""
+
+Shapes = Sequence[Sequence[int]]
+"""Of the tensors that a point is made of, in order, e.g. of a δ (channels, height, width)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,9 +44,24 @@ class Adam:
         rate = self.learning_rate * 0.5 ** sum(step >= at for at in self.halved_at)
         return rate * (1 - step / self.steps) if self.falling else rate
 
-    def begin(self, start: Float[Tensor, "n d"]) -> "Search":
+    def begin(self, start: Float[Tensor, "n d"], _: Shapes, /) -> "Search":
         """The search from these points."""
         return _AdamSearch(self, start)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SOAP(Adam):
+    """Adam in the eigenbasis of each block's gradients: of a δ, channels by places.
+
+    Source: Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, ICLR 2025, algorithm 3.
+    """
+
+    memory: float = 0.95  # β₂, of Adam's second moments and of those that the basis follows from
+    renewed_every: int = 10  # steps from a basis to the next: the paper's f
+
+    def begin(self, start: Float[Tensor, "n d"], shapes: Shapes, /) -> "Search":
+        """The search from these points."""
+        return _SOAPSearch(self, start, shapes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +80,7 @@ class LBFGS:
     tolerance: float = 0.0  # an image stops when its loss falls by a smaller part than this …
     window: int = 50  # … in so many evaluations
 
-    def begin(self, start: Float[Tensor, "n d"]) -> "Search":
+    def begin(self, start: Float[Tensor, "n d"], _: Shapes, /) -> "Search":
         """The search from these points."""
         return _LBFGSSearch(self, start)
 
@@ -94,7 +114,10 @@ class Finished(NamedTuple):
 
 
 def minimise(
-    objective: Objective, start: Float[Tensor, "n d"], optimiser: Optimiser
+    objective: Objective,
+    start: Float[Tensor, "n d"],
+    optimiser: Optimiser,
+    shapes: Shapes = (),
 ) -> Iterator[Finished]:
     """Minimise each row's loss from its start; rows come in the order in which they end.
 
@@ -102,11 +125,12 @@ def minimise(
         objective: the losses of a batch, of which every row depends on its own point alone.
         start: one row a problem; left as it is.
         optimiser: how, and for how long.
+        shapes: of the tensors that a row is made of. None: the row is a vector.
 
     Yields:
         Each row once. A row whose loss is not a number has failed, the rest go on.
     """
-    search = optimiser.begin(start.detach().clone())
+    search = optimiser.begin(start.detach().clone(), shapes or [start.shape[1:]])
     rows = torch.arange(len(start), device=start.device)
     lowest = torch.full((len(start),), math.inf, device=start.device)
     before = lowest.clone()  # the lowest loss a window ago
@@ -161,7 +185,7 @@ class _AdamSearch:
     """One step an evaluation; the rate depends on the step alone."""
 
     def __init__(self, settings: Adam, start: Tensor) -> None:
-        self.settings = settings
+        self.settings, self.beta2 = settings, 0.999
         self.steps = 0
         self.trial = self.point = start
         self.mean = torch.zeros_like(start)
@@ -169,18 +193,96 @@ class _AdamSearch:
         self.ended = torch.zeros(len(start), dtype=torch.bool, device=start.device)
 
     def tell(self, _: Tensor, gradient: Tensor, /) -> None:
-        beta1, beta2, epsilon = self.settings.momentum, 0.999, 1e-8
+        self.trial = self.point = self.step(self.point, gradient)
+
+    def step(self, point: Tensor, gradient: Tensor) -> Tensor:
+        """The point − η m̂ / (√v̂ + ε), by the moments up to this gradient."""
+        beta1, beta2, epsilon = self.settings.momentum, self.beta2, 1e-8
         self.mean.lerp_(gradient, 1 - beta1)
         self.square.lerp_(gradient.square(), 1 - beta2)
         root = (self.square / (1 - beta2 ** (self.steps + 1))).sqrt_().add_(epsilon)
         rate = self.settings.rate(self.steps) / (1 - beta1 ** (self.steps + 1))
         self.steps += 1
-        self.trial = self.point = self.point.addcdiv(self.mean, root, value=-rate)
+        return point.addcdiv(self.mean, root, value=-rate)
 
     def keep(self, rows: Tensor) -> None:
         self.mean, self.square = self.mean[rows], self.square[rows]
         self.trial = self.point = self.point[rows]
         self.ended = self.ended[rows]
+
+
+class _SOAPSearch(_AdamSearch):
+    """Adam's moments of turned gradients: G′ = Q_Lᵀ G Q_R for the gradient G of each tensor."""
+
+    def __init__(self, settings: SOAP, start: Tensor, shapes: Shapes) -> None:
+        super().__init__(settings, start)
+        self.beta2, self.renewed_every = settings.memory, settings.renewed_every
+        # A tensor (c, h, w) is a matrix of c channels by h·w places. A vector is not turned.
+        self.shapes = [(shape[0], math.prod(shape[1:])) for shape in shapes]
+        self.sides = [
+            [_Side(start, size if min(shape) > 1 else 1) for size in shape] for shape in self.shapes
+        ]
+
+    def tell(self, _: Tensor, gradient: Tensor, /) -> None:
+        # A row that is not finite is lost; LAPACK would refuse the whole batch for it.
+        finite = gradient.isfinite().all(1, keepdim=True)
+        gradient = torch.where(finite, gradient, torch.zeros_like(gradient))
+        for (left, right), block in zip(self.sides, self._blocks(gradient), strict=True):
+            left.remember(block, self.beta2)
+            right.remember(block.mT, self.beta2)
+        if self.steps % self.renewed_every == 0:
+            mean = self._turned(self.mean, back=True)
+            for side in itertools.chain(*self.sides):
+                side.renew(first=self.steps == 0)
+            self.mean = self._turned(mean)
+        step = self.step(torch.zeros_like(gradient), self._turned(gradient))
+        self.trial = self.point = self.point + self._turned(step, back=True)
+
+    def keep(self, rows: Tensor) -> None:
+        super().keep(rows)
+        for side in itertools.chain(*self.sides):
+            side.moment, side.basis = side.moment[rows], side.basis[rows]
+
+    def _blocks(self, points: Tensor) -> list[Tensor]:
+        lengths = [a * b for a, b in self.shapes]
+        parts = torch.split(points, lengths, dim=1)
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def _turned(self, points: Tensor, *, back: bool = False) -> Tensor:
+        """Q_Lᵀ G Q_R of each block G, or the other way round."""
+        turned = []
+        for (left, right), block in zip(self.sides, self._blocks(points), strict=True):
+            block = left.turn(block, back=back)
+            turned.append(right.turn(block.mT, back=back).mT.flatten(1))
+        return torch.cat(turned, 1)
+
+
+class _Side:
+    """One side of a block G (m, size, …): E[G Gᵀ] and its eigenvectors Q, the largest first."""
+
+    LONGEST = 1024  # a longer side is not turned, as in the paper: Q would cost more than a step
+
+    def __init__(self, start: Tensor, size: int) -> None:
+        self.turns = 1 < size <= self.LONGEST
+        self.moment = start.new_zeros(len(start), *(size, size) if self.turns else (0, 0))
+        self.basis = torch.zeros_like(self.moment)
+
+    def remember(self, block: Tensor, beta: float) -> None:
+        if self.turns:
+            self.moment.lerp_(block @ block.mT, 1 - beta)
+
+    def renew(self, *, first: bool) -> None:
+        """The eigenvectors at first, then one step of power iteration from those before."""
+        if not self.turns:
+            return
+        if first:
+            self.basis = torch.linalg.eigh(self.moment).eigenvectors.flip(-1)
+        else:
+            self.basis = torch.linalg.qr(self.moment @ self.basis).Q
+
+    def turn(self, block: Tensor, *, back: bool) -> Tensor:
+        """Qᵀ G, or back: Q G."""
+        return (self.basis if back else self.basis.mT) @ block if self.turns else block
 
 
 class _LBFGSSearch:
