@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,6 +114,28 @@ def test_files_are_told_apart_by_name_and_one_that_is_missing_has_no_hash(
         assert digests[0] == expected[names.index(asked[0])]
         assert digests[-1] is None
         assert len(hashed) == unknown
+
+
+def test_any_number_on_the_disk_and_any_time_can_be_kept(
+    tmp_path: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = photo(tmp_path)
+    os.utime(path, ns=(-1, -(10**18)))  # 1938
+    whole = os.stat
+
+    def elsewhere(place: str | Path, **options: bool) -> os.stat_result | SimpleNamespace:
+        said = whole(place, **options)
+        if place != str(path):
+            return said
+        return SimpleNamespace(
+            st_size=said.st_size, st_ino=2**64 - 1, st_mtime_ns=said.st_mtime_ns, st_ctime_ns=0
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", elsewhere)
+        digests = [sha256(path), sha256(path)]
+    assert digests == [sha256_of_file(path)] * 2
+    assert hashed == [path]
 
 
 def test_what_was_hashed_before_an_error_is_kept(

@@ -27,8 +27,8 @@ _KEPT_EVERY = 60.0  # seconds: a kill loses no more of the hashing
 
 # 72 bytes a file. Of its name the first 64 bits of a hash: where two files share them, one of both
 # is hashed each time.
-_ROW = np.dtype([("name", "<u8"), ("state", "<i8", 4), ("sha256", "V32")])
-_GONE = -1  # size of a file that cannot be read
+_ROW = np.dtype([("name", "<u8"), ("state", "<u8", 4), ("sha256", "V32")])
+_BITS = 2**64 - 1  # of a state's numbers: times before 1970 are negative
 
 
 class FileHashes:
@@ -86,8 +86,9 @@ class FileHashes:
         paths = [f"{self._place}/{name}" if name else str(self._place) for name in names]
         rows = np.zeros(len(names), _ROW)
         rows["name"] = _hashes_of(names)
-        rows["state"] = [_state(path) for path in paths]
-        there = rows["state"][:, 0] != _GONE
+        states = [_state(path) for path in paths]
+        rows["state"] = [state for state, _ in states]
+        there = np.array([changed is not None for _, changed in states])
         known = there & self._fill_known(rows)
         unknown = np.flatnonzero(there & ~known)
         cut = [unknown[k : k + _AT_ONCE] for k in range(0, len(unknown), _AT_ONCE)]
@@ -95,7 +96,7 @@ class FileHashes:
         for k, digest in zip(unknown, itertools.chain.from_iterable(digests), strict=True):
             rows["sha256"][k] = digest or b""
             there[k] = digest is not None
-        settled = now - rows["state"][:, 2:].max(axis=1) > _SETTLED_NS
+        settled = np.array([now - (changed or 0) > _SETTLED_NS for _, changed in states])
         kept = there & (known | settled)
         self._changed = self._changed or bool((kept & ~known).any())
         self._asked.append(rows[kept])
@@ -132,12 +133,15 @@ def _hashes_of(names: Iterable[str]) -> UInt64[np.ndarray, " n"]:
     return np.frombuffer(joined, "<u8")
 
 
-def _state(path: str) -> tuple[int, int, int, int]:
+def _state(path: str) -> tuple[tuple[int, int, int, int], int | None]:
+    """What tells that a file has changed, and when it last did; None where it cannot be read."""
     try:
         status = os.stat(path)  # noqa: PTH116 a `Path` takes longer than the rest
     except OSError:
-        return (_GONE, 0, 0, 0)
-    return (status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+        return (0, 0, 0, 0), None
+    written, changed = status.st_mtime_ns, status.st_ctime_ns
+    state = status.st_size, status.st_ino & _BITS, written & _BITS, changed & _BITS
+    return state, max(written, changed)
 
 
 def _digests(paths: Iterable[str]) -> list[bytes | None]:

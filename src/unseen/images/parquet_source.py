@@ -81,7 +81,7 @@ class ParquetSource:
                 self._classes = _class_names(schema, self._caption)
             self._check_like_first(schema, path)
         counts = np.cumsum([0, *(count for _, _, count in places)])
-        self._groups = _Groups([place[0] for place in places], [p[1] for p in places], counts)
+        self._groups = _Groups([file for file, _, _ in places], [k for _, k, _ in places], counts)
         if counts[-1] == 0:
             raise no_images(spec.partition(":")[2], {})
         self.names: Sequence[str] = self._file_names() or row_names(int(counts[-1]))
