@@ -1,5 +1,6 @@
 """Commands from and to an S3 server on this machine, killed and resumed: the bytes of a disk."""
 
+import dataclasses
 import hashlib
 import os
 import signal
@@ -14,12 +15,22 @@ import pytest
 
 from unseen.distribution.comparison_run import compare
 from unseen.distribution.segment import segment
+from unseen.engines.engine import Engine
 from unseen.generators import load_generator
 from unseen.generators.sample import Sampling, sample
 
 pytestmark = pytest.mark.integrations
 IMAGES = 24
 BATCHES = ["--batch-size", "2"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TwoProcesses(Engine):
+    """The engine local as on a machine with two devices; both are the processor here."""
+
+    @property
+    def devices(self) -> list[str]:
+        return ["cpu", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +100,18 @@ def test_segment(store: Any, photos: str, tmp_path: Path) -> None:
     made = store.info(out)["LastModified"]
     unseen(*words)
     assert store.info(out)["LastModified"] == made
+
+
+def test_workers_that_share_nothing_but_the_store(store: Any, photos: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"shard": 4, "workers": 0, "batch_size": 2}
+    out, here = "s3://bucket/apart/areas.parquet", tmp_path / "areas.parquet"
+    segment(photos, "churchyard", out=out, engine=TwoProcesses(), **settings)
+    segment(photos, "churchyard", out=here, **settings)
+    assert sha256(store.cat_file(out)) == sha256(here.read_bytes())
+    assert [Path(path).name for path in store.find("bucket/apart")] == [
+        "areas.parquet",
+        "areas.parquet.workers.json",
+    ]
 
 
 def test_sample(store: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
-from unseen.core.files import write_text
+from unseen.core.files import as_path, write_text
 from unseen.core.options import Option, SingleFile
 from unseen.core.records import to_json
 from unseen.distribution.comparison_exports import as_junit, as_markdown
@@ -99,7 +99,7 @@ def compare(
     else:
         if json_file is not None:
             text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-            write_text(Path(json_file), text + "\n")
+            write_text(as_path(json_file), text + "\n")
         streams.write(summary(comparison))
         streams.write(f"Page: {page}")
     if comparison.gate is not None:

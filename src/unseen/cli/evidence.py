@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from unseen.cli import streams
 from unseen.cli.progress import progress_bar
 from unseen.core.errors import SpecError
+from unseen.core.files import as_path
 from unseen.core.options import SEED_MOST, Argument, Fields, Option, SingleFile
 from unseen.core.wording import listed
 from unseen.instance_evidence import measuring as library
@@ -53,10 +54,10 @@ def evidence(
 ) -> None:
     """See what reconstructions no longer have, and rank photographs by what vanished."""
     task = EvidenceTask(judging=Judging(seed=seed), **options)
-    runs = [(Path(source) / RECORD).is_file() for source in sources]
-    images: Any = [Path(source) for source in sources]
+    runs = [(as_path(source) / RECORD).is_file() for source in sources]
+    images: Any = [as_path(source) for source in sources]
     reconstructions = None
-    folder = Path(sources[0]) if out is None else out
+    folder = as_path(sources[0]) if out is None else out
     if not all(runs):
         images, reconstructions = _two(sources, runs)
         folder = Path("evidence") if out is None else out

@@ -31,9 +31,9 @@ class Twin:
 
     place: Stored  # a file or a folder; `.parts` beside it belongs to it
     folder: Path  # the local one, which holds it under its own name
-    # Version of each object that is here; None: it was put here, or is empty until it is opened.
+    # Version of each object that is here; None: this process has put it, and does not know.
     _here: dict[str, bytes | None] = dataclasses.field(default_factory=dict)
-    _empty: set[str] = dataclasses.field(default_factory=set)
+    _empty: set[str] = dataclasses.field(default_factory=set)  # until they are opened
 
     @property
     def path(self) -> Path:
@@ -46,11 +46,8 @@ class Twin:
 
     def fill(self) -> None:
         """Bring here all that is there and differs."""
-        place = Stored(self.place.url)  # asked anew
-        state = place.state()
-        if state is not None:
-            self._take(self.place.name, state, later=False)
-        else:
+        self.refresh(self.path)
+        if not self.path.is_file():
             self.fill_folder(self.path)
         self.fill_folder(self.folder / (self.place.name + _PARTS))
 
@@ -103,10 +100,12 @@ class Twin:
         self._here.pop(self._name(path), None)
         self._empty.discard(self._name(path))
 
-    def check_writable(self) -> None:
-        """Refuse a place in which no object can be made (StorageError)."""
-        probe = Stored(f"{self.place.parent}/.unseen-probe-{uuid.uuid4().hex}")
-        with asking(self.place.url, StorageError, "written"):
+    def check_writable(self, path: Path) -> None:
+        """Refuse a file, or a folder, in whose place no object can be made (StorageError)."""
+        place = self.url(path)
+        folder = place.parent if place.suffix else place  # credentials may be for a folder alone
+        probe = folder / f".unseen-probe-{uuid.uuid4().hex}"
+        with asking(place.url, StorageError, "written"):
             try:
                 probe.filesystem.pipe_file(probe.url, b"")
             except FileNotFoundError as error:
@@ -237,7 +236,7 @@ def refresh_folder(folder: Path) -> None:
 def check_twin(path: Path) -> None:
     """Refuse a place in a store that cannot be written (StorageError)."""
     if (twin := _twin(path)) is not None:
-        twin.check_writable()
+        twin.check_writable(path)
 
 
 def _no_bucket(place: Stored) -> StorageError:

@@ -1,17 +1,20 @@
 """A folder of images in an object store: listed once, and each image read in one request."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import UInt8
 
 from unseen.core.errors import ImageError
 from unseen.core.files import sha256_of_parts
-from unseen.core.storage import Stored
+from unseen.core.storage import REQUESTS, Stored
 from unseen.images.captions import METADATA, captions_of, read_captions
-from unseen.images.decode import decode
-from unseen.images.inventory import LeftOut, take_images
+from unseen.images.decode import EXTENSIONS, decode
+from unseen.images.inventory import LeftOut, is_grid, take_images
+
+_ENDINGS = tuple(EXTENSIONS)
 
 
 class StoredFolderSource:
@@ -26,7 +29,9 @@ class StoredFolderSource:
         versions = {file.name: file.version for file in folder.files()}
         self._has_captions = METADATA in versions
         others = LeftOut()
+        self._peeked = self._read_firsts(versions)
         self.names: Sequence[str] = take_images(versions, str(folder), self._peek, others)
+        self._peeked.clear()
         self.left_out = others.record()
         # 16 bytes an image, in one array.
         self._versions = np.array([np.frombuffer(versions[name], np.uint8) for name in self.names])
@@ -63,5 +68,29 @@ class StoredFolderSource:
         """The store's hash of every image's file."""
         return [self._versions[index].tobytes().hex() for index in indices]
 
+    def _read_firsts(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The first image of every folder, at once; of one that is no picture of many, nothing.
+
+        `take_images` looks into each.
+        """
+        firsts: dict[str, str] = {}
+        for name in names:
+            if name.lower().endswith(_ENDINGS):
+                folder = name.rpartition("/")[0]
+                firsts[folder] = min(name, firsts.get(folder, name))
+
+        def picture_of_many(name: str) -> bytes:
+            try:
+                content = (self._folder / name).read()
+            except FileNotFoundError:  # said where it is read
+                return b""
+            return content if is_grid(content) else b""
+
+        with ThreadPoolExecutor(REQUESTS) as threads:
+            contents = threads.map(picture_of_many, firsts.values())
+            return dict(zip(firsts.values(), contents, strict=True))
+
     def _peek(self, name: str, count: int) -> bytes:
+        if name in self._peeked:
+            return self._peeked[name]
         return (self._folder / name).read(0, count)
