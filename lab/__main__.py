@@ -29,6 +29,7 @@ COMMANDS = {
     "checkpoints": ("lab.commands:checkpoints", "Measure the snapshots of a training."),
     "evidence": ("lab.commands:evidence", "Count verdicts over churchyards."),
     "comparisons": ("lab.commands:comparisons", "Count verdicts of comparisons over churchyards."),
+    "page-faults": ("lab.commands:page_faults", "Measure what page faults cost."),
     "throughput": ("lab.commands:throughput", "Time segmentation with random weights."),
     "study": ("", "Write numbers and charts of a case study."),
     "study faces-stylegan": (

@@ -29,6 +29,7 @@ from lab.generated_areas import GeneratedAreas, write_generated_areas
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
 from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.image_set_size import ImageSetSize, time_image_set
+from lab.page_faults import PageFaults, measure_faults
 from lab.pair_simulation import PairSimulation, simulate_pairs
 from lab.random_networks import RandomThroughput, measure_random
 from lab.retention_margins import MarginSimulation, simulate_margins
@@ -189,6 +190,11 @@ def evidence(
 def comparisons(task: ComparisonCounts) -> None:
     """Count the verdicts of comparisons of generators with other churchyards, seed by seed."""
     _write_paths(count_comparisons(task, say=streams.note))
+
+
+def page_faults(task: PageFaults) -> None:
+    """Measure what steps of networks lose to page faults, with and without freed memory."""
+    streams.write(measure_faults(task, say=streams.note))
 
 
 def throughput(task: RandomThroughput, as_json: AsJson = False) -> None:

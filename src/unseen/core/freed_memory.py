@@ -9,9 +9,12 @@ Source: mallopt(3) of the Linux manual.
 import ctypes
 import os
 
-_PARAMETERS = {  # of mallopt: name → number in malloc.h, value
-    "M_MMAP_THRESHOLD": (-3, 2**31 - 1),  # blocks come from the heap; the most of an int
-    "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # the heap keeps its free end
+# Of mallopt: name → number in malloc.h, value. Blocks up to 128 MiB come from the heap, which keeps
+# them. Larger ones are given back: glibc before 2.38 takes an aligned block up to eight times
+# before it uses one again (https://sourceware.org/bugzilla/show_bug.cgi?id=14581).
+_PARAMETERS = {
+    "M_MMAP_THRESHOLD": (-3, 128 << 20),
+    "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # the heap keeps its free end; the most of an int
     "M_TOP_PAD": (-2, 64 << 20),  # bytes by which the heap grows; untouched, they take no memory
 }
 
