@@ -1,6 +1,7 @@
 """Places in an object store, by fsspec's store in memory: the same results as on a disk."""
 
 import hashlib
+import importlib
 import io
 import tarfile
 import uuid
@@ -31,7 +32,7 @@ from unseen.distribution.comparison_run import compare
 from unseen.distribution.segment import segment
 from unseen.generators import load_generator
 from unseen.generators.sample import Sampling, sample
-from unseen.images import open_images
+from unseen.images import Preparation, batches, open_images
 from unseen.segmenters import load_segmenter
 
 FILES = fsspec.filesystem("memory")
@@ -192,6 +193,8 @@ def test_samples_are_drawn_once_whatever_machine_goes_on(
     after = {name: FILES.info(f"{away}/{name}")["created"] for name in there(away)}
     assert set(after) == {*before, "00000003.png"}
     assert {name: after[name] for name in before} == before
+    for name in after:  # as if another machine had drawn for the zip, and been killed
+        FILES.pipe_file(f"{away}.zip.parts/{name}", FILES.cat_file(f"{away}/{name}"))
     sample(Sampling(generator=generator, out=Path(f"{away}.zip"), indices=range(4)))
     assert there(bucket) == sorted(["drawn.zip", *(f"drawn/{name}" for name in after)])
     folder, packed = open_images(away), open_images(f"{away}.zip")
@@ -263,6 +266,25 @@ def test_a_store_that_fails_breaks_no_image(
         segment(source, segmenter, skip_broken=True, workers=0)
 
 
+def test_nor_does_one_that_fails_in_a_worker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "refusing_store.py").write_text(
+        "from unseen.core.errors import StoreError\n"
+        "class Refusing:\n"
+        "    spec, names, endless = 'refusing', ['a'], False\n"
+        "    def read(self, index):\n"
+        "        raise StoreError('no route to the store')\n"
+        "    def fingerprint(self):\n"
+        "        return ''\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    source = importlib.import_module("refusing_store").Refusing()
+    stream = batches(source, [0], Preparation(64), batch_size=1, workers=1, skip_broken=True)
+    with pytest.raises(StoreError, match="no route"):
+        next(stream)
+
+
 def test_pages_of_a_listing_are_joined() -> None:
     keys = [f"set/{k % 3}/{k % 2}/deep/{k:05}.png" for k in range(4000)] + ["set/a.png", "set/1/"]
 
@@ -290,4 +312,11 @@ def test_pages_of_a_listing_are_joined() -> None:
 
     listed = [path for page in storage._s3_pages(Pages(), "bucket/set/") for path, _ in page]
     assert sorted(listed) == sorted(f"bucket/{key}" for key in keys)
-    assert stored("s3://bucket/set/") == Stored("s3://bucket/set")
+
+
+def test_a_path_that_was_made_of_a_url_is_the_url() -> None:
+    assert (
+        stored("s3://bucket/set/") == stored(Path("s3://bucket/set")) == Stored("s3://bucket/set")
+    )
+    assert not storage.is_url("hf:/models/segformer")  # the spec of a segmenter
+    assert not storage.is_url(Path("/hf:/models"))

@@ -27,7 +27,8 @@ _PACKAGES = {
     "hf": "huggingface_hub",
     "memory": "fsspec",
 }
-_URL = re.compile(rf"({'|'.join(_PACKAGES)}):/+(.*)", re.DOTALL)  # Path("s3://b") is "s3:/b"
+_URL = re.compile(rf"({'|'.join(_PACKAGES)})://(.*)", re.DOTALL)
+_PATH = re.compile(rf"({'|'.join(_PACKAGES)}):/(.*)", re.DOTALL)  # Path("s3://b") is "s3:/b"
 # What stores say of the contents of an object, the first that is there; at last, when it was made.
 _VERSIONS = (
     *("ETag", "md5Hash", "etag", "lfs", "blob_id"),
@@ -41,7 +42,12 @@ _BLOCK = 1 << 20  # bytes that are read ahead in a file
 
 def is_url(place: str | Path) -> bool:
     """Whether it names a place in a store, e.g. `s3://bucket/photos`."""
-    return _URL.fullmatch(str(place)) is not None
+    return _match(place) is not None
+
+
+def _match(place: str | Path) -> re.Match[str] | None:
+    # As a text "hf:/models/a" is the spec of a segmenter.
+    return (_PATH if isinstance(place, Path) else _URL).fullmatch(str(place))
 
 
 class ObjectState(NamedTuple):
@@ -205,10 +211,10 @@ def stored(text: str | Path) -> Stored:
     >>> stored("gs://bucket/runs/1/").name
     '1'
     """
-    match = _URL.fullmatch(str(text))
+    match = _match(text)
     if match is None:
         raise SpecError(f"{text} is no URL of a store; known: {', '.join(_PACKAGES)}")
-    scheme, rest = match[1], match[2].rstrip("/")
+    scheme, rest = match[1], match[2].strip("/")
     parts = rest.split("/")
     if "@" in parts[0] or "?" in rest:
         raise SpecError(
