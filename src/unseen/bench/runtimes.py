@@ -29,6 +29,7 @@ Labels = Int64[np.ndarray, "n h w"]
 Scores = Callable[[torch.Tensor], Sequence[torch.Tensor]]
 """From prepared pixels (1, 3, h, w) to what the network gives."""
 
+PIPELINE = "pipeline"
 _SEMANTIC = ("logits",)
 _UNIVERSAL = ("class_queries_logits", "masks_queries_logits")
 
@@ -48,35 +49,40 @@ class _Outputs(nn.Module):
 def other_ways(
     segmenter: TransformersSegmenter, images: Images
 ) -> tuple[dict[str, Callable[[Images], Labels]], dict[str, str]]:
-    """The ways that are installed, the pipeline first; and why others are skipped.
+    """The ways that take this model here, the pipeline first; and why others are skipped.
 
     Args:
         segmenter: whose network and processor they take.
-        images: to compile and to trace with.
+        images: to compile, to trace and to try with.
     """
     names = _UNIVERSAL if segmenter.universal else _SEMANTIC
     network = _Outputs(segmenter.network, names).eval()
     example = _pixels(segmenter, images[0])
-    runtimes: Mapping[str, Callable[[nn.Module, torch.Tensor], Scores]] = {
+    runtimes: Mapping[str, Callable[[nn.Module, torch.Tensor], Scores] | None] = {
+        PIPELINE: None,
         "eager": lambda network, _: network,
         "torch.compile": _compiled,
         "onnxruntime": _onnxruntime,
         "openvino": _openvino,
     }
-    ways: dict[str, Callable[[Images], Labels]] = {"plain": _pipeline(segmenter)}
+    ways: dict[str, Callable[[Images], Labels]] = {}
     skipped: dict[str, str] = {}
     for way, prepare in runtimes.items():
         try:
             with warnings.catch_warnings(), torch.inference_mode():
                 warnings.simplefilter("ignore")  # exports warn of what they trace
-                scores = prepare(network, example)
-                scores(example)
+                labels = (
+                    _pipeline(segmenter)
+                    if prepare is None
+                    else functools.partial(_labelled, segmenter, prepare(network, example))
+                )
+                labels(images)
         except ImportError as error:
             skipped[way] = f"{error.name or way} is not installed"
         except Exception as error:  # noqa: BLE001 exports raise nearly anything
             skipped[way] = f"it does not take this model ({first_line(error)})"
         else:
-            ways[way] = functools.partial(_labelled, segmenter, scores)
+            ways[way] = labels
     return ways, skipped
 
 

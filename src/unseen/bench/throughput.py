@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch.nn import functional as F  # noqa: N812 - the name that everyone reads
 
-from unseen.bench.runtimes import other_ways
+from unseen.bench.runtimes import PIPELINE, other_ways
 from unseen.bench.timing import Compared, take_turns, timing_record, timing_table
 from unseen.core.devices import resolve_device
 from unseen.core.options import Argument, Device, Option, Seed, check_options
@@ -168,12 +168,14 @@ def _ways(task: Throughput, source: ImageSource, indices: Sequence[int]) -> Segm
         for precision in task.precisions
     }
     first = segmenters[task.precisions[0]]
+    itself = functools.partial(checked_label_maps, first)
     if not isinstance(first, TransformersSegmenter) or resolve_device(task.device) != "cpu":
-        return SegmentingWays(lambda images: (checked_label_maps(first, images), None), segmenters)
+        return SegmentingWays(_without_scores(itself), segmenters)
     example = next(prepared_batches(source, indices[:1], first.resolution))
     others, skipped = other_ways(first, example)
+    plain = others.pop(PIPELINE, itself)
     labelling = {way: _without_scores(labels) for way, labels in others.items()}
-    return SegmentingWays(labelling.pop("plain"), segmenters, labelling, skipped)
+    return SegmentingWays(_without_scores(plain), segmenters, labelling, skipped)
 
 
 def _without_scores(labels: Callable[[np.ndarray], np.ndarray]) -> Plain:
