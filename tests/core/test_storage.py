@@ -266,6 +266,21 @@ def test_a_store_that_fails_breaks_no_image(
         segment(source, segmenter, skip_broken=True, workers=0)
 
 
+def test_a_folder_that_cannot_be_listed_is_not_left_out(
+    monkeypatch: pytest.MonkeyPatch, photos: str
+) -> None:
+    whole = type(FILES).ls
+
+    def listed(files: Any, path: str, **settings: Any) -> Any:
+        if path.rstrip("/").endswith("/1"):
+            raise OSError("no route")
+        return whole(files, path, **settings)
+
+    monkeypatch.setattr(type(FILES), "ls", listed)
+    with pytest.raises(StoreError, match="no route"):
+        open_images(photos)
+
+
 def test_nor_does_one_that_fails_in_a_worker(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

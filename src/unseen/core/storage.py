@@ -195,7 +195,7 @@ class Stored:
             pages = _s3_pages if hasattr(filesystem, "call_s3") else _walked_pages
             for page in pages(filesystem, root):
                 for path, info in page:
-                    # Consoles make an empty object for a folder; some stores list a file in itself.
+                    # Consoles make an empty object for a folder.
                     if path.startswith(root) and not path.endswith("/"):
                         name = path.removeprefix(root)
                         yield ObjectState(name, info["size"], _version(info, f"{self}/{name}"))
@@ -289,9 +289,20 @@ _Page = list[tuple[str, Mapping[str, Any]]]  # path and what is said of it, obje
 
 
 def _walked_pages(filesystem: Any, root: str) -> Iterator[_Page]:
-    """The files below a path, folder by folder."""
-    for _, _, files in filesystem.walk(root, detail=True):
-        yield [(info["name"], info) for info in files.values()]
+    """The files below a path, folder by folder.
+
+    `walk` of fsspec passes over subfolders whose listing fails.
+    """
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = filesystem.ls(folder, detail=True)
+        except FileNotFoundError:  # in a store an empty folder is none
+            continue
+        inside = [entry for entry in entries if entry["name"].strip("/") != folder.strip("/")]
+        waiting += [entry["name"] for entry in inside if entry["type"] == "directory"]
+        yield [(entry["name"], entry) for entry in inside if entry["type"] != "directory"]
 
 
 def _s3_pages(filesystem: Any, root: str) -> Iterator[_Page]:

@@ -68,7 +68,7 @@ class Twin:
         state, name = self.url(path).state(), self._name(path)
         if state is not None:
             self._take(name, state, later=False)
-        elif name in self._here:
+        elif name in self._here:  # else it is this process's own, and nothing was put
             self._forget(name)
 
     def fetch(self, path: Path) -> None:
@@ -131,7 +131,11 @@ class Twin:
             path.touch()
             self._empty.add(name)
         else:
-            self._get(name)
+            try:
+                self._get(name)
+            except FileNotFoundError:  # another machine has just removed it
+                self._forget(name)
+                return
         # The same on all machines, as the states of images are.
         time = int.from_bytes(state.version[:4]) % _RECENT
         os.utime(path, (time, time))
@@ -151,7 +155,7 @@ class Twin:
     def _forget(self, name: str) -> None:
         """Remove here what is no longer there."""
         (self.folder / name).unlink(missing_ok=True)
-        self._here.pop(name)
+        self._here.pop(name, None)
         self._empty.discard(name)
 
 
