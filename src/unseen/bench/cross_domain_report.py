@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import UInt8
 
 from unseen.bench.grids import PictureRow, Rebuilt, draw_pictures, rebuilt_row, signed
@@ -65,7 +65,7 @@ class Group:
         values = self.values(measure)
         mean = float(values.mean())
         error = float(values.std(ddof=1)) / np.sqrt(len(values))
-        reach = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+        reach = float(scipy.special.stdtrit(len(values) - 1, 0.975)) * error
         return mean, mean - reach, mean + reach
 
 

@@ -7,7 +7,7 @@ Source: delta method, with the degrees of freedom of Welch (Biometrika 34, 1947)
 import dataclasses
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float64
 
 from unseen.statistics.effective import MeanArea
@@ -91,7 +91,7 @@ class LogRatio:
         """One-sided p-value of "at least this ratio"."""
         apart = self.value - np.log(ratio)
         with np.errstate(divide="ignore", invalid="ignore"):
-            tail = scipy.stats.t.cdf(apart / self.error, self.freedom)
+            tail = scipy.special.stdtr(self.freedom, apart / self.error)
         # Areas that never vary: the ratio is known.
         certain = np.where(apart == 0.0, 0.5, np.where(apart > 0.0, 1.0, 0.0))
         return np.asarray(np.where(self.error == 0.0, certain, tail))
@@ -103,11 +103,15 @@ class LogRatio:
 
     def interval(self, alpha: float) -> tuple[_Classes, _Classes]:
         """Ratios that the two-sided test at level alpha keeps."""
-        reach = scipy.stats.t.isf(alpha / 2.0, self.freedom) * self.error
+        reach = self._critical(alpha) * self.error
         with np.errstate(over="ignore"):  # an end that no number holds is infinite
             return np.exp(self.value - reach), np.exp(self.value + reach)
 
     def detectable_drop(self, alpha: float, power: float) -> _Classes:
         """Relative fall that is called at level alpha with this power."""
-        critical = scipy.stats.t.isf(alpha / 2.0, self.freedom)
-        return np.asarray(-np.expm1(-(critical + scipy.stats.norm.ppf(power)) * self.error))
+        reach = self._critical(alpha) + scipy.special.ndtri(power)
+        return np.asarray(-np.expm1(-reach * self.error))
+
+    def _critical(self, alpha: float) -> _Classes:
+        """Errors from the ratio at which a two-sided test at level alpha begins to reject."""
+        return np.asarray(-scipy.special.stdtrit(self.freedom, alpha / 2.0))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float64, UInt32
 
 from unseen.core.errors import SampleError
@@ -25,7 +24,7 @@ from unseen.statistics.effective import (
     effective_counts,
     mean_area,
 )
-from unseen.statistics.multiplicity import holm
+from unseen.statistics.multiplicity import benjamini_hochberg, holm
 from unseen.statistics.samples import (
     check_areas,
     check_level,
@@ -425,7 +424,7 @@ class _Tests:
         ).smallest_drop(_POWER)
         self.drop = np.where(by_area, area.detectable_drop(self.alpha, _POWER), self.drop)
         self.p_holm[tested] = holm(self.p_value[tested])
-        self.p_bh[tested] = scipy.stats.false_discovery_control(self.p_value[tested])
+        self.p_bh[tested] = benjamini_hochberg(self.p_value[tested])
 
     def verdict(self, k: int) -> ClassVerdict:
         """That of the class's interval, where it was tested."""

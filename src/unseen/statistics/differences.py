@@ -6,7 +6,7 @@ Source: Welch, Biometrika 34, 1947.
 import dataclasses
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float64
 
 from unseen.core.errors import SampleError
@@ -42,5 +42,8 @@ def mean_difference(
     value = float(first.mean() - second.mean())
     if not (np.ptp(first) or np.ptp(second)):
         return MeanDifference(value=value, interval=(value, value))
-    interval = scipy.stats.ttest_ind(first, second, equal_var=False).confidence_interval(_LEVEL)
-    return MeanDifference(value=value, interval=(float(interval.low), float(interval.high)))
+    parts = [(values.var(ddof=1) / len(values), len(values) - 1) for values in (first, second)]
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / of for part, of in parts)  # Welch and Satterthwaite's
+    reach = float(scipy.special.stdtrit(freedom, 0.5 + _LEVEL / 2) * variance**0.5)
+    return MeanDifference(value=value, interval=(value - reach, value + reach))

@@ -7,7 +7,7 @@ import dataclasses
 import math
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Shaped
 
 from unseen.core.errors import SampleError
@@ -113,7 +113,7 @@ def frechet_difference(
         across.append(halves.across)
     difference = corrected[1] - corrected[0]
     error = WIDER * math.sqrt(variance_by_halves(across[1] - across[0]))
-    reach = float(scipy.stats.t.ppf(0.5 + level / 2, 2 * splits)) * error
+    reach = float(scipy.special.stdtrit(2 * splits, 0.5 + level / 2)) * error
     return FrechetDifference(
         difference=difference,
         interval=(difference - reach, difference + reach),

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import scipy.special
-import scipy.stats
 from jaxtyping import Bool, Float64
 
 from unseen.core.errors import SampleError

@@ -8,7 +8,7 @@ import dataclasses
 import math
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float64, Shaped
 
 from unseen.statistics.correction import (
@@ -168,6 +168,6 @@ def corrected_with_interval(
     """The distance without its sampling bias, and where the true one lies."""
     corrected = observed.value - sides.mean_bias() - null.covariance_bias
     error = WIDER * math.sqrt(max(variance_by_halves(halves.across), null.variance))
-    reach = float(scipy.stats.t.ppf(0.5 + level / 2, 2 * len(halves.across))) * error
+    reach = float(scipy.special.stdtrit(2 * len(halves.across), 0.5 + level / 2)) * error
     lower = max(corrected - reach, 0.0) if null.p_value(observed) <= 1.0 - level else 0.0
     return corrected, (lower, max(corrected + reach, lower))

@@ -11,3 +11,12 @@ def holm(p_values: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return adjusted
+
+
+def benjamini_hochberg(p_values: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
+    """P-values adjusted for the share of false alarms among what is called (1995)."""
+    order = np.argsort(p_values)[::-1]
+    scaled = p_values[order] * len(order) / np.arange(len(order), 0, -1)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum.accumulate(scaled)
+    return adjusted
