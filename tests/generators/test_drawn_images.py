@@ -164,7 +164,7 @@ def broken_at_the_third(label_maps):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
-@pytest.mark.parametrize("spec", ["progan", "by_batch"])
+@pytest.mark.parametrize("spec", [pytest.param("progan", marks=pytest.mark.slow), "by_batch"])
 def test_the_batch_size_changes_no_byte(spec, batch_size, tmp_path, request):
     spec = request.getfixturevalue(spec)
     areas_of(spec, tmp_path / "a.parquet")
@@ -180,7 +180,7 @@ def test_the_generators_batch_size_changes_no_byte_either(progan, tmp_path, batc
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("spec", ["progan", "by_batch"])
+@pytest.mark.parametrize("spec", [pytest.param("progan", marks=pytest.mark.slow), "by_batch"])
 def test_parts_are_the_whole_whatever_batch_they_cut(spec, request):
     spec = request.getfixturevalue(spec)
     whole = areas_of(spec)
@@ -561,7 +561,7 @@ def start(spec, out, seen):
     )
 
 
-@pytest.mark.parametrize("spec", ["progan", "by_batch"])
+@pytest.mark.parametrize("spec", [pytest.param("progan", marks=pytest.mark.slow), "by_batch"])
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(spec, tmp_path, request):
     spec = request.getfixturevalue(spec)
     out, seen, whole = tmp_path / "out.parquet", tmp_path / "seen", tmp_path / "whole.parquet"

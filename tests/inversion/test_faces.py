@@ -26,7 +26,7 @@ def test_a_dcgan_from_the_package_index_is_inverted_on_photographs_of_faces(
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "docs" / "examples"))
     generator = load_generator("python:faces:make")
     recipe = dataclasses.replace(preset("default"), batch_size=16).scaled(0.003)
-    training = InverterTraining(folder=tmp_path / "inverter", recipe=recipe, held_out=32)
+    training = InverterTraining(folder=tmp_path / "inverter", recipe=recipe, held_out=16)
     inverter = train_inverter(generator, task=training)
     told: list[str] = []
     record = invert(
@@ -40,8 +40,8 @@ def test_a_dcgan_from_the_package_index_is_inverted_on_photographs_of_faces(
                 perceptual="none",
                 optimiser=Adam(steps=60, learning_rate=0.03, momentum=0.97, falling=True),
             ),
-            count=4,
-            controls=4,
+            count=2,
+            controls=2,
         ),
         say=told.append,
     )
@@ -52,7 +52,7 @@ def test_a_dcgan_from_the_package_index_is_inverted_on_photographs_of_faces(
         for role in ("photograph", "control")
     }
     for reconstructions in found.values():
-        assert len(reconstructions) == 4
+        assert len(reconstructions) == 2
         for by in reconstructions:
             # The searched set begins at E(x): what is found is nearer than what it began with.
             assert by["f"].terms["pixel"] < 0.8 * by["d"].terms["pixel"]

@@ -507,7 +507,7 @@ def wait(process, condition, seconds=60):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(photos, weights, kills):
     start(weights, 0, "--controls", "2").communicate(timeout=120)
     (weights / "out").rename(weights / "whole")
@@ -515,7 +515,7 @@ def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(photos, weig
     for _ in range(kills):
         before = kept(weights)
         process = start(weights, 0.1, "--controls", "2")
-        if kills == 3 or chance.random() < 0.3:  # else anywhere, from the import of torch on
+        if kills == 1 or chance.random() < 0.3:  # else anywhere, from the import of torch on
             wait(process, lambda before=before: kept(weights) > before)
             time.sleep(chance.uniform(0, 0.3))
         else:

@@ -202,6 +202,7 @@ def test_the_bench_of_searches_that_begin_at_the_nearest_sample_needs_no_inverte
     assert record["provenance"]["inverter"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_whole_bench_on_an_untrained_generator_and_again_without_inverting(
     weights, tmp_path, monkeypatch

@@ -8,16 +8,22 @@ from unseen.pages import report
 REAL = {"sky": 0.7, "tree": 0.4, "person": 0.3, "car": 0.2}
 
 
-@pytest.fixture
-def comparison(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("asked")
+
+
+@pytest.fixture(scope="module")
+def comparison(folder):
     real = areas(100, REAL, seed=0, name="photos")
     fakes = areas(100, REAL | {"car": 0.0}, seed=1, name="fakes")
-    return run(tmp_path, real, [fakes], classes=["person", "car"], labels=["LSUN", "<b>GAN"])
+    comparison = run(folder, real, [fakes], classes=["person", "car"], labels=["LSUN", "<b>GAN"])
+    report(folder, comparison)
+    return comparison
 
 
-def test_every_image_is_there_and_leaves_can_be_turned(open_page, tmp_path, comparison):
-    report(tmp_path, comparison)
-    page = open_page(tmp_path)
+def test_every_image_is_there_and_leaves_can_be_turned(open_page, folder, comparison):
+    page = open_page(folder)
     section = page.locator(".asked")
     held = comparison.real.example_images["object/person"]
     book = section.locator("article").first.locator(".book").first
@@ -32,9 +38,8 @@ def test_every_image_is_there_and_leaves_can_be_turned(open_page, tmp_path, comp
     assert book.locator(".leaf:visible figure").count() == 24
 
 
-def test_on_paper_every_leaf_is_shown(open_page, tmp_path, comparison):
-    report(tmp_path, comparison)
-    page = open_page(tmp_path)
+def test_on_paper_every_leaf_is_shown(open_page, folder, comparison):
+    page = open_page(folder)
     held = comparison.real.example_images["object/person"]
     figures = page.locator(".asked article").first.locator(".book").first.locator("figure")
     assert figures.count() == 24
@@ -45,9 +50,8 @@ def test_on_paper_every_leaf_is_shown(open_page, tmp_path, comparison):
     assert page.locator(".asked [data-turn]").first.is_hidden()
 
 
-def test_rates_stand_beside_the_images_and_none_is_said(open_page, tmp_path, comparison):
-    report(tmp_path, comparison)
-    cars = open_page(tmp_path).locator(".asked article").nth(1)
+def test_rates_stand_beside_the_images_and_none_is_said(open_page, folder, comparison):
+    cars = open_page(folder).locator(".asked article").nth(1)
     generated = cars.locator(".book").nth(1)
     # Clopper and Pearson: 1 − 0.025^(1/100)
     assert "0 of 100: at most 3.62 % (95 %)" in generated.inner_text()
@@ -59,9 +63,8 @@ def test_rates_stand_beside_the_images_and_none_is_said(open_page, tmp_path, com
     assert f"{round(100 * row.real_presence)} of 100: " in cars.locator(".book").first.inner_text()
 
 
-def test_the_class_can_be_laid_over_its_pictures_alone(open_page, tmp_path, comparison):
-    report(tmp_path, comparison)
-    section = open_page(tmp_path).locator(".asked")
+def test_the_class_can_be_laid_over_its_pictures_alone(open_page, folder, comparison):
+    section = open_page(folder).locator(".asked")
     people, cars = section.locator("article").all()
     cars.get_by_label("only car").check()
     assert cars.locator(".tiles-over").first.is_visible()

