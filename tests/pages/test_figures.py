@@ -34,7 +34,8 @@ def texts(file):
 
 
 @pytest.mark.parametrize(
-    ("kind", "width"), zip(FIGURE_KINDS, itertools.cycle(["column", "page"]), strict=False)
+    ("kind", "width"),
+    list(zip(FIGURE_KINDS, itertools.cycle(["column", "page"]), strict=False)),
 )
 def test_every_kind_has_the_width_asked_for_and_its_text_stays_text(folder, tmp_path, kind, width):
     pdf, svg, png = (tmp_path / f"figure.{ending}" for ending in ("pdf", "svg", "png"))
