@@ -1,3 +1,4 @@
+import dataclasses
 import gc
 import json
 import pickle
@@ -218,7 +219,9 @@ def test_blocks_that_several_processes_make_end_in_the_bytes_of_one(
     generator, inverter, photos, tmp_path
 ):
     def run(out, changes=MappingProxyType({}), **given):
-        asked = task(methods=("d", "f"), count=3, controls=1, curve=("layer1",), **changes)
+        settings = dataclasses.replace(FEW, perceptual="inverter")  # several terms of the loss
+        of_both = {"settings": settings, "methods": ("d", "f"), "count": 3, "controls": 1}
+        asked = task(**of_both, curve=("layer1",), **changes)
         return invert(photos, generator, inverter, out=out, task=asked, **given)
 
     whole = run(tmp_path / "whole")

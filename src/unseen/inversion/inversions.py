@@ -498,6 +498,8 @@ class InversionsWriter:
         """
         if self.done(place, method):
             return
+        # In the order in which the terms are read back from the list of what is finished.
+        result = dataclasses.replace(result, terms=dict(sorted(result.terms.items())))
         if image is not None:
             result = dataclasses.replace(result, image=place.reconstruction(method))
             write_png(self.folder / place.reconstruction(method), image)
