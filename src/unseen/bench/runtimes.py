@@ -29,7 +29,6 @@ Labels = Int64[np.ndarray, "n h w"]
 Scores = Callable[[torch.Tensor], Sequence[torch.Tensor]]
 """From prepared pixels (1, 3, h, w) to what the network gives."""
 
-_OPSET = 17  # of ONNX; ONNX Runtime lacks operators of later ones, such as GridSample 20
 PIPELINE = "pipeline"
 _SEMANTIC = ("logits",)
 _UNIVERSAL = ("class_queries_logits", "masks_queries_logits")
@@ -144,14 +143,7 @@ def _onnxruntime(network: nn.Module, example: torch.Tensor) -> Scores:
     options.log_severity_level = 3  # errors
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
-        torch.onnx.export(
-            network,
-            (example,),
-            path,
-            dynamo=False,
-            input_names=["pixels"],
-            opset_version=_OPSET,
-        )
+        torch.onnx.export(network, (example,), path, dynamo=False, input_names=["pixels"])
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda pixels: [
         torch.from_numpy(output) for output in session.run(None, {"pixels": pixels.numpy()})
