@@ -223,13 +223,13 @@ def test_on_the_command_line_with_f_beside_it(tmp_path, capsys):
             "invert",
             "churchyard?seed=5",
             *("--generator", "churchyard-planted", "--inverter", "churchyard-planted"),
-            *("--method", "f,nearest", "--judged-by", "nearest", "--samples", "40"),
-            *("--steps", "1", "--curve", "none", "--count", "4", "--controls", "4"),
+            *("--method", "f,nearest", "--judged-by", "nearest", "--samples", "20"),
+            *("--steps", "1", "--curve", "none", "--count", "2", "--controls", "2"),
             *("--label-maps", "true", "--device", "cpu", "--out", str(out)),
         ]
     )
     assert status == 0
-    assert "method nearest: 4 photographs" in capsys.readouterr().out
+    assert "method nearest: 2 photographs" in capsys.readouterr().out
     record = json.loads((out / "evidence.json").read_text())
     assert (record["primary"], record["reference"]) == ("nearest", "reference")
     assert [one["key"] for one in record["methods"]] == ["f", "nearest", "reference"]

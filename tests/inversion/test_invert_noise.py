@@ -58,7 +58,7 @@ def run(generator: NoiseLevels, tmp_path_factory: pytest.TempPathFactory) -> Inv
         methods=("d", "f"),
         controls=3,
         curve="auto",
-        batch_size=4,
+        batch_size=8,
     )
 
 
