@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from unseen.core.storage import stored
 from unseen.distribution.comparison_run import compare
 from unseen.distribution.segment import segment
 from unseen.engines.engine import Engine
@@ -80,6 +81,11 @@ def unseen(*words: str, kill: Any = None) -> str:
     return said
 
 
+def files(folder: str, pattern: str) -> int:
+    """How many there are so far; the folder may come into being meanwhile."""
+    return len(list(stored(folder).glob(pattern)))
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -88,7 +94,7 @@ def test_segment(store: Any, photos: str, tmp_path: Path) -> None:
     out, here = "s3://bucket/runs/areas.parquet", tmp_path / "areas.parquet"
     words = ["segment", photos, out, "--segmenter", "churchyard", "--shard-size", "4"]
     words += ["--workers", "0", *BATCHES]
-    unseen(*words, kill=lambda: len(store.glob(f"{out}.parts/*.parquet")) >= 2)
+    unseen(*words, kill=lambda: files(f"{out}.parts", "*.parquet") >= 2)
     kept = store.glob(f"{out}.parts/*.parquet")
     assert 2 <= len(kept) < IMAGES / 4
     assert out in unseen(*words)
@@ -117,7 +123,7 @@ def test_workers_that_share_nothing_but_the_store(store: Any, photos: str, tmp_p
 def test_sample(store: Any, tmp_path: Path) -> None:
     out = "s3://bucket/drawn"
     words = ["sample", "churchyard-full", out, "--indices", f"0-{IMAGES - 1}", *BATCHES]
-    unseen(*words, kill=lambda: len(store.glob(f"{out}/*.png")) >= 4)
+    unseen(*words, kill=lambda: files(out, "*.png") >= 4)
     kept = {path: store.info(path)["LastModified"] for path in store.glob(f"{out}/*.png")}
     unseen(*words)
     assert {path: store.info(path)["LastModified"] for path in kept} == kept
