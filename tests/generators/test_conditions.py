@@ -61,13 +61,15 @@ def test_a_sample_folder_made_in_parts_says_it_and_is_a_source_that_says_it(tmp_
     for indices in ([4, 0], [0, 1, 4, 7]):
         sample(Sampling(generator=Prompted(), out=folder, indices=indices))
     lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(lines[0]) == {"file_name": "00000004.png", "prompt": PROMPTS[1]}
+    assert [json.loads(line) for line in lines] == [
+        {"file_name": f"{index:08}.png", "prompt": PROMPTS[index % 3]} for index in (0, 1, 4, 7)
+    ]
     assert json.loads((folder / "sample.json").read_text())["conditions"] == "metadata.jsonl"
     source = open_images(folder)
     assert list(source.names) == [f"{index:08}.png" for index in (0, 1, 4, 7)]
     assert unseen.segment(folder, Halves(), workers=0).conditions == expected([0, 1, 4, 7])
     with pytest.raises(ImageError, match=r"00000001\.png"):
-        (folder / "metadata.jsonl").write_text(lines[0] + "\n" + lines[1] + "\n")
+        (folder / "metadata.jsonl").write_text(lines[0] + "\n" + lines[2] + "\n")
         unseen.segment(folder, Halves(), workers=0)
 
 

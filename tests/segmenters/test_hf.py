@@ -430,7 +430,7 @@ def test_broken_files_are_one_clear_error(folder, name, content):
 )
 def test_a_model_that_answers_something_else_is_one_error_that_names_it(folder, images, answer):
     segmenter = load_segmenter(f"hf:{folder}")
-    segmenter._model = lambda **given: answer
+    segmenter.network = lambda **given: answer
     with pytest.raises(SegmenterError, match=f"hf:{folder}"):
         checked_label_maps(segmenter, images)
 
