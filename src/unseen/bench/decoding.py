@@ -17,7 +17,7 @@ from PIL import Image
 from unseen.bench.throughput import Throughput
 from unseen.bench.timing import Compared, Timed, take_turns, timing_record, timing_table
 from unseen.images import Preparation, open_images, subset
-from unseen.images.decode import decode
+from unseen.images.decode import as_picture, decode
 from unseen.images.protocol import read_image
 
 _SIDES = (256, 1024)
@@ -73,7 +73,7 @@ def decoding_table(result: dict[str, Any]) -> str:
 
 def _encoded(picture: UInt8[np.ndarray, "3 h w"]) -> bytes:
     file = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(np.moveaxis(picture, 0, -1)))
+    image = as_picture(picture)
     image.save(file, "JPEG", quality=_QUALITY, subsampling="4:2:0")
     return file.getvalue()
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name that everyone reads
 
 from unseen.core.errors import first_line
+from unseen.images.decode import as_picture
 from unseen.segmenters.hf import TransformersSegmenter
 
 Images = UInt8[np.ndarray, "n 3 h w"]
@@ -123,7 +123,7 @@ def _pipeline(segmenter: TransformersSegmenter) -> Callable[[Images], Labels]:
     def labels(images: Images) -> Labels:
         maps = np.zeros((len(images), *images.shape[2:]), np.int64)
         for label_map, image in zip(maps, images, strict=True):
-            picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+            picture = as_picture(image)
             for segment in pipeline(picture, subtask="semantic"):
                 label_map[np.asarray(segment["mask"]) > 0] = number[segment["label"]]
         return maps

@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Integer, UInt8, UInt32
-from PIL import Image
 
 from unseen.core.files import sha256_of_parts, write_aside
 from unseen.core.identity import Identity, identify
@@ -30,6 +29,7 @@ from unseen.distribution.comparison import (
     PairImages,
     Side,
 )
+from unseen.images.decode import as_picture
 from unseen.images.record_pictures import write_label_map, write_png
 
 EXAMPLE_IMAGES = 4  # images shown a class and side
@@ -341,7 +341,7 @@ def write_picture(folder: Path, stem: str, image: UInt8[np.ndarray, "3 h w"]) ->
         write_png(folder / f"{stem}.png", image)
         return f"{stem}.png"
     with write_aside(folder / f"{stem}.jpg") as aside:
-        picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+        picture = as_picture(image)
         picture.save(aside, quality=_JPEG_QUALITY, subsampling=0)
     return f"{stem}.jpg"
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from unseen.core.files import not_writable, write_aside, write_text
 from unseen.core.identity import Identity, identify
 from unseen.core.run_folder import RunFolder
 from unseen.core.twins import put
 from unseen.images.captions import METADATA, caption_line, read_captions
-from unseen.images.decode import decode_file
+from unseen.images.decode import as_picture, decode_file
 
 NAME = "{:08}.png"  # of an image's file, from its index
 HEADER = "sample.json"
@@ -154,7 +153,7 @@ class SampleFolder:
 
 def _write(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:
     file = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    picture = as_picture(image)
     picture.save(file, "PNG", compress_level=_COMPRESSION)
     with write_aside(path, once=True) as aside:
         aside.write_bytes(file.getvalue())

@@ -136,6 +136,15 @@ def _decode_once(file: BufferedIOBase, name: str) -> UInt8[np.ndarray, "3 h w"]:
         return rgb_array(image, name)
 
 
+def as_picture(image: UInt8[np.ndarray, "3 h w"]) -> Image.Image:
+    """An image as Pillow has it.
+
+    >>> as_picture(np.zeros((3, 4, 6), np.uint8)).size
+    (6, 4)
+    """
+    return Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+
+
 def _upright(pixels: UInt8[np.ndarray, "h w 3"], orientation: int) -> UInt8[np.ndarray, "3 h2 w2"]:
     if orientation in _UPRIGHT:
         pixels = np.asarray(Image.fromarray(pixels).transpose(_UPRIGHT[orientation]))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from unseen.core.errors import ImageError, SpecError
 from unseen.core.options import Option
+from unseen.images.decode import as_picture
 from unseen.statistics.label_layers import deepened
 
 FitName = Literal["crop", "squash", "tiles", "pad"]
@@ -74,7 +75,7 @@ class Preparation:
     def apply(self, image: UInt8[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "3 h2 s"]:
         """The prepared image, 8-bit RGB, contiguous."""
         size = image.shape[1], image.shape[2]
-        picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+        picture = as_picture(image)
         if self.match_resolution is not None:
             if self.fit == "crop":
                 picture = _centre_square(picture, self.match_resolution)
@@ -149,7 +150,7 @@ class Preparation:
             return image
         if self.fit == "squash":
             _, _, height, width = _inside(size, self.resolution)
-            square = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+            square = as_picture(image)
             return np.moveaxis(np.asarray(_resized(square, (height, width))), -1, 0)
         (squares, *rest) = self.squares(image[None], [size])
         tiles = [squares[0], *(tile[0] for tile in rest)]

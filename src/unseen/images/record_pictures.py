@@ -23,7 +23,7 @@ from unseen.core.files import as_path, write_aside
 from unseen.core.records import RecordFile
 from unseen.core.results import Html, html_picture, html_text
 from unseen.core.twins import fetched
-from unseen.images.decode import check_size, rgb_array
+from unseen.images.decode import as_picture, check_size, rgb_array
 from unseen.statistics.label_layers import NOTHING
 
 _T = TypeVar("_T")
@@ -41,7 +41,7 @@ def write_png(path: Path, image: UInt8[np.ndarray, "3 h w"]) -> None:
         StorageError: the disk is full, or the place cannot be written.
     """
     with write_aside(path) as aside:
-        Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1))).save(aside, format="PNG")
+        as_picture(image).save(aside, format="PNG")
 
 
 def write_label_map(

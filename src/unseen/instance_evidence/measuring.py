@@ -27,6 +27,7 @@ from unseen.distribution.designs import GROUPS_HELP, Said
 from unseen.distribution.example_images import labels_path, write_labels, write_picture
 from unseen.distribution.segment import BatchSize, Channel, default_segmenter
 from unseen.images import Images, ImageSource, Preparation, open_images
+from unseen.images.decode import as_picture
 from unseen.images.preparation import Fit, FitName, Size, check_one_square
 from unseen.images.record_pictures import read_label_map
 from unseen.instance_evidence.grouping import group_images
@@ -615,6 +616,6 @@ def _resized(image: UInt8[np.ndarray, "3 s s"], size: tuple[int, ...]) -> np.nda
     """The image on the pixels of a label map (h, w)."""
     if image.shape[1:] == size:
         return image
-    picture = Image.fromarray(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+    picture = as_picture(image)
     resized = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.moveaxis(np.asarray(resized), -1, 0)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from unseen.audit.picture import AuditPicture
 from unseen.core.files import sha256_of_parts, write_text
+from unseen.images.decode import as_picture
 from unseen.pages.templating import asset, colours, data, plain_environment, policy
 
 _LARGEST = 640  # pixels: what a phone shows, and a laptop without scrolling
@@ -56,7 +56,7 @@ def audit_page(path: Path, class_name: str, pictures: Sequence[AuditPicture]) ->
 
 
 def _address(picture: AuditPicture) -> str:
-    image = Image.fromarray(np.ascontiguousarray(np.moveaxis(picture.image, 0, -1)))
+    image = as_picture(picture.image)
     lossless = max(image.size) <= _LOSSLESS
     image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
