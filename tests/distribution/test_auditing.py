@@ -6,11 +6,12 @@ from tests.support.worlds import areas
 
 from unseen.core.errors import SpecError
 from unseen.core.records import to_json
-from unseen.distribution.audit_labels import Answer, ClassLabels, read_answers
+from unseen.distribution.audit_labels import Answer, ClassLabels, labels_by_column, read_answers
 from unseen.distribution.auditing import with_audit
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import RECORD_FILE
 from unseen.distribution.comparison_summary import summary
+from unseen.distribution.designs import side_keys
 from unseen.statistics.audit_sample import draw_to_label
 
 
@@ -98,6 +99,14 @@ def test_labels_of_other_images_sides_and_classes_are_refused(world):
     ):
         with pytest.raises(SpecError, match=what):
             compare(sides[0], sides[1:], audit=[*told, wrong])
+
+
+def test_generated_names_a_side_only_where_there_is_a_single_generated_side():
+    told = [Answer("person", "generated", "1.png", 1.0, "ann")]
+    (labels,) = labels_by_column(told, ["object/person"], side_keys(2)).values()
+    assert labels.majority == {"generated-1": {"1.png": 1.0}}
+    with pytest.raises(SpecError, match="generated-2"):
+        labels_by_column(told, ["object/person"], side_keys(3))
 
 
 def test_the_majority_and_the_agreement_of_three_people():

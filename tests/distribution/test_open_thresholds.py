@@ -29,7 +29,7 @@ def world(tmp_path_factory):
             pixels = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / side / f"{i:03d}.png")
             lines.append(f"cat,{side},{i:03d}.png,{'yn'[i % 2 == 0]}")
-    lines.append("cat,real,000.png,?")
+    lines.append("dog,real,000.png,?")
     (root / "labels.csv").write_text("\n".join(lines) + "\n")
     return root
 

@@ -3,6 +3,7 @@
 A line is one image that one person labelled: `class,side,name,label,labeller`.
 """
 
+import collections
 import csv
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -118,7 +119,9 @@ def labels_by_column(
     Raises:
         SpecError: a class that no column has, or a side that is not there.
     """
-    known = {word: names[0] for names in keys for word in names}
+    words = collections.Counter(word for names in keys for word in names)
+    # "generated" says which side is meant where there is a single generated side.
+    known = {word: names[0] for names in keys for word in names if words[word] == 1}
     strange = [answer.side for answer in answers if answer.side not in known]
     if strange:
         raise SpecError(

@@ -1,10 +1,9 @@
 """Thresholds for a segmenter of open vocabulary, from images that a person labelled.
 
-Labels are a CSV file with the columns class, side, name and label (y or n). Both sides get one
-threshold a class, with which at most 2 % of the images without the class are called on either side.
+Labels are a CSV file as `unseen audit` exports it. Both sides get one threshold a class, with which
+at most 2 % of the images without the class are called on either side.
 """
 
-import csv
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from unseen.core.errors import ImageError, SegmenterError, SpecError
 from unseen.core.files import write_text
 from unseen.core.options import Argument, Device, Option, check_options
 from unseen.core.progress import Progress, silent
-from unseen.core.wording import listed
+from unseen.distribution.audit_labels import labels_by_column, read_answers
 from unseen.distribution.designs import side_keys
 from unseen.distribution.segment import BatchSize
 from unseen.generators.sources import Drawing
@@ -29,9 +28,6 @@ from unseen.segmenters.open_vocabulary import OpenVocabularySegmenter
 from unseen.segmenters.protocol import OpenClasses, SegmenterPrecision
 from unseen.statistics import PRESENCE_THRESHOLD
 from unseen.statistics.score_thresholds import MOST_CALLED, threshold_of_absent
-
-_COLUMNS = ("class", "side", "name", "label")
-_LABELS = {"y": True, "n": False}
 
 Labels = dict[str, dict[str, dict[str, bool]]]  # side → name of an image → class → present
 
@@ -96,16 +92,15 @@ def find_thresholds(
         raise SegmenterError(f"{spec} has no thresholds; name a segmenter open:KIND:FOLDER")
     names = [found.name for found in segmenter.classes]
     texts = [task.real, *task.generated]
-    keys = [of_side[0] for of_side in side_keys(len(texts))]
-    labels = _read_labels(task.labels, names, keys)
+    labels = _labels(task.labels, names, side_keys(len(texts)))
     scores = {
-        key: _scores(Drawing().open(text), list(labels[key]), segmenter, task, progress or silent)
-        for key, text in zip(keys, texts, strict=True)
+        key: _scores(Drawing().open(text), list(of_side), segmenter, task, progress or silent)
+        for (key, of_side), text in zip(labels.items(), texts, strict=True)
     }
     found = []
     for k, name in enumerate(names):
         sides = []
-        for key in keys:
+        for key in labels:
             known = [(i, of[name]) for i, of in enumerate(labels[key].values()) if name in of]
             with_class = scores[key][[i for i, present in known if present], k]
             without = scores[key][[i for i, present in known if not present], k]
@@ -140,29 +135,16 @@ def _with_thresholds(
     ]
 
 
-def _read_labels(path: Path, names: Sequence[str], keys: Sequence[str]) -> Labels:
-    """The labels of every side."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            lines = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SpecError(f"{path} cannot be read as CSV ({error})") from error
-    if not lines or not {*_COLUMNS} <= {*(reader.fieldnames or ())}:
-        raise SpecError(f"{path} holds no labels, or lacks a column; needed are {listed(_COLUMNS)}")
-    labels: Labels = {key: {} for key in keys}
-    called = {key: key for key in keys} | ({"generated": keys[1]} if len(keys) == 2 else {})
-    for number, line in enumerate(lines, 2):
-        if line["label"] == "?":
-            continue  # the person could not say
-        if line["label"] not in _LABELS or line["side"] not in called:
-            raise SpecError(
-                f"line {number} of {path} has label {line['label']!r} of side {line['side']!r}; "
-                f"labels are y, n or ?, and the sides {listed(keys)}"
-            )
-        if line["class"] in names:
-            of_image = labels[called[line["side"]]].setdefault(line["name"], {})
-            of_image[line["class"]] = _LABELS[line["label"]]
+def _labels(path: Path, names: Sequence[str], keys: Sequence[tuple[str, ...]]) -> Labels:
+    """The labels of every side; what nobody could say is left out, and classes not asked for."""
+    asked = {name.casefold() for name in names}
+    answers = [a for a in read_answers([path]) if a.class_name.casefold() in asked]
+    labels: Labels = {of_side[0]: {} for of_side in keys}
+    for name, told in labels_by_column(answers, names, keys).items():
+        for side, images in told.majority.items():
+            for image, present in images.items():
+                if not np.isnan(present):
+                    labels[side].setdefault(image, {})[name] = bool(present)
     return labels
 
 
