@@ -10,23 +10,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import scipy.stats
 
 from lab.case_studies.faces_stylegan.charts import draw_charts
-from unseen.core.files import write_text
+from lab.case_studies.readings import (
+    at_thresholds,
+    between,
+    class_numbers,
+    finite,
+    halves,
+    write_study,
+)
 from unseen.core.options import Argument, Option
 from unseen.core.tables import markdown_table
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_file import read_areas
 from unseen.distribution.compare import compare
-from unseen.distribution.comparison import GeneratedSide
 from unseen.distribution.segmenter_check import Check
-from unseen.statistics import compare_classes
 from unseen.statistics.ratios import compare_counts
 
 AUDITED = ("hat", "eyeglasses", "earring")  # classes of the parsers that an eye has checked
-THRESHOLDS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04)  # of presence, fractions of the image
 SIDES = ("real", "generated-1")
 LABELS = ("FFHQ", "StyleGAN")
 _HERE = Path(__file__).parent
@@ -71,87 +74,15 @@ def study_faces(task: FacesStudy) -> Iterator[Path]:
         "classes": class_numbers(side),
         "measures": [dataclasses.asdict(measure) for measure in side.measures],
         "halves": halves(areas[0]),
-        "thresholds": at_thresholds(areas),
+        "thresholds": at_thresholds(areas, AUDITED),
         "together": together(areas),
         "audit": audit_numbers({"first": areas} | ({} if second is None else {"second": second})),
         "by_eye": eye_numbers(),
         "second_parser": quality,
     }
-    yield _written(task.written / "numbers.json", json.dumps(numbers, indent=1) + "\n")
-    yield _written(task.written / "tables.md", tables(numbers))
+    yield write_study(task.written / "numbers.json", json.dumps(numbers, indent=1) + "\n")
+    yield write_study(task.written / "tables.md", tables(numbers))
     yield from draw_charts(numbers, task.charts)
-
-
-def _written(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
-    return path
-
-
-def class_numbers(side: GeneratedSide) -> list[dict[str, Any]]:
-    """A row a class: the first parser's, and the second's where there is one."""
-    opinion = side.second_segmenter
-    others = {row.name: row for row in opinion.classes} if opinion is not None else {}
-    rows = []
-    for row in side.classes:
-        other = others.get(row.name)
-        rows.append(
-            {
-                "class": row.name,
-                "verdict": row.verdict,
-                "own_verdict": row.own_verdict,
-                "second_verdict": row.second_verdict,
-                "depends_on_threshold": row.depends_on_threshold,
-                "statistic": row.statistic,
-                "presence": [row.real_presence, row.generated_presence],
-                "area": [row.real_area, row.generated_area],
-                "ratio": row.ratio,
-                "interval": row.interval,
-                "size_ratio": row.size_ratio,
-                "size_interval": row.size_interval,
-                "spread_ratio": row.spread_ratio,
-                "spread_interval": row.spread_interval,
-                "agreement": [row.real_agreement, row.generated_agreement],
-                "fsd_share": row.fsd_share,
-                "smallest_detectable_drop": row.smallest_detectable_drop,
-                "second_ratio": None if other is None else other.ratio,
-                "second_interval": None if other is None else other.interval,
-            }
-        )
-    return rows
-
-
-def halves(real: Areas) -> dict[str, Any]:
-    """The first half of the photographs against the second, in the order of their names."""
-    order = np.argsort(np.asarray(real.names))
-    middle = len(order) // 2
-    record = compare(
-        real.part(order[:middle]), [real.part(order[middle:])], labels=["first", "second"]
-    )
-    side = record.generated[0]
-    called = [row.name for row in side.classes if row.verdict in ("omitted", "under", "over")]
-    return {"fsd": dataclasses.asdict(side.fsd), "called": called}
-
-
-def at_thresholds(areas: Sequence[Areas]) -> dict[str, list[dict[str, Any]]]:
-    """Presence, ratio and interval of the audited classes at each threshold of presence."""
-    columns = [areas[0].columns.index(f"object/{name}") for name in AUDITED]
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in AUDITED}
-    for threshold in THRESHOLDS:
-        measured = compare_classes(
-            areas[0].fraction, areas[1].fraction, presence_threshold=threshold, family=columns
-        )
-        for name, found in zip(AUDITED, measured, strict=True):
-            rows[name].append(
-                {
-                    "threshold": threshold,
-                    "presence": [found.real_presence, found.generated_presence],
-                    "ratio": _finite(found.ratio),
-                    "interval": [_finite(end) for end in found.interval or (None, None)],
-                    "verdict": found.verdict,
-                }
-            )
-    return rows
 
 
 def together(areas: Sequence[Areas], threshold: float = 0.005) -> list[dict[str, Any]]:
@@ -244,7 +175,7 @@ def _ratio(sides: Mapping[str, Any], unsure: int) -> dict[str, Any]:
     p_value, low, high = compare_counts(a, b, n, m, alpha=0.05)
     return {
         "ratio": (b / m) / (a / n) if a else None,
-        "interval": [_finite(low[0]), _finite(high[0])],
+        "interval": [finite(low[0]), finite(high[0])],
         "p_value": float(p_value[0]),
     }
 
@@ -256,10 +187,6 @@ def share(count: int, images: int) -> dict[str, Any]:
     bounds = scipy.stats.binomtest(count, images).proportion_ci(method="exact")
     interval = [float(bounds.low), float(bounds.high)]
     return {"count": count, "of": images, "share": count / images, "interval": interval}
-
-
-def _finite(number: float | None) -> float | None:
-    return None if number is None or not np.isfinite(number) else float(number)
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -321,11 +248,3 @@ def _by_eye(found: Mapping[str, Any]) -> list[str]:
     counts = [f"{found['sides'][s]['count']} of {found['sides'][s]['images']}" for s in SIDES]
     ratios = [found[key] for key in ("ratio", "ratio_with_unsure")]
     return [*counts, *(between(ratio["ratio"], ratio["interval"]) for ratio in ratios)]
-
-
-def between(value: float | None, interval: Sequence[float | None] | None) -> str:
-    """A number and its interval: 0.53 [0.36 – 0.77]."""
-    if value is None or interval is None:
-        return "–"
-    low, high = ("∞" if end is None else f"{end:.2f}" for end in interval)
-    return f"{value:.2f} [{low} – {high}]"
