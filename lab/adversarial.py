@@ -3,7 +3,7 @@
 Non-saturating loss, lazy R1 penalty, equalised learning rates, moving average of the generator.
 All resolutions are trained at once: at 64×64 growing them one by one brings nothing.
 Source: Goodfellow et al., 2014 (loss); Mescheder et al., 2018 (R1); Karras et al., 2020 (lazy R1);
-Sønderby et al., 2017 (instance noise).
+Sønderby et al., 2017 (instance noise); Zhao et al., 2020 (differentiable augmentation).
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lab.augmentation import augment
 from lab.discriminator import Discriminator
 from unseen.generators.progan import ProGAN
 from unseen.images.pixels import to_unit
@@ -42,6 +43,7 @@ class AdversarialStage:
     learning_rate: float = 1.5e-3  # Adam(0, 0.99), both networks
     r1_gamma: float = 0.2  # penalty γ/2 E|∇D|²
     r1_every: int = 16  # steps between penalties, each of them as much larger
+    augmentation: tuple[str, ...] = ()  # changes of all that the discriminator sees
     instance_noise: float = 0.0  # deviation of what the discriminator's images get, of −1 to 1
     average_decay: float = 0.998  # of the generator kept
     arithmetic: Arithmetic = dataclasses.field(default_factory=Arithmetic)
@@ -66,6 +68,7 @@ class AdversarialStage:
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "r1": [self.r1_gamma, self.r1_every],
+            **({"augmentation": self.augmentation} if self.augmentation else {}),
             **({"instance_noise": self.instance_noise} if self.instance_noise else {}),
             "average_decay": self.average_decay,
             "arithmetic": dataclasses.asdict(self.arithmetic),
@@ -130,7 +133,7 @@ class AdversarialLearner:
         with self._stage.arithmetic.autocast(self._device):
             generated = self.generator(latents.to(self._device))
         penalise = index % self._stage.r1_every == 0
-        seen = [self._noised(images, generator) for images in (real, generated.detach(), generated)]
+        seen = [self._seen(images, generator) for images in (real, generated.detach(), generated)]
         losses = self._step_discriminator(seen[0], seen[1], penalise)
         losses |= self._step_generator(seen[2])
         self.average.update(self.generator)
@@ -143,10 +146,14 @@ class AdversarialLearner:
         images = torch.from_numpy(to_unit(next(self._batches)))
         return self._stage.arithmetic.images(images, self._device)
 
-    def _noised(
+    def _seen(
         self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator
     ) -> Float[Tensor, "n 3 h w"]:
-        """What the discriminator sees of them: a generator without noise draws no grain."""
+        """What the discriminator sees of them: real and generated images by the same law.
+
+        Noise, since a generator without noise of its own draws no grain.
+        """
+        images = augment(images, self._stage.augmentation, generator)
         if not self._stage.instance_noise:
             return images
         noise = torch.randn(images.shape, generator=generator) * self._stage.instance_noise

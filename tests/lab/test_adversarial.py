@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lab.adversarial import AdversarialLearner, AdversarialStage
+from lab.augmentation import augment
 from lab.discriminator import Discriminator, MinibatchDeviation
 from tests.support.tensors import assert_same_bits
 
@@ -70,10 +71,10 @@ def test_the_discriminator_mirrors_the_generator() -> None:
     assert 0.2e6 < parameters < 0.3e6
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.5])
-def test_the_first_step_equals_one_written_by_hand(noise: float) -> None:
+@pytest.mark.parametrize(("noise", "changes"), [(0.0, ()), (0.5, ()), (0.5, ("colour", "cutout"))])
+def test_the_first_step_equals_one_written_by_hand(noise: float, changes: tuple[str, ...]) -> None:
     device = torch.device("cpu")
-    settings = stage(r1_gamma=2.0, instance_noise=noise)
+    settings = stage(r1_gamma=2.0, instance_noise=noise, augmentation=changes)
     torch.manual_seed(0)
     learner = AdversarialLearner(settings, device)
     torch.manual_seed(0)
@@ -84,12 +85,15 @@ def test_the_first_step_equals_one_written_by_hand(noise: float) -> None:
     source = torch.Generator().manual_seed(1)
     latents = torch.randn(4, 3, generator=source)
     real = torch.from_numpy(next(batches(0))) / 127.5 - 1
-    one, two, three = (
-        noise * torch.randn(real.shape, generator=source) if noise else torch.zeros_like(real)
-        for _ in range(3)
-    )
-    real = (real + one).requires_grad_()
-    real_score, generated_score = d(real), d(g(latents).detach() + two)
+    drawn = g(latents)
+    shown = []
+    for images in (real, drawn.detach(), drawn):
+        seen = augment(images, changes, source)
+        grain = noise * torch.randn(images.shape, generator=source) if noise else 0
+        shown.append(seen + grain)
+    real, detached, drawn = shown
+    real = real.requires_grad_()
+    real_score, generated_score = d(real), d(detached)
     loss = -torch.log(torch.sigmoid(real_score)).mean()
     loss = loss - torch.log(1 - torch.sigmoid(generated_score)).mean()
     (slope,) = torch.autograd.grad(real_score.sum(), real, create_graph=True)
@@ -99,7 +103,7 @@ def test_the_first_step_equals_one_written_by_hand(noise: float) -> None:
     for weight, gradient in zip(d_weights, torch.autograd.grad(loss, d_weights), strict=True):
         weight.grad = gradient
     d_adam.step()
-    loss = -torch.log(torch.sigmoid(d(g(latents) + three))).mean()
+    loss = -torch.log(torch.sigmoid(d(drawn))).mean()
     g_adam = torch.optim.Adam(g_weights, 1.5e-3, betas=(0.0, 0.99))
     for weight, gradient in zip(g_weights, torch.autograd.grad(loss, g_weights), strict=True):
         weight.grad = gradient

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from lab.__main__ import run
-from lab.churchyard_generator import GeneratorTraining, train_generator
+from lab.churchyard_generator import GeneratorTraining, _RealImages, train_generator
 from PIL import Image
 
 from unseen.core.errors import CheckpointError, RecordError, SpecError
 from unseen.generators import load_generator
+from unseen.images import open_images
 from unseen.images.pixels import to_uint8
 from unseen.inversion.training_loop import read_checkpoint
 
@@ -109,11 +110,81 @@ def test_another_world_does_not_go_on_in_the_same_folder(folder: Path) -> None:
         train_generator(GeneratorTraining(folder=folder, without="car", images=12, **TOY))
 
 
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six grey squares of 20×20, each of its own brightness."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for index in range(6):
+        Image.new("RGB", (20, 20), (40 * index,) * 3).save(folder / f"{index}.png")
+    return folder
+
+
+def test_images_are_learnt_from_in_passes_and_resumed_equals_unbroken(
+    photographs: Path, tmp_path: Path
+) -> None:
+    task = GeneratorTraining(
+        folder=tmp_path / "whole",
+        data=str(photographs),
+        mirror=True,
+        augment=("colour", "translation", "cutout"),
+        images=16,
+        **TOY,
+    )
+    train_generator(task)
+    parts = dataclasses.replace(task, folder=tmp_path / "parts")
+    train_generator(dataclasses.replace(parts, images=8))  # in the second pass of six
+    train_generator(parts)
+    kept = [(t.folder / "generator.safetensors").read_bytes() for t in (task, parts)]
+    assert kept[0] == kept[1]
+    record = json.loads((task.folder / "generator.json").read_text())
+    assert record["source"] == str(photographs)
+    assert f"--data {photographs} --mirror --widths 4,4,4,4" in record["command"]
+    assert "--augment colour,translation,cutout" in record["command"]
+
+
+def test_every_pass_shows_every_image_once(photographs: Path) -> None:
+    task = GeneratorTraining(folder=photographs, data=str(photographs), images=24, **TOY)
+    source = open_images(str(photographs))
+    shown = np.concatenate(list(_RealImages(source, task, 0)(0)))[:, 0, 0, 0]
+    passes = shown.reshape(4, 6).tolist()
+    assert all(sorted(order) == [0, 40, 80, 120, 160, 200] for order in passes)
+    assert len({tuple(order) for order in passes}) > 1  # each in an order of its own
+    later = np.concatenate(list(_RealImages(source, task, 4)(2)))  # from image 4 + 2 × 4 on
+    assert later[:, 0, 0, 0].tolist() == shown[12:].tolist()
+
+
+def test_about_every_second_image_is_mirrored(photographs: Path, tmp_path: Path) -> None:
+    ramp = np.broadcast_to(np.arange(16, dtype=np.uint8)[:, None], (16, 16, 3))
+    Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / "ramp.png")
+    task = GeneratorTraining(
+        folder=tmp_path, data=str(tmp_path), mirror=True, images=200, **{**TOY, "batch_size": 10}
+    )
+    images = np.concatenate(list(_RealImages(open_images(str(tmp_path)), task, 0)(0)))
+    left = images[:, 0, 0, 0]
+    assert set(left.tolist()) == {0, 15}
+    assert 60 < (left == 15).sum() < 140  # of 200 halves: 5.7 standard deviations
+    again = np.concatenate(list(_RealImages(open_images(str(tmp_path)), task, 0)(7)))
+    assert np.array_equal(again, images[70:])
+
+
+def test_other_changes_of_the_images_are_another_training(
+    photographs: Path, tmp_path: Path
+) -> None:
+    task = GeneratorTraining(folder=tmp_path, data=str(photographs), images=4, **TOY)
+    train_generator(task)
+    for other in ({"mirror": True}, {"augment": ("cutout",)}):
+        with pytest.raises(RecordError, match="another run"):
+            train_generator(dataclasses.replace(task, **other))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"without": "cathedral"}, "cannot be without 'cathedral'"),
         ({"images": 3}, "less than one batch of 4"),
+        ({"data": "photos/", "without": "car"}, "car"),
+        ({"augment": ("color",)}, "color"),
+        ({"discriminator_widths": (4, 4)}, "one less"),
     ],
 )
 def test_settings_that_make_no_training_are_refused(
