@@ -326,6 +326,23 @@ def test_prompts_come_from_lines_or_columns(
 
 
 @pytest.mark.parametrize(
+    ("name", "dtype", "rounding"),  # of 8 and of 11 bits
+    [
+        *((name, "bf16", 2**-8) for name in ("ddpm", "ddim", "consistency", "dit")),
+        ("stable-diffusion-xl", "fp16", 2**-11),
+    ],
+)
+def test_half_precision_draws_nearly_the_same_images(
+    places: dict[str, Path], name: str, dtype: str, rounding: float
+) -> None:
+    spec = spec_of(places, name)
+    halved = loaded(f"{spec}&dtype={dtype}")
+    difference = halved.draw([0, 1]) - loaded(spec).draw([0, 1])
+    assert 0 < difference.abs().mean() < 4 * rounding  # images reach from -1 to 1
+    assert halved.provenance["precision"] == dtype
+
+
+@pytest.mark.parametrize(
     ("name", "change", "value"),
     [
         ("ddpm", "&guidance=3", "guidance_scale"),
@@ -334,6 +351,7 @@ def test_prompts_come_from_lines_or_columns(
         ("ddim", "&size=64", "width"),
         ("ddim", "&scheduler=UNet2DModel", "UNet2DModel"),
         ("ddim", "&dtype=int8", "int8"),
+        ("ldm", "&dtype=fp16", "LDMPipeline"),
         ("ddim", "&offload=model", "offload"),
         ("ddim", "&lora=nothing.bin", "nothing.bin"),
         ("stable-diffusion", "&size=0", "size"),

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from unseen.core.devices import resolve_device
 from unseen.core.errors import (
@@ -39,6 +40,7 @@ from unseen.images.captions import caption_in
 if TYPE_CHECKING:
     from unseen.generators.noise_levels import NoiseLevels
 
+_FLOAT32_NOISE = ("LDMPipeline",)  # whatever its weights are
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MOST_BLACK = 0.01  # of the images drawn: what safety checkers and overflows in fp16 leave
 _DISTILLED = "true_cfg_scale"  # beside it guidance_scale is an input of the network, as in Flux
@@ -79,7 +81,12 @@ class PipelineGenerator:
         """
         asked = self.arguments(indices, seed=seed)
         advice = "use a smaller --generator-batch-size, or offload=model in the spec"
-        with memory_for(f"{self.spec} drew {len(indices)} images at once", advice):
+        with (
+            memory_for(f"{self.spec} drew {len(indices)} images at once", advice),
+            warnings.catch_warnings(),
+            _Bf16AsNumpy(),
+        ):
+            warnings.filterwarnings("ignore", "`upcast_vae`", FutureWarning)  # of its own call
             drawn = self.pipeline(output_type="np", **asked)
         images = torch.from_numpy(np.asarray(drawn.images, np.float32)).permute(0, 3, 1, 2)
         self._count_black(images, indices)
@@ -137,6 +144,17 @@ class PipelineGenerator:
         if len(set(self._black)) > max(1, _MOST_BLACK * self._drawn):
             raise GeneratorError(f"{told}; try dtype=fp32, other steps, or another pipeline")
         warnings.warn(told, stacklevel=3)
+
+
+class _Bf16AsNumpy(TorchFunctionMode):
+    """Lets the pipelines without prompts, which ask for NumPy's arrays of bf16, have float32."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.numpy and args[0].dtype == torch.bfloat16:
+            args = (args[0].float(), *args[1:])
+        return func(*args, **(kwargs or {}))
 
 
 @dataclasses.dataclass
@@ -225,6 +243,11 @@ def open_pipeline(
     diffusers = _diffusers(spec)
     dtype = spec.choice("dtype", precision, *_DTYPES)
     index = _index(folder)
+    if dtype != "fp32" and index["_class_name"] in _FLOAT32_NOISE:
+        raise SpecError(
+            f"{spec.text!r} asks for {dtype}, and an {index['_class_name']} draws its noise in "
+            "float32 alone; add dtype=fp32 to the spec"
+        )
     pipeline = _pipeline(spec, folder, index, _DTYPES[dtype])
     if "scheduler" in spec.options:
         pipeline.scheduler = _scheduler(spec, diffusers, pipeline.scheduler)
