@@ -36,6 +36,10 @@ COMMANDS = {
         "lab.commands:study_faces",
         "StyleGAN's faces beside the photographs of FFHQ.",
     ),
+    "study faces-dcgan": (
+        "lab.commands:study_dcgan",
+        "A DCGAN's faces beside the photographs of CelebA.",
+    ),
     "train": ("", "Train the networks of the built-in world."),
     "train generator": ("lab.commands:train_generator", "Train a generator on the churchyard."),
     "train autoencoder": (

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from lab.audit_simulation import AuditSimulation, simulate_audits
+from lab.case_studies.faces_dcgan.study import DcganStudy
+from lab.case_studies.faces_dcgan.study import study_dcgan as run_dcgan_study
 from lab.case_studies.faces_stylegan.study import FacesStudy
 from lab.case_studies.faces_stylegan.study import study_faces as run_faces_study
 from lab.churchyard_calibration import ChurchyardCalibration, calibrate_churchyard
@@ -138,6 +140,11 @@ def check_segmenter(task: SegmenterCheck) -> None:
 def study_faces(task: FacesStudy) -> None:
     """Write numbers, tables and charts of StyleGAN's faces beside FFHQ's."""
     _write_paths(run_faces_study(task))
+
+
+def study_dcgan(task: DcganStudy) -> None:
+    """Write numbers, tables and charts of a DCGAN's faces beside CelebA's."""
+    _write_paths(run_dcgan_study(task))
 
 
 def margins(task: MarginSimulation) -> None:

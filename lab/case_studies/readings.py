@@ -96,9 +96,9 @@ def finite(number: float | None) -> float | None:
     return None if number is None or not np.isfinite(number) else float(number)
 
 
-def between(value: float | None, interval: Sequence[float | None] | None) -> str:
+def between(value: float | None, interval: Sequence[float | None] | None, digits: int = 2) -> str:
     """A number and its interval: 0.53 [0.36 – 0.77]."""
     if value is None or interval is None:
         return "–"
-    low, high = ("∞" if end is None else f"{end:.2f}" for end in interval)
-    return f"{value:.2f} [{low} – {high}]"
+    low, high = ("∞" if end is None else f"{end:.{digits}f}" for end in interval)
+    return f"{value:.{digits}f} [{low} – {high}]"

@@ -1,0 +1,121 @@
+"""The three charts of the study, drawn from its numbers alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unseen.core.figure_style import LIGHT, legend_above, save_figure, styled_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FLOOR = 0.02  # of the ratios shown: what is kept less lies at the axis' end
+_INSTRUMENTS = (  # name, colour, lift from the row's middle
+    ("drawn as often as it occurs", LIGHT.verdicts["over"], 0.22),
+    ("mosaic, beside a mosaic of photographs", LIGHT.verdicts["matched"], 0.0),
+    ("method f, beside its controls", LIGHT.verdicts["omitted"], -0.22),
+)
+_CURVES = (LIGHT.verdicts["omitted"], LIGHT.verdicts["over"], LIGHT.verdicts["matched"])
+
+
+def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
+    """Draw `faces_dcgan-agreement`, `-curve` and `-methods`, SVG; yields each path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, height, draw in (
+        ("agreement", 4.6, _draw_agreement),
+        ("curve", 2.8, _draw_curve),
+        ("methods", 2.6, _draw_methods),
+    ):
+        with styled_figure(6.4, height) as figure:
+            figure.set_layout_engine("constrained")
+            draw(figure.subplots(), numbers)
+            yield from save_figure(figure, [folder / f"faces_dcgan-{name}.svg"])
+
+
+def _draw_agreement(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+    """Three ratios of every class: how often it is drawn, and how much of it two searches keep."""
+    rows = list(reversed(numbers["classes"]))
+    for y, row in enumerate(rows):
+        found = [(row["ratio"], row["interval"])]
+        for run, against in (("mosaics", "reference"), ("inversions", "controls")):
+            of_class = next(
+                (kept for kept in numbers["runs"][run]["classes"] if kept["class"] == row["class"]),
+                None,
+            )
+            ratio = of_class and of_class["ratios"].get(against)
+            found.append((ratio["ratio"], ratio["interval"]) if ratio else (None, None))
+        for (value, interval), (_, colour, lift) in zip(found, _INSTRUMENTS, strict=True):
+            _mark(axis, value, interval, y + lift, colour)
+    axis.axvline(1, color=LIGHT.quiet, lw=0.8)
+    axis.set_xscale("log")
+    axis.set_xlim(_FLOOR, 2.5)
+    axis.set_xticks([0.02, 0.1, 0.2, 0.5, 1, 2], ["0.02", "0.1", "0.2", "0.5", "1", "2"])
+    axis.minorticks_off()
+    axis.set_yticks(range(len(rows)), [row["class"] for row in rows])
+    axis.set_xlabel("ratio, 1 where nothing is left out")
+    axis.grid(axis="x")
+    _legend(axis, [(name, colour) for name, colour, _ in _INSTRUMENTS], a_line=2)
+
+
+def _mark(
+    axis: "Axes",
+    value: float | None,
+    interval: Sequence[float | None] | None,
+    y: float,
+    colour: str,
+) -> None:
+    """A ratio and its interval; an end that is not known reaches the axis' own."""
+    if value is None or interval is None:
+        return
+    low, high = interval
+    axis.plot([max(low or _FLOOR, _FLOOR), high or 10], [y, y], color=colour, lw=1.4)
+    axis.plot(max(value, _FLOOR), y, "o", color=colour, ms=4, clip_on=False)
+
+
+def _draw_curve(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+    """What f keeps of photographs' classes, and of all controls, over the last perturbed layer."""
+    run = numbers["runs"]["inversions"]
+    keys = run["curve"]
+    of_key = {method["key"]: method for method in run["methods"]}
+    places = range(len(keys))
+    kept = [of_key[key]["control_retention"] for key in keys]
+    axis.plot(places, kept, "s--", color=LIGHT.real, ms=4, lw=1.2)
+    shown = [("all of the generator's own images", LIGHT.real)]
+    asked = [row for row in run["classes"] if row["class"] in numbers["thresholds"]]
+    for row, colour in zip(asked, _CURVES, strict=False):
+        means = [row["retention"][key]["photographs"] for key in keys]
+        axis.plot(places, [mean["mean"] for mean in means], "o-", color=colour, ms=4, lw=1.2)
+        low, high = ([mean["interval"][end] for mean in means] for end in (0, 1))
+        axis.fill_between(places, low, high, color=colour, alpha=0.13, lw=0)
+        shown.append((row["class"], colour))
+    axis.set_xticks(places, [of_key[key]["last_perturbed"] for key in keys])
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("last perturbed layer")
+    axis.set_ylabel("kept, mean")
+    axis.grid()
+    _legend(axis, shown)
+
+
+def _draw_methods(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+    """Figure 6: correlation with the truth, by method, averaged over dimensions."""
+    by_quantity = numbers["figure6"]["measured"]["per_dimension"]
+    methods = list(next(iter(by_quantity.values())))
+    for (_, measured), colour in zip(by_quantity.items(), _CURVES, strict=True):
+        for x, method in enumerate(methods):
+            interval = measured[method]["interval"]
+            if interval is not None:
+                axis.plot([x, x], interval, color=colour, lw=1.4)
+            axis.plot(x, measured[method]["value"], "o", color=colour, ms=5)
+    axis.set_xticks(range(len(methods)), methods)
+    axis.set_ylim(top=1.02)
+    axis.set_xlabel("method")
+    axis.set_ylabel("correlation")
+    axis.grid(axis="y")
+    _legend(axis, list(zip(by_quantity, _CURVES, strict=True)))
+
+
+def _legend(axis: "Axes", entries: Sequence[tuple[str, str]], *, a_line: int | None = None) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], marker="o", ls="", color=c, label=name) for name, c in entries]
+    legend_above(axis, handles, a_line=a_line)

@@ -1,0 +1,284 @@
+"""What a DCGAN leaves out of CelebA's faces: its distribution, single photographs, and mosaics.
+
+Records in, numbers, tables and charts out. Nothing here opens a photograph.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from lab.case_studies.faces_dcgan.charts import draw_charts
+from lab.case_studies.readings import at_thresholds, between, class_numbers, halves, write_study
+from unseen.core.errors import RecordError
+from unseen.core.options import Argument, Option
+from unseen.core.tables import markdown_table
+from unseen.distribution.areas import Areas
+from unseen.distribution.areas_file import read_areas
+from unseen.distribution.comparison import read_comparison
+from unseen.instance_evidence.record import (
+    Evidence,
+    Mean,
+    control_retention,
+    read_evidence,
+    runs_by_depth,
+)
+from unseen.inversion.inversions import ROLES, read_inversions
+
+ASKED = (
+    "eyeglasses",
+    "hat",
+    "earring",
+)  # classes that the photographs were chosen with and without
+RUNS = ("inversions", "start-nearest", "mosaics")  # folders of `unseen invert`
+_LEFT_OUT = ("omitted", "under", "cannot draw")
+_DRAWN = ("matched", "over", "can draw")
+_HERE = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DcganStudy:
+    """Read what commands.sh made."""
+
+    folder: Annotated[Path, Argument("Folder of the study's records.")]
+    written: Annotated[Path, Option("Folder for numbers.json and tables.md.")] = _HERE
+    charts: Annotated[Path, Option("Folder for the charts.")] = Path("docs/case_studies")
+
+
+def study_dcgan(task: DcganStudy) -> Iterator[Path]:
+    """Write `numbers.json`, `tables.md` and three charts; yields each path.
+
+    Raises:
+        RecordError: a record is missing or unreadable.
+    """
+    comparison = read_comparison(task.folder / "compare")
+    side = comparison.generated[0]
+    areas = [_areas(task.folder / "compare" / "areas", name) for name in ("real", "generated-1")]
+    evidence = {run: read_evidence(task.folder / run) for run in RUNS}
+    numbers: dict[str, Any] = {
+        "images": [comparison.real.images, side.images],
+        "checked": side.checked,
+        "warnings": list(comparison.warnings),
+        "fsd": dataclasses.asdict(side.fsd),
+        "classes": class_numbers(side),
+        "measures": [dataclasses.asdict(measure) for measure in side.measures],
+        "halves": halves(areas[0]),
+        "thresholds": at_thresholds(areas, ASKED),
+        "runs": {run: evidence_numbers(record) for run, record in evidence.items()},
+        "losses": losses(task.folder),
+        "networks": networks(task.folder),
+        "figure6": figure6_numbers(task.folder / "figure6" / "methods.json"),
+    }
+    numbers["agreement"] = agreement(numbers["classes"], numbers["runs"])
+    yield write_study(task.written / "numbers.json", json.dumps(numbers, indent=1) + "\n")
+    yield write_study(task.written / "tables.md", tables(numbers))
+    yield from draw_charts(numbers, task.charts)
+
+
+def _areas(folder: Path, side: str) -> Areas:
+    """The areas of a side, whether or not the segmenter was checked on them."""
+    paths = sorted(path for path in folder.glob(f"{side}*.parquet") if path.is_file())
+    if len(paths) != 1:
+        raise RecordError(
+            f"{folder} holds {len(paths)} files of areas of {side}; one is needed: run the study's "
+            "comparison again"
+        )
+    return read_areas(paths[0])
+
+
+def evidence_numbers(evidence: Evidence) -> dict[str, Any]:
+    """Sides, methods and classes of one run."""
+    assert evidence.controls is not None
+    curve = [method.key for method in runs_by_depth(evidence)]
+    return {
+        "photographs": evidence.photographs.images,
+        "controls": evidence.controls.images,
+        "primary": evidence.primary,
+        "curve": curve,
+        "methods": [
+            {
+                "key": method.key,
+                "last_perturbed": method.last_perturbed,
+                "control_retention": control_retention(evidence, method.key),
+            }
+            for method in evidence.methods
+        ],
+        "classes": [
+            {
+                "class": row.name,
+                "verdict": row.verdict,
+                "reason": row.reason,
+                "instances": row.instances,
+                "photographs": row.images,
+                "lost_share": row.lost_share,
+                "own": _mean(row.own),
+                "retention": {
+                    kept.method: {
+                        "photographs": _mean(kept.photographs),
+                        "matched": _mean(kept.matched),
+                        "controls": _mean(kept.controls),
+                    }
+                    for kept in row.retention
+                },
+                "ratios": {
+                    ratio.against: {"ratio": ratio.ratio, "interval": ratio.interval}
+                    for ratio in row.ratios
+                    if ratio.method == evidence.primary
+                },
+            }
+            for row in evidence.classes
+        ],
+    }
+
+
+def _mean(mean: Mean) -> dict[str, Any]:
+    return {"mean": mean.mean, "interval": mean.interval, "instances": mean.instances}
+
+
+def losses(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean losses by where the search began: method d before it, method f behind it."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for run in ("inversions", "start-nearest"):
+        record = read_inversions(folder / run)
+        found[run] = {
+            role: {
+                method: float(
+                    np.mean(
+                        [
+                            result.loss
+                            for image in record.of(role)
+                            if (result := image.reconstructions[method]).loss is not None
+                        ]
+                    )
+                )
+                for method in ("d", "f")
+            }
+            for role in ROLES
+        }
+    return found
+
+
+def networks(folder: Path) -> dict[str, Any]:
+    """What validation says of the inverter and of the encoder."""
+    record = json.loads((folder / "figure6" / "methods.json").read_text())
+    return {
+        name: {key: record["provenance"][name][key] for key in ("samples", "preset", "held_out")}
+        for name in ("inverter", "encoder")
+    }
+
+
+def figure6_numbers(path: Path) -> dict[str, Any]:
+    """Figure 6's correlations by definition, quantity and method, and whether its order holds."""
+    record = json.loads(path.read_text())
+    measured: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in record["measured"]:
+        by_method = measured.setdefault(row["definition"], {}).setdefault(row["quantity"], {})
+        by_method[row["method"]] = {"value": row["value"], "interval": row["interval"]}
+    return {
+        "images": record["images"],
+        "cut": record["cut"],
+        "measured": measured,
+        "order": record["order"],
+    }
+
+
+# --- which verdicts agree -----------------------------------------------------------------------
+
+
+def agreement(
+    classes: Sequence[Mapping[str, Any]], runs: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """For every class what each instrument says, and whether those that decide say the same."""
+    rows = []
+    for row in classes:
+        verdicts = {"distribution": row["verdict"]}
+        for run in ("mosaics", "inversions"):
+            of_run = {found["class"]: found["verdict"] for found in runs[run]["classes"]}
+            verdicts[run] = of_run.get(row["class"])
+        rows.append(
+            {"class": row["class"], "verdicts": verdicts, "agree": agree(list(verdicts.values()))}
+        )
+    return rows
+
+
+def agree(verdicts: Sequence[str | None]) -> str:
+    """Whether the verdicts that decide say the same.
+
+    >>> agree(["under", "cannot draw", "undecided"]), agree(["under", "can draw"])
+    ('agree', 'disagree')
+    """
+    said = {verdict in _LEFT_OUT for verdict in verdicts if verdict in _LEFT_OUT + _DRAWN}
+    decided = sum(verdict in _LEFT_OUT + _DRAWN for verdict in verdicts)
+    if len(said) == 2:
+        return "disagree"
+    return "agree" if decided > 1 else "one decides" if decided else "none decides"
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def tables(numbers: Mapping[str, Any]) -> str:
+    """The tables of the docs' page."""
+    return "\n\n".join(
+        [_classes_table(numbers), _agreement_table(numbers), _figure6_table(numbers), ""]
+    )
+
+
+def _classes_table(numbers: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            row["class"],
+            *(f"{100 * share:.1f} %" for share in row["presence"]),
+            between(row["ratio"], row["interval"]),
+            between(row["spread_ratio"], row["spread_interval"]),
+            row["verdict"] + (", depends on the threshold" if row["depends_on_threshold"] else ""),
+        ]
+        for row in numbers["classes"]
+    ]
+    headings = ["class", "CelebA", "DCGAN", "ratio", "spread", "verdict"]
+    return markdown_table(headings, rows, right=(1, 2))
+
+
+def _agreement_table(numbers: Mapping[str, Any]) -> str:
+    """A row a class: ratio of presence, what a mosaic and f keep, the verdicts, and whether."""
+    ratios = {row["class"]: row for row in numbers["classes"]}
+    rows = []
+    for row in numbers["agreement"]:
+        of_class = ratios[row["class"]]
+        cells = [between(of_class["ratio"], of_class["interval"])]
+        cells += [
+            kept_beside(numbers["runs"][run], row["class"], against)
+            for run, against in (("mosaics", "reference"), ("inversions", "controls"))
+        ]
+        said = [
+            f"{cell}: {row['verdicts'][name]}" if row["verdicts"][name] else "–"
+            for cell, name in zip(cells, ("distribution", "mosaics", "inversions"), strict=True)
+        ]
+        rows.append([row["class"], *said, row["agree"]])
+    headings = ["class", "drawn as often", "mosaic keeps", "method f keeps", "the three"]
+    return markdown_table(headings, rows)
+
+
+def kept_beside(run: Mapping[str, Any], name: str, against: str) -> str:
+    """How much as much a run's method keeps of a class: the ratio with its interval, or "–"."""
+    found = next((row for row in run["classes"] if row["class"] == name), None)
+    ratio = None if found is None else found["ratios"].get(against)
+    return "–" if ratio is None else between(ratio["ratio"], ratio["interval"])
+
+
+def _figure6_table(numbers: Mapping[str, Any]) -> str:
+    figure6 = numbers["figure6"]
+    by_quantity = figure6["measured"]["per_dimension"]
+    methods = list(next(iter(by_quantity.values())))
+    rows = [
+        [method, *(between(*_measured(of[method]), digits=3) for of in by_quantity.values())]
+        for method in methods
+    ]
+    return markdown_table(["method", *by_quantity], rows)
+
+
+def _measured(row: Mapping[str, Any]) -> tuple[float | None, Sequence[float] | None]:
+    return row["value"], row["interval"]
