@@ -1,10 +1,15 @@
 """The study of CelebA's DCGAN: its generator, what it counts, and its small form."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from lab.case_studies.faces_dcgan import generator
+from lab.case_studies.faces_dcgan import generator, study
+from tests.support.evidence_world import evidence_world
 from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
@@ -54,3 +59,73 @@ def test_weights_of_another_network_are_refused(
     torch.save(lacking, tmp_path / "weights.pt")
     with pytest.raises(CheckpointError, match=r"layer2\.norm\.bias"):
         generator.load(str(tmp_path / "weights.pt"))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (["under", "cannot draw", "undecided"], "agree"),
+        (["matched", "can draw", None], "agree"),
+        (["under", "can draw", "cannot draw"], "disagree"),
+        (["undecided", None, "cannot draw"], "one decides"),
+        (["untested", None, "undecided"], "none decides"),
+    ],
+)
+def test_only_verdicts_that_decide_agree_or_not(verdicts: list[str | None], said: str) -> None:
+    assert study.agree(verdicts) == said
+
+
+def test_a_class_without_instances_has_no_verdict_of_a_search() -> None:
+    found = study.evidence_numbers(evidence_world())
+    runs = dict.fromkeys(study.RUNS, found)
+    classes = [{"class": name, "verdict": "under"} for name in ("person", "unicorn")]
+    person, unicorn = study.agreement(classes, runs)
+    assert person == {
+        "class": "person",
+        "verdicts": {
+            "distribution": "under",
+            "mosaics": "cannot draw",
+            "inversions": "cannot draw",
+        },
+        "agree": "agree",
+    }
+    assert unicorn["verdicts"]["inversions"] is None
+    assert unicorn["agree"] == "one decides"
+    assert study.kept_beside(found, "unicorn", "controls") == "–"
+
+
+def _wheel(folder: Path, environment: dict[str, str]) -> None:
+    """Download the wheel into the study's folder, or skip."""
+    script = f'out="{folder}"; . "{Path(study.__file__).parent}/weights.sh"'
+    done = subprocess.run(["bash", "-ec", script], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"the wheel of generateme cannot be downloaded: {done.stderr.strip()[-200:]}")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "UNSEEN_REAL": str(real_inputs),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    _wheel(tmp_path, environment)
+    subprocess.run(
+        ["bash", "lab/case_studies/run.sh", "faces_dcgan", str(tmp_path), "24"],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        check=True,
+    )
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert numbers["images"] == [24, 24]
+    for run in numbers["runs"].values():
+        assert run["photographs"] >= 1
+        assert run["controls"] >= 1
+    assert set(numbers["figure6"]["measured"]["pooled"]["x"]) == set("abcdef")
+    assert study.tables(numbers) == (tmp_path / "tables.md").read_text()
+    assert sorted(path.name for path in tmp_path.glob("*.svg")) == [
+        "faces_dcgan-agreement.svg",
+        "faces_dcgan-curve.svg",
+        "faces_dcgan-methods.svg",
+    ]
