@@ -149,6 +149,7 @@ def test_all_groups_are_compared_by_the_same_features(world: Path, tmp_path: Pat
         ({"other": ["own images=photos/"]}, "cannot be called 'own images'"),
         ({"other": ["photos/outdoor"]}, "'photos/outdoor' gives its group no name"),
         ({"also_inverter": []}, "1 further generators and 0 inverters"),
+        ({"inverter": None}, "1 further generators and 1 inverters"),
         ({"unrelated": None}, "invert the group 'unrelated', and there is none"),
         ({"method": "c"}, "method is 'c'"),
         ({"count": 1}, "count"),
@@ -208,3 +209,15 @@ def test_the_command_takes_groups_by_name(
     assert str(world / "photos") in capsys.readouterr().err
     assert run([*given, "--training", "x", "--also", "progan:x.pth"]) == 1
     assert "1 further generators and 0 inverters" in capsys.readouterr().err
+
+
+def test_without_inverters_every_search_begins_at_the_nearest_sample(
+    world: Path, tmp_path: Path
+) -> None:
+    few = task(world, tmp_path, inverter=None, also_inverter=[], samples=8, steps=1, count=2)
+    list(invert_domains(few))
+    record = json.loads((tmp_path / "cross-domain.json").read_text())
+    for provenance in record["provenance"]["inversions"]:
+        assert provenance["inverter"] is None
+        assert provenance["settings"]["f"]["start"] == "nearest"
+        assert provenance["settings"]["f"]["samples"] == 8

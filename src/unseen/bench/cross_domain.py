@@ -37,8 +37,7 @@ from unseen.distribution.segment import default_segmenter
 from unseen.generators import load_layered
 from unseen.inversion.inversions import METHODS, Inversions, Method, Role
 from unseen.inversion.invert import invert, preset_for
-from unseen.inversion.inverter_file import load_inverter
-from unseen.inversion.methods import Inversion
+from unseen.inversion.methods import Inversion, Samples
 from unseen.segmenters import load_segmenter
 from unseen.statistics.differences import mean_difference
 
@@ -49,6 +48,14 @@ OWN_SEED = 70_007  # of the latents of the generator's own images
 class CrossDomain(LayerBench):
     """Invert groups of images by a generator, and the unrelated ones by further generators too."""
 
+    inverter: Annotated[
+        str | None,
+        Option(
+            "Its layer-wise inverter: a file or a spec. Default: none; searches begin at the "
+            "nearest of --samples samples."
+        ),
+    ] = None
+    samples: Samples = 1000
     training: Annotated[
         str | None, Option("Images that the generator was trained on, or images like them.")
     ] = None
@@ -70,7 +77,10 @@ class CrossDomain(LayerBench):
     ] = ()
     also_inverter: Annotated[
         Sequence[str],
-        Option("The inverter of a further generator: one for every --also.", repeated=True),
+        Option(
+            "The inverter of a further generator: one for every --also, where --inverter is given.",
+            repeated=True,
+        ),
     ] = ()
     count: Annotated[int, Option("Images of every group.", short="-n", min=2)] = 100
     shown: Annotated[int, Option("Images of every group that the figures show.", min=1)] = 8
@@ -86,10 +96,12 @@ class CrossDomain(LayerBench):
             raise SpecError("no groups of images were given; name at least one")
         if OWN in self.groups:
             raise SpecError(f"a group cannot be called {OWN!r}; give it another name")
-        if len(self.also) != len(self.also_inverter):
+        wanted = 0 if self.inverter is None else len(self.also)
+        if len(self.also_inverter) != wanted:
             raise SpecError(
                 f"{len(self.also)} further generators and {len(self.also_inverter)} inverters of "
-                "them were given; give one for each"
+                f"them were given, and {'no' if self.inverter is None else 'an'} inverter of the "
+                "first; give every generator its inverter, or none"
             )
         if self.also and self.unrelated is None:
             raise SpecError(
@@ -115,7 +127,7 @@ class CrossDomain(LayerBench):
         """The same for all groups, so that their losses can be compared."""
         first = next(iter(self.groups.values()))
         settings = preset_for(first, self.preset, **self.changes)
-        return dataclasses.replace(settings, method=self.method)
+        return dataclasses.replace(settings, method=self.method, samples=self.samples)
 
 
 def invert_domains(
@@ -140,10 +152,11 @@ def invert_domains(
         chosen = task.segmenter or default_segmenter(next(iter(task.groups.values())))
         segmenter = load_segmenter(chosen, device=task.device)
     records: list[tuple[str, Inversions]] = []
-    pairs = [(task.generator, task.inverter), *zip(task.also, task.also_inverter, strict=True)]
+    specs = [task.generator, *task.also]
+    inverters = [task.inverter, *task.also_inverter] if task.inverter else [None] * len(specs)
     total = task.count * (1 + len(task.groups) + len(task.also))
     done = 0
-    for number, (spec, inverter) in enumerate(pairs):
+    for number, (spec, inverter) in enumerate(zip(specs, inverters, strict=True)):
         generator = load_layered(spec, device=task.device)
         for name in task.groups if number == 0 else [UNRELATED]:
             say(f"{name}, by {spec}")
@@ -158,7 +171,7 @@ def invert_domains(
             record = invert(
                 task.groups[name],
                 generator,
-                load_inverter(inverter, generator),
+                inverter,
                 out=_folder(task, number, name),
                 segmenter=segmenter,
                 task=run,

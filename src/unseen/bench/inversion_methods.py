@@ -51,6 +51,7 @@ _POINTS = 200_000  # values of a scatter plot, at most
 class MethodComparison(LayerBench):
     """Invert generated images of known z, and some photographs, by every method."""
 
+    inverter: Annotated[str, Option("Its layer-wise inverter: a file or a spec.")]
     encoder: Annotated[
         str | None,
         Option("An inverter trained end to end. Without it methods b and c are left out."),

@@ -8,7 +8,7 @@ from unseen.bench.grids import Rebuilt
 from unseen.core.options import Argument, Device, Option, Overwrite, check_options
 from unseen.inversion.inversions import Inversions, InvertedImage, Method
 from unseen.inversion.invert import InversionRun
-from unseen.inversion.methods import Inversion, Steps
+from unseen.inversion.methods import Cut, Inversion, Steps
 
 _CHANGES = ("steps", "cut", "perturbed", "regularisation", "perceptual")
 
@@ -21,14 +21,11 @@ class LayerBench:
         Path, Option("Folder for the inversions, the figures and the tables.", short="-o")
     ]
     generator: Annotated[str, Argument("Spec of the generator.")]
-    inverter: Annotated[str, Option("Its layer-wise inverter: a file or a spec.")]
     preset: Annotated[
         str, Option("Settings of the optimiser: default, soap, quick, or the paper's iccv2019.")
     ] = "default"
     steps: Steps = None
-    cut: Annotated[
-        str | None, Option("Layer whose features are r. Default: the inverter's last layer.")
-    ] = None
+    cut: Cut = None
     perturbed: Annotated[
         int | None,
         Option("First layers that method f perturbs. Default: the preset's.", min=1),

@@ -59,6 +59,17 @@ def _layers(text: str) -> int | tuple[str, ...]:
 Steps = Annotated[
     int | None, Option("Steps of the optimiser, at most. Default: the preset's.", min=1)
 ]
+Cut = Annotated[
+    str | None,
+    Option(
+        "Layer whose features are r. Default: the inverter's last layer; without an inverter the "
+        "last one whose features are at most 8×8."
+    ),
+]
+Samples = Annotated[
+    int,
+    Option("Samples that method nearest, and start nearest, look among. Default: 1000.", min=2),
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,13 +93,7 @@ class Inversion:
             "there is one, else noise for such a pipeline, else nearest."
         ),
     ] = None
-    cut: Annotated[
-        str | None,
-        Option(
-            "Layer whose features are r. Default: the inverter's last layer; without an inverter "
-            "the last one whose features are at most 8×8."
-        ),
-    ] = None
+    cut: Cut = None
     perturbed: Annotated[
         int | tuple[str, ...] | None,
         Option(
@@ -114,10 +119,7 @@ class Inversion:
         Option("Weight of the squared perturbations (λ_reg). Default: the preset's.", max=1e9),
     ] = 1.0
     seed: int = 0  # of method a's random latents
-    samples: Annotated[
-        int,
-        Option("Samples that method nearest, and start nearest, look among. Default: 1000.", min=2),
-    ] = 1000
+    samples: Samples = 1000
     window: Annotated[
         float,
         Option(
