@@ -40,6 +40,14 @@ COMMANDS = {
         "lab.commands:study_dcgan",
         "A DCGAN's faces beside the photographs of CelebA.",
     ),
+    "study streets-photographs": (
+        "lab.commands:divide_streets",
+        "Divide photographs of streets, and bring them to 64 pixels.",
+    ),
+    "study streets-progan": (
+        "lab.commands:study_streets",
+        "A ProGAN of streets along its training, and its segmenter at 64 pixels.",
+    ),
     "train": ("", "Train the networks of the built-in world."),
     "train generator": ("lab.commands:train_generator", "Train a generator on the churchyard."),
     "train autoencoder": (

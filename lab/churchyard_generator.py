@@ -88,7 +88,9 @@ class GeneratorTraining:
     device: Device = "cpu"
     workers: Annotated[int, Option("Processes that render or decode images.", max=1024)] = 1
     checkpoint_images: int = 3_200  # between checkpoints, from which a stopped training goes on
-    snapshot_images: int = 20_000  # between sample grids, each with the weights that drew it
+    snapshot_images: Annotated[
+        int, Option("Images between sample grids, each with the weights that drew it.", min=1)
+    ] = 20_000
 
     @property
     def resolution(self) -> int:

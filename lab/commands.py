@@ -9,6 +9,9 @@ from lab.case_studies.faces_dcgan.study import DcganStudy
 from lab.case_studies.faces_dcgan.study import study_dcgan as run_dcgan_study
 from lab.case_studies.faces_stylegan.study import FacesStudy
 from lab.case_studies.faces_stylegan.study import study_faces as run_faces_study
+from lab.case_studies.streets_progan.photographs import StreetPhotographs, divide_photographs
+from lab.case_studies.streets_progan.study import StreetsStudy
+from lab.case_studies.streets_progan.study import study_streets as run_streets_study
 from lab.churchyard_calibration import ChurchyardCalibration, calibrate_churchyard
 from lab.churchyard_diffusion import AutoencoderTraining, DenoiserTraining
 from lab.churchyard_diffusion import train_autoencoder as run_autoencoder_training
@@ -145,6 +148,16 @@ def study_faces(task: FacesStudy) -> None:
 def study_dcgan(task: DcganStudy) -> None:
     """Write numbers, tables and charts of a DCGAN's faces beside CelebA's."""
     _write_paths(run_dcgan_study(task))
+
+
+def divide_streets(task: StreetPhotographs) -> None:
+    """Divide photographs of streets: trained on, held out, and the former at 64 pixels."""
+    _write_paths(divide_photographs(task))
+
+
+def study_streets(task: StreetsStudy) -> None:
+    """Write numbers, tables and charts of a ProGAN trained on photographs of streets."""
+    _write_paths(run_streets_study(task))
 
 
 def margins(task: MarginSimulation) -> None:
