@@ -7,6 +7,7 @@ reaches that draws one average image for ever.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -101,9 +102,18 @@ def measure_checkpoints(
         ended, the model card `generator.md`.
 
     Raises:
-        RecordError: no snapshots, or areas of another run in `quality/`.
+        RecordError: no snapshots, areas of another run in `quality/`, or a finished training on
+            other images than the churchyard's.
     """
     snapshots = task.snapshots()
+    record = task.folder / "generator.json"
+    if record.exists():
+        source = json.loads(record.read_text(encoding="utf-8"))["source"]
+        if not source.startswith("churchyard?"):
+            raise RecordError(
+                f"{task.folder} was trained on {source}, and churchyard scenes are its real side "
+                "here; measure its snapshots by `unseen compare`"
+            )
     segmenter = load_segmenter(task.segmenter, device=task.device, precision=task.precision)
     real = segment(
         task.real, segmenter, count=task.count, out=task.folder / "quality" / "real.parquet"
@@ -116,7 +126,7 @@ def measure_checkpoints(
     write_text(task.folder / "quality.csv", checkpoints_csv(rows))
     yield task.folder / "quality.csv"
     yield from draw_checkpoints(task.folder, rows)
-    if (task.folder / "generator.json").exists():
+    if record.exists():
         from lab.model_card import generator_card  # which takes `Checkpoint` from here
 
         card = task.folder / "generator.md"

@@ -48,6 +48,14 @@ def test_each_snapshot_gets_a_row_and_the_last_one_a_card(folder: Path) -> None:
     assert "| sky | 100 % |" in card
 
 
+def test_a_training_on_photographs_is_not_measured_by_scenes(tmp_path: Path) -> None:
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "00000004.safetensors").touch()
+    (tmp_path / "generator.json").write_text('{"source": "photos/"}')
+    with pytest.raises(RecordError, match="photos/"):
+        list(measure_checkpoints(Checkpoints(folder=tmp_path)))
+
+
 def test_a_card_tells_every_part_of_a_training(folder: Path, tmp_path: Path) -> None:
     later = {**TOY, "batch_size": 2, "instance_noise": 0.15}
     task = GeneratorTraining(

@@ -97,6 +97,7 @@ def _draw_training(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     first.set_yticks([0.01, 0.1, 1], ["≤ 0.01", "0.1", "1"])
     for axis in axes.flat:
         axis.minorticks_off()
+        axis.tick_params(axis="x", labelsize=7)
     figure.supxlabel("thousand photographs shown", fontsize=9)
     figure.supylabel("ProGAN over photographs", fontsize=9)
 
