@@ -156,7 +156,7 @@ def test_committed_numbers_make_the_committed_tables() -> None:
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
     checkout = Path(__file__).parents[2]
     subprocess.run(
-        ["bash", "lab/case_studies/run.sh", "streets_progan", str(tmp_path), "24"],
+        ["bash", "lab/case_studies/run.sh", "streets_progan", str(tmp_path), "100"],
         cwd=checkout,
         env={
             **os.environ,
