@@ -97,8 +97,10 @@ def finite(number: float | None) -> float | None:
 
 
 def between(value: float | None, interval: Sequence[float | None] | None, digits: int = 2) -> str:
-    """A number and its interval: 0.53 [0.36 – 0.77]."""
+    """A number and its interval: 0.53 [0.36 – 0.77]; without one that was not tested."""
     if value is None or interval is None:
         return "–"
+    if interval[0] is None and interval[1] is None:
+        return f"{value:.{digits}f}"
     low, high = ("∞" if end is None else f"{end:.{digits}f}" for end in interval)
     return f"{value:.{digits}f} [{low} – {high}]"

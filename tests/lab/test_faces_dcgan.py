@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from lab.case_studies.faces_dcgan import generator, study
+from lab.case_studies.faces_dcgan.charts import draw_charts
 from tests.support.evidence_world import evidence_world
 from torch.nn import functional
 
@@ -94,6 +95,33 @@ def test_a_class_without_instances_has_no_verdict_of_a_search() -> None:
     assert study.kept_beside(found, "unicorn", "controls") == "–"
 
 
+def test_tables_and_charts_are_made_of_classes_with_and_without_instances(tmp_path: Path) -> None:
+    run = study.evidence_numbers(evidence_world())
+    untested = {"ratio": 2.0, "interval": [None, None], "spread_ratio": None}
+    classes = [
+        {"class": "person", "ratio": 0.25, "interval": [0.125, None], "spread_ratio": 0.5},
+        {"class": "unicorn", **untested},
+    ]
+    for row in classes:
+        row |= {"presence": [0.5, 0.125], "spread_interval": [0.25, 1.0], "verdict": "under"}
+        row |= {"depends_on_threshold": row["class"] == "unicorn"}
+    correlation = {"value": 0.875, "interval": [0.75, 1.0]}
+    runs = dict.fromkeys(study.RUNS, run)
+    numbers = {
+        "classes": classes,
+        "runs": runs,
+        "agreement": study.agreement(classes, runs),
+        "thresholds": {"person": []},
+        "figure6": {"measured": {"per_dimension": {q: {"f": correlation} for q in "zrx"}}},
+    }
+    table = study.tables(numbers)
+    assert "| person | 50.0 % | 12.5 % | 0.25 [0.12 – ∞] | 0.50 [0.25 – 1.00] | under |" in table
+    assert "| unicorn | 50.0 % | 12.5 % | 2.00 | – | under, depends on the threshold |" in table
+    assert "| unicorn | 2.00: under | – | – | one decides |" in table
+    assert "| f | 0.875 [0.750 – 1.000] |" in table
+    assert [path.stat().st_size > 0 for path in draw_charts(numbers, tmp_path)] == [True] * 3
+
+
 def _wheel(folder: Path, environment: dict[str, str]) -> None:
     """Download the wheel into the study's folder, or skip."""
     script = f'out="{folder}"; . "{Path(study.__file__).parent}/weights.sh"'
@@ -103,7 +131,7 @@ def _wheel(folder: Path, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.slow
+@pytest.mark.slow  # nine commands: most of the two minutes goes into starting each and its page
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,

@@ -1,5 +1,6 @@
 """The three charts of the study, drawn from its numbers alone."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,10 +49,11 @@ def _draw_agreement(axis: "Axes", numbers: Mapping[str, Any]) -> None:
             _mark(axis, value, interval, y + lift, colour)
     axis.axvline(1, color=LIGHT.quiet, lw=0.8)
     axis.set_xscale("log")
-    axis.set_xlim(_FLOOR, 2.5)
+    axis.set_xlim(0.9 * _FLOOR, 2.5)
     axis.set_xticks([0.02, 0.1, 0.2, 0.5, 1, 2], ["0.02", "0.1", "0.2", "0.5", "1", "2"])
     axis.minorticks_off()
     axis.set_yticks(range(len(rows)), [row["class"] for row in rows])
+    axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel("ratio, 1 where nothing is left out")
     axis.grid(axis="x")
     _legend(axis, [(name, colour) for name, colour, _ in _INSTRUMENTS], a_line=2)
@@ -64,12 +66,12 @@ def _mark(
     y: float,
     colour: str,
 ) -> None:
-    """A ratio and its interval; an end that is not known reaches the axis' own."""
-    if value is None or interval is None:
+    """A ratio and its interval, whose unknown end is the axis' own; what was not tested is left."""
+    if value is None or interval is None or set(interval) == {None}:
         return
     low, high = interval
     axis.plot([max(low or _FLOOR, _FLOOR), high or 10], [y, y], color=colour, lw=1.4)
-    axis.plot(max(value, _FLOOR), y, "o", color=colour, ms=4, clip_on=False)
+    axis.plot(max(value, _FLOOR), y, "o", color=colour, ms=4)
 
 
 def _draw_curve(axis: "Axes", numbers: Mapping[str, Any]) -> None:
@@ -84,8 +86,8 @@ def _draw_curve(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     asked = [row for row in run["classes"] if row["class"] in numbers["thresholds"]]
     for row, colour in zip(asked, _CURVES, strict=False):
         means = [row["retention"][key]["photographs"] for key in keys]
-        axis.plot(places, [mean["mean"] for mean in means], "o-", color=colour, ms=4, lw=1.2)
-        low, high = ([mean["interval"][end] for mean in means] for end in (0, 1))
+        axis.plot(places, [_drawn(mean["mean"]) for mean in means], "o-", color=colour, ms=4)
+        low, high = ([_drawn(mean["interval"][end]) for mean in means] for end in (0, 1))
         axis.fill_between(places, low, high, color=colour, alpha=0.13, lw=0)
         shown.append((row["class"], colour))
     axis.set_xticks(places, [of_key[key]["last_perturbed"] for key in keys])
@@ -96,12 +98,20 @@ def _draw_curve(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     _legend(axis, shown)
 
 
+def _drawn(number: float | None) -> float:
+    """Not drawn where it is not known, as the interval of a single image."""
+    return math.nan if number is None else number
+
+
 def _draw_methods(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     """Figure 6: correlation with the truth, by method, averaged over dimensions."""
     by_quantity = numbers["figure6"]["measured"]["per_dimension"]
     methods = list(next(iter(by_quantity.values())))
-    for (_, measured), colour in zip(by_quantity.items(), _CURVES, strict=True):
-        for x, method in enumerate(methods):
+    for (_, measured), colour, shift in zip(
+        by_quantity.items(), _CURVES, (-0.12, 0.0, 0.12), strict=True
+    ):
+        for number, method in enumerate(methods):
+            x = number + shift
             interval = measured[method]["interval"]
             if interval is not None:
                 axis.plot([x, x], interval, color=colour, lw=1.4)

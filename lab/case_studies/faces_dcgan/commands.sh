@@ -37,7 +37,7 @@ single() {
   unseen invert "$photographs" --generator "$generator" --labels CelebA DCGAN \
     --segmenter "$parser" "${chosen[@]}" -o "$out/$place" "$@"
 }
-cut_rule="layer2, the last layer of features of 8×8 at most, before anything was looked at"
+cut_rule="The last layer of features of 8×8 at most, chosen before anything was looked at."
 single inversions "${inverter[@]}" --method d,e,f --perceptual none "${search[@]}" \
   --curve layer1,layer3,layer4 --cut-rule "$cut_rule"
 single start-nearest --method d,f --perceptual none "${search[@]}" --samples "$samples" \

@@ -164,9 +164,10 @@ def losses(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
 def networks(folder: Path) -> dict[str, Any]:
     """What validation says of the inverter and of the encoder."""
     record = json.loads((folder / "figure6" / "methods.json").read_text())
+    runs = record["provenance"]["inversions"]
     return {
-        name: {key: record["provenance"][name][key] for key in ("samples", "preset", "held_out")}
-        for name in ("inverter", "encoder")
+        name: {key: runs[method][name][key] for key in ("samples", "preset", "held_out")}
+        for name, method in (("inverter", "d"), ("encoder", "b"))
     }
 
 
