@@ -131,7 +131,7 @@ def _wheel(folder: Path, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.slow  # nine commands: most of the two minutes goes into starting each and its page
+@pytest.mark.slow  # eight commands and the study, each of which starts anew and draws
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,

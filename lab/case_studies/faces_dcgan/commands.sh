@@ -12,9 +12,9 @@ written=(--written "$here/$name" --charts "$here/../../docs/case_studies")
 if [ -n "$images" ]; then
   sides=(-n "$images" --no-pictures)
   training=(--budget 0.0001 --held-out 2)
-  chosen=(--by-class 1 --pool 24)
+  chosen=(--by-class 1 --pool "$images")
   search=(--preset quick --steps 2)
-  samples=24
+  samples=$images
   figure6=(--count 4 --examples 1 --steps 2)
   written=(--written "$out" --charts "$out")
 fi
