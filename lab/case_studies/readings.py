@@ -101,6 +101,6 @@ def between(value: float | None, interval: Sequence[float | None] | None, digits
     if value is None or interval is None:
         return "–"
     if interval[0] is None and interval[1] is None:
-        return f"{value:.{digits}f}"
+        return f"{value:.{digits}f}".replace("-", "−")
     low, high = ("∞" if end is None else f"{end:.{digits}f}" for end in interval)
-    return f"{value:.{digits}f} [{low} – {high}]"
+    return f"{value:.{digits}f} [{low} – {high}]".replace("-", "−")

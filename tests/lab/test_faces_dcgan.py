@@ -14,6 +14,7 @@ from tests.support.evidence_world import evidence_world
 from torch.nn import functional
 
 from unseen.core.errors import CheckpointError
+from unseen.inversion.inversions import ROLES
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +113,14 @@ def test_tables_and_charts_are_made_of_classes_with_and_without_instances(tmp_pa
         "runs": runs,
         "agreement": study.agreement(classes, runs),
         "thresholds": {"person": []},
+        "losses": {"inversions": {role: {"d": 0.5, "f": 0.25} for role in ROLES}},
         "figure6": {"measured": {"per_dimension": {q: {"f": correlation} for q in "zrx"}}},
     }
     table = study.tables(numbers)
     assert "| person | 50.0 % | 12.5 % | 0.25 [0.12 – ∞] | 0.50 [0.25 – 1.00] | under |" in table
     assert "| unicorn | 50.0 % | 12.5 % | 2.00 | – | under, depends on the threshold |" in table
-    assert "| unicorn | 2.00: under | – | – | one decides |" in table
+    assert "| unicorn | 2.00: under | – | – | one decides | – |" in table
+    assert "| inversions | 0.5000 | 0.2500 | 0.5000 | 0.2500 |" in table
     assert "| f | 0.875 [0.750 – 1.000] |" in table
     assert [path.stat().st_size > 0 for path in draw_charts(numbers, tmp_path)] == [True] * 3
 

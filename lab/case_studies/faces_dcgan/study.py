@@ -28,11 +28,7 @@ from unseen.instance_evidence.record import (
 )
 from unseen.inversion.inversions import ROLES, read_inversions
 
-ASKED = (
-    "eyeglasses",
-    "hat",
-    "earring",
-)  # classes that the photographs were chosen with and without
+ASKED = ("eyeglasses", "hat", "earring")  # which not every face has
 RUNS = ("inversions", "start-nearest", "mosaics")  # folders of `unseen invert`
 _LEFT_OUT = ("omitted", "under", "cannot draw")
 _DRAWN = ("matched", "over", "can draw")
@@ -224,7 +220,13 @@ def agree(verdicts: Sequence[str | None]) -> str:
 def tables(numbers: Mapping[str, Any]) -> str:
     """The tables of the docs' page."""
     return "\n\n".join(
-        [_classes_table(numbers), _agreement_table(numbers), _figure6_table(numbers), ""]
+        [
+            _classes_table(numbers),
+            _agreement_table(numbers),
+            _starts_table(numbers),
+            _figure6_table(numbers),
+            "",
+        ]
     )
 
 
@@ -246,6 +248,9 @@ def _classes_table(numbers: Mapping[str, Any]) -> str:
 def _agreement_table(numbers: Mapping[str, Any]) -> str:
     """A row a class: ratio of presence, what a mosaic and f keep, the verdicts, and whether."""
     ratios = {row["class"]: row for row in numbers["classes"]}
+    from_nearest = {
+        row["class"]: row["verdict"] for row in numbers["runs"]["start-nearest"]["classes"]
+    }
     rows = []
     for row in numbers["agreement"]:
         of_class = ratios[row["class"]]
@@ -255,11 +260,12 @@ def _agreement_table(numbers: Mapping[str, Any]) -> str:
             for run, against in (("mosaics", "reference"), ("inversions", "controls"))
         ]
         said = [
-            f"{cell}: {row['verdicts'][name]}" if row["verdicts"][name] else "–"
-            for cell, name in zip(cells, ("distribution", "mosaics", "inversions"), strict=True)
+            ": ".join(part for part in (cell.strip("–"), verdict) if part) or "–"
+            for cell, verdict in zip(cells, row["verdicts"].values(), strict=True)
         ]
-        rows.append([row["class"], *said, row["agree"]])
+        rows.append([row["class"], *said, row["agree"], from_nearest.get(row["class"]) or "–"])
     headings = ["class", "drawn as often", "mosaic keeps", "method f keeps", "the three"]
+    headings.append("f from the nearest sample")
     return markdown_table(headings, rows)
 
 
@@ -268,6 +274,16 @@ def kept_beside(run: Mapping[str, Any], name: str, against: str) -> str:
     found = next((row for row in run["classes"] if row["class"] == name), None)
     ratio = None if found is None else found["ratios"].get(against)
     return "–" if ratio is None else between(ratio["ratio"], ratio["interval"])
+
+
+def _starts_table(numbers: Mapping[str, Any]) -> str:
+    """The mean loss where a search begins and where it ends, by where it began."""
+    rows = [
+        [run, *(f"{of_role[role][method]:.4f}" for role in ROLES for method in ("d", "f"))]
+        for run, of_role in numbers["losses"].items()
+    ]
+    headings = ["run", "photographs, before", "after", "controls, before", "after"]
+    return markdown_table(headings, rows, right=(1, 2, 3, 4))
 
 
 def _figure6_table(numbers: Mapping[str, Any]) -> str:
