@@ -96,6 +96,10 @@ class EvidenceBench:
     seeds: Annotated[int, Option("Seeds over which verdicts are counted.", min=1)] = 20
     first_seed: Annotated[int, Option("First of these seeds.", max=SEED_MOST)] = REPORTING
     by_class: Annotated[int, Option("Scenes, and controls, of each class.", min=1)] = 6
+    controls: Annotated[
+        int | None,
+        Option("Controls of each class. Default: as many as scenes.", min=1),
+    ] = None
     development_by_class: Annotated[
         int, Option("Scenes, and controls, of each class for the choice.", min=1)
     ] = 2
@@ -443,6 +447,7 @@ def _inversion(task: EvidenceBench, chosen: Candidate, seed: int, by_class: int)
         by_class=by_class,
         classes=task.classes or None,
         pool=task.pool,
+        controls=task.controls,
         controls_seed=seed,
         batch_size=task.batch_size,
         workers=task.workers,

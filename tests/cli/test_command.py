@@ -97,6 +97,19 @@ def test_values_have_the_types_of_their_fields(call):
     assert call("~/photos")[0].images == str(Path.home() / "photos")
 
 
+def test_an_argument_of_several_values_takes_a_word_for_each(monkeypatch):
+    given: list[Any] = []
+
+    def command(images: Annotated[tuple[str, ...], Argument("Images.")]) -> None:
+        given.append(images)
+
+    module = type(sys)("plug")
+    module.command = command
+    monkeypatch.setitem(sys.modules, "plug", module)
+    assert run(["plug", "a", "b,c"], commands={"plug": ("plug:command", "Plug.")}) == 0
+    assert given == [("a", "b,c")]
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -52,7 +52,8 @@ class _Value:
     @property
     def is_list(self) -> bool:
         """Whether it is given once for every value of a list."""
-        return self.option.repeated
+        told = isinstance(self.option, Argument) and _many(self.bare)
+        return told or self.option.repeated
 
     def parameter(self) -> inspect.Parameter:
         """What Typer is told of it: every value is a text, but for flags."""

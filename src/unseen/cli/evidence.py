@@ -28,7 +28,6 @@ def evidence(
             "their reconstructions. Or folders that `unseen invert` wrote: the first for the "
             "verdicts, more for the curve of retention against the last perturbed layer.",
             metavar="PHOTOS RECONSTRUCTIONS | RUN",
-            repeated=True,
         ),
     ],
     options: Annotated[dict[str, Any], Fields(EvidenceTask)],

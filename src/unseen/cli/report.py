@@ -15,7 +15,6 @@ def report(
         Argument(
             "Folders that `unseen compare`, `unseen evidence` or `unseen invert` wrote.",
             metavar="RUN",
-            repeated=True,
         ),
     ],
     labels: Labels = None,

@@ -29,8 +29,8 @@ class Option:
         name: the spelling on the command line, where it is not the field's: `--class`.
         short: the short spelling: `-n`.
         metavar: what stands for the value on the help page, where it is not its type.
-        repeated: whether the option is given once for every value of a list. Values of other
-            lists are separated by commas.
+        repeated: whether the option is given once for every value of a list, as an argument always
+            is. Values of other lists are separated by commas.
         greedy: of a repeated option, whether it takes every word up to the next option.
         parse: makes the value of the text, where the type does not tell how.
         shown: the default as the help page has it, where the value is not readable.

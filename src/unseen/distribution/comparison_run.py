@@ -111,7 +111,6 @@ class ComparisonRun(Drawing):
         Sequence[str],  # none: the real side is split into disjoint halves
         Argument(
             "The generated sides, of the same kinds as the real side. The newest comes last.",
-            repeated=True,
         ),
     ] = ()
     out: Annotated[

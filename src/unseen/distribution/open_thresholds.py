@@ -37,9 +37,7 @@ class ThresholdTask:
     """Which images were labelled, and which segmenter is to call them."""
 
     real: Annotated[str, Argument("The real side: a folder or archive of images.")]
-    generated: Annotated[
-        Sequence[str], Argument("The generated sides, likewise.", repeated=True)
-    ] = ()
+    generated: Annotated[Sequence[str], Argument("The generated sides, likewise.")] = ()
     segmenter: Annotated[str, Option("Spec of a segmenter of open vocabulary.")]
     labels: Annotated[
         Path, Option("CSV file with the columns class, side, name and label (y or n).")
