@@ -153,6 +153,7 @@ def test_committed_numbers_make_the_committed_tables() -> None:
 
 
 @pytest.mark.real
+@pytest.mark.slow  # nine commands, each of which loads torch and SciPy anew
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
     checkout = Path(__file__).parents[2]
     subprocess.run(

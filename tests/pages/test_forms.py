@@ -171,3 +171,16 @@ def test_on_a_phone_the_verdict_is_the_second_column(open_page, several, both):
             assert edge["x"] + edge["width"] <= 390
         unfolded(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_warning_does_not_touch_the_section_before_it(open_page, both):
+    gap = open_page(both).evaluate(
+        """() => {
+            const main = document.querySelector("main");
+            const pair = '<section>pairs</section><aside class="caveats first">warning</aside>';
+            main.insertAdjacentHTML("beforeend", pair);
+            const [above, below] = [...main.children].slice(-2).map(e => e.getBoundingClientRect());
+            return below.top - above.bottom;
+        }"""
+    )
+    assert gap > 10  # pixels: sections stand 20 apart

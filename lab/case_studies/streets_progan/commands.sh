@@ -8,7 +8,7 @@ snapshots="00020000 00040000 00080000 00160000 00320000 00500000"
 last_checked=500
 search=(--samples 1000 --preset quick)
 inverted=32
-chosen=(--by-class 12 --pool 306)
+chosen=(--class person --class car --by-class 12 --pool 306)
 written=(--written "$here/$name" --charts "$here/../../docs/case_studies")
 if [ -n "$images" ]; then
   taken=(--count "$images")
@@ -19,7 +19,7 @@ if [ -n "$images" ]; then
   last_checked=2
   search=(--samples 4 --preset quick --steps 2)
   inverted=2
-  chosen=(--by-class 1 --pool 4)
+  chosen=(--class building --by-class 1 --pool 2) # few photographs hold people
   written=(--written "$out" --charts "$out")
 fi
 
@@ -53,7 +53,7 @@ unseen bench cross-domain "$generator" --training "$photographs/train" \
   --held-out "$photographs/held_out" --unrelated "$real/nature.zip" --perceptual none \
   -n "$inverted" "${search[@]}" -o "$out/cross-domain"
 unseen invert "$photographs/held_out" --generator "$generator" --labels Photographs ProGAN \
-  --segmenter "$segmenter" --class person --class car "${chosen[@]}" --method d,f \
+  --segmenter "$segmenter" "${chosen[@]}" --method d,f \
   --perceptual none "${search[@]}" --curve none \
   --cut-rule "layer4, the last layer of features of 8×8 at most, before anything was looked at" \
   -o "$out/inversions"
