@@ -49,7 +49,10 @@ COMMANDS = {
         "A ProGAN of streets along its training, and its segmenter at 64 pixels.",
     ),
     "train": ("", "Train the networks of the built-in world."),
-    "train generator": ("lab.commands:train_generator", "Train a generator on the churchyard."),
+    "train generator": (
+        "lab.commands:train_generator",
+        "Train a generator on the churchyard, or on images.",
+    ),
     "train autoencoder": (
         "lab.commands:train_autoencoder",
         "Train the autoencoder of the churchyard's diffusion model.",

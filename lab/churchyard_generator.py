@@ -6,6 +6,7 @@ Source: ProGAN's architecture (Karras et al., 2018), narrower; the stage of the 
 import dataclasses
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -138,7 +139,8 @@ def _told(value: Any) -> str:
     """The value of an option behind its name, as a command line has it."""
     if value is True:
         return ""
-    return f" {','.join(map(str, value)) if isinstance(value, tuple) else value}"
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f" {shlex.quote(text)}"
 
 
 def train_generator(

@@ -223,7 +223,7 @@ def throughput(task: RandomThroughput, as_json: AsJson = False) -> None:
 
 
 def train_generator(task: GeneratorTraining) -> None:
-    """Train a generator on the churchyard. Run it again to go on."""
+    """Train a generator on the churchyard, or on images. Run it again to go on."""
     with progress_bar("train generator") as bar:
 
         def show(progress: TrainingProgress) -> None:
