@@ -119,7 +119,9 @@ def comparisons_markdown(rows: Sequence[CountedClass], generators: Sequence[str]
             generated = float(np.mean([row.generated_presence for row in same]))
             if real == 0:
                 continue
-            called = sum(row.verdict == "omitted" for row in same)
+            called, under = (
+                sum(row.verdict == verdict for row in same) for verdict in ("omitted", "under")
+            )
             if called and generated >= DRAWN * real:
                 wrong.append(f"{name} ({called})")
             table.append(
@@ -129,6 +131,7 @@ def comparisons_markdown(rows: Sequence[CountedClass], generators: Sequence[str]
                     percent(generated),
                     times(generated / real),
                     f"{called} of {seeds}",
+                    f"{under} of {seeds}",
                 ]
             )
         parts += [
@@ -136,9 +139,9 @@ def comparisons_markdown(rows: Sequence[CountedClass], generators: Sequence[str]
             f"Corrected FSD {np.mean(distances):.3g} on average ({min(distances):.3g} to "
             f"{max(distances):.3g}). Omitted although drawn: {listed(wrong) or 'nothing'}.",
             markdown_table(
-                ["class", "real presence", "drawn", "ratio", "omitted in"],
+                ["class", "real presence", "drawn", "ratio", "omitted in", "under in"],
                 table,
-                right=(1, 2, 3, 4),
+                right=(1, 2, 3, 4, 5),
             ),
         ]
     return "\n\n".join(parts) + "\n"

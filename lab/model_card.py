@@ -144,7 +144,7 @@ def _measured(real: str, comparison: Comparison) -> str:
     share = "" if fsd.corrected is None else f"{fsd.corrected / variance:.3f}"
     return f"""{side.images:,} of its images (seed 1) against as many scenes of `{real}`, through
 the churchyard's segmenter. FSD {fsd.value:.4g} over a floor of {fsd.floor:.2g}; corrected
-{corrected(fsd)} {value_interval(fsd.interval)}, which is
+{corrected(fsd)} [{value_interval(fsd.interval)}], which is
 {share} of the total variance of the real areas (tr Σ_t = {variance:.4g})."""
 
 

@@ -14,7 +14,9 @@ import unseen
 from unseen.churchyard import generator as shipped
 from unseen.churchyard.classes import INDEX
 from unseen.churchyard.generator import (
+    PIPELINES,
     PLANTED,
+    TWINS,
     WEIGHTS,
     load_churchyard_diffusion,
     load_churchyard_generator,
@@ -36,9 +38,21 @@ def test_the_card_names_the_file_by_its_digest(name: str) -> None:
     assert without is None or set(without[1].split(",")) == set(PLANTED)
 
 
-def test_all_shipped_weights_fit_in_twenty_megabytes() -> None:
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_card_of_a_diffusion_model_names_every_file_by_its_digest(name: str) -> None:
+    card = PIPELINES[name].with_suffix(".md").read_text(encoding="utf-8")
+    files = sorted(PIPELINES[name].rglob("*.safetensors"))
+    assert len(files) == 2
+    assert all(sha256_of_file(path) in card for path in files)
+    assert ("--without car,fence" in card.split("denoiser")[-1]) == name.endswith("-planted")
+
+
+def test_all_shipped_weights_fit_in_thirty_megabytes() -> None:
+    # 10 MB of them are the diffusion models.
     folder: Path = SEGMENTER.parent
-    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 20e6
+    assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 30e6
+    diffusion = [path for place in PIPELINES.values() for path in place.rglob("*.safetensors")]
+    assert sum(path.stat().st_size for path in diffusion) < 10e6
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -51,15 +65,17 @@ def test_it_draws_with_the_layers_of_the_paper(name: str) -> None:
     assert images.std(axis=0).mean() > 0.1  # they differ: no collapse to one image
 
 
-def test_only_the_planted_one_lacks_what_it_was_not_shown() -> None:
-    # 200 images: the full generator draws each planted class in more than 10 % of them.
+@pytest.mark.parametrize(("full", "twin"), TWINS.items())
+def test_only_the_planted_one_lacks_what_it_was_not_shown(full: str, twin: str) -> None:
+    # The full generator draws each planted class in more than 10 % of its images.
     present = {}
-    for name in WEIGHTS:
-        areas = segment(name, "churchyard", count=200, workers=0)
+    for name in (full, twin):
+        spec, count = (f"{name}?steps=10", 100) if name in PIPELINES else (name, 200)
+        areas = segment(spec, "churchyard", count=count, workers=0)
         fraction = areas.fraction[:, [INDEX[each] for each in PLANTED]]
         present[name] = (fraction >= 0.005).mean(axis=0)
-    assert np.all(present["churchyard-full"] > 0.1)
-    assert np.all(present["churchyard-planted"] < present["churchyard-full"] / 3)
+    assert np.all(present[full] > 0.1)
+    assert np.all(present[twin] < present[full] / 3)
 
 
 def test_an_argument_is_refused() -> None:

@@ -34,8 +34,9 @@ def test_a_class_that_is_drawn_and_called_omitted_is_named() -> None:
     text = comparisons_markdown(rows, ["g"])
     assert "Omitted although drawn: lamp (1)" in text  # 0.25 times, and not a tenth
     assert "10.5 on average (10 to 11)" in text
-    assert "| car | 40.0 % | 1.00 % | 0.025× | 2 of 2 |" in text
-    assert "| tree | 40.0 % | 40.0 % | 1.00× | 0 of 2 |" in text
+    assert "| car | 40.0 % | 1.00 % | 0.025× | 2 of 2 | 0 of 2 |" in text
+    assert "| lamp | 40.0 % | 10.0 % | 0.25× | 1 of 2 | 1 of 2 |" in text
+    assert "| tree | 40.0 % | 40.0 % | 1.00× | 0 of 2 | 0 of 2 |" in text
 
 
 def test_seeds_are_other_scenes_and_other_images(tmp_path: Path) -> None:
