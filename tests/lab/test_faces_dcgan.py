@@ -1,15 +1,14 @@
 """The study of CelebA's DCGAN: its generator, what it counts, and its small form."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from lab.case_studies.faces_dcgan import generator, study
 from lab.case_studies.faces_dcgan.charts import draw_charts
+from tests.support.case_studies import environment, run_study
 from tests.support.evidence_world import evidence_world
 from torch.nn import functional
 
@@ -125,10 +124,11 @@ def test_tables_and_charts_are_made_of_classes_with_and_without_instances(tmp_pa
     assert [path.stat().st_size > 0 for path in draw_charts(numbers, tmp_path)] == [True] * 3
 
 
-def _wheel(folder: Path, environment: dict[str, str]) -> None:
+def _wheel(real: Path, folder: Path) -> None:
     """Download the wheel into the study's folder, or skip."""
     script = f'out="{folder}"; . "{Path(study.__file__).parent}/weights.sh"'
-    done = subprocess.run(["bash", "-ec", script], env=environment, capture_output=True, text=True)
+    command = ["bash", "-ec", script]
+    done = subprocess.run(command, env=environment(real), capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"the wheel of generateme cannot be downloaded: {done.stderr.strip()[-200:]}")
 
@@ -136,18 +136,8 @@ def _wheel(folder: Path, environment: dict[str, str]) -> None:
 @pytest.mark.real
 @pytest.mark.slow  # eight commands and the study, each of which starts anew and draws
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "UNSEEN_REAL": str(real_inputs),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    _wheel(tmp_path, environment)
-    subprocess.run(
-        ["bash", "lab/case_studies/run.sh", "faces_dcgan", str(tmp_path), "24"],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        check=True,
-    )
+    _wheel(real_inputs, tmp_path)
+    run_study("faces_dcgan", real_inputs, tmp_path, 24)
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["images"] == [24, 24]
     for run in numbers["runs"].values():

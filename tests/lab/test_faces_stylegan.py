@@ -2,14 +2,12 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from lab.case_studies.faces_stylegan import study
+from tests.support.case_studies import run_study
 
 from unseen.distribution.areas import Areas
 
@@ -73,17 +71,7 @@ def test_committed_numbers_make_the_committed_tables() -> None:
 
 @pytest.mark.real
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
-    checkout = Path(__file__).parents[2]
-    subprocess.run(
-        ["bash", "lab/case_studies/run.sh", "faces_stylegan", str(tmp_path), "100"],
-        cwd=checkout,
-        env={
-            **os.environ,
-            "UNSEEN_REAL": str(real_inputs),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        },
-        check=True,
-    )
+    run_study("faces_stylegan", real_inputs, tmp_path, 100)
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["images"] == [100, 100]
     assert {row["class"] for row in numbers["classes"]} >= set(study.AUDITED)

@@ -1,9 +1,6 @@
 """The study of a ProGAN of streets: its division, what it reads, its small form on real inputs."""
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from lab.case_studies.streets_progan.photographs import (
     is_held_out,
 )
 from PIL import Image
+from tests.support.case_studies import run_study
 
 from unseen.distribution.areas import Areas
 from unseen.distribution.compare import compare
@@ -155,17 +153,7 @@ def test_committed_numbers_make_the_committed_tables() -> None:
 @pytest.mark.real
 @pytest.mark.slow  # nine commands, each of which loads torch and SciPy anew
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
-    checkout = Path(__file__).parents[2]
-    subprocess.run(
-        ["bash", "lab/case_studies/run.sh", "streets_progan", str(tmp_path), "100"],
-        cwd=checkout,
-        env={
-            **os.environ,
-            "UNSEEN_REAL": str(real_inputs),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        },
-        check=True,
-    )
+    run_study("streets_progan", real_inputs, tmp_path, 100)
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert all(numbers[part] is not None for part in PARTS)
     assert [snapshot["shown"] for snapshot in numbers["curve"]["snapshots"]] == [8, 16]

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unseen.core.figure_style import LIGHT, legend_above, save_figure, styled_figure
+from lab.case_studies.charts import legend_of_points, write_chart
+from unseen.core.figure_style import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,16 +22,16 @@ _CURVES = (LIGHT.verdicts["omitted"], LIGHT.verdicts["over"], LIGHT.verdicts["ma
 
 def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
     """Draw `faces_dcgan-agreement`, `-curve` and `-methods`, SVG; yields each path."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, height, draw in (
         ("agreement", 4.6, _draw_agreement),
         ("curve", 2.8, _draw_curve),
         ("methods", 2.6, _draw_methods),
     ):
-        with styled_figure(6.4, height) as figure:
-            figure.set_layout_engine("constrained")
-            draw(figure.subplots(), numbers)
-            yield from save_figure(figure, [folder / f"faces_dcgan-{name}.svg"])
+        yield from write_chart(
+            folder / f"faces_dcgan-{name}.svg",
+            height,
+            lambda figure, draw=draw: draw(figure.subplots(), numbers),  # type: ignore[misc]
+        )
 
 
 def _draw_agreement(axis: "Axes", numbers: Mapping[str, Any]) -> None:
@@ -56,7 +57,7 @@ def _draw_agreement(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel("ratio, 1 where nothing is left out")
     axis.grid(axis="x")
-    _legend(axis, [(name, colour) for name, colour, _ in _INSTRUMENTS], a_line=2)
+    legend_of_points(axis, [(name, colour) for name, colour, _ in _INSTRUMENTS], a_line=2)
 
 
 def _mark(
@@ -95,7 +96,7 @@ def _draw_curve(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     axis.set_xlabel("last perturbed layer")
     axis.set_ylabel("kept, mean")
     axis.grid()
-    _legend(axis, shown)
+    legend_of_points(axis, shown)
 
 
 def _drawn(number: float | None) -> float:
@@ -121,11 +122,4 @@ def _draw_methods(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     axis.set_xlabel("method")
     axis.set_ylabel("correlation")
     axis.grid(axis="y")
-    _legend(axis, list(zip(by_quantity, _CURVES, strict=True)))
-
-
-def _legend(axis: "Axes", entries: Sequence[tuple[str, str]], *, a_line: int | None = None) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], marker="o", ls="", color=c, label=name) for name, c in entries]
-    legend_above(axis, handles, a_line=a_line)
+    legend_of_points(axis, list(zip(by_quantity, _CURVES, strict=True)))

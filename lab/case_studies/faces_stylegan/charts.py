@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unseen.core.figure_style import LIGHT, legend_above, save_figure, styled_figure
+from lab.case_studies.charts import legend_of_points, write_chart
+from unseen.core.figure_style import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,16 +16,16 @@ _COLOURS = (LIGHT.verdicts["omitted"], LIGHT.verdicts["over"], LIGHT.verdicts["m
 
 def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
     """Draw `faces_stylegan-eye`, `-thresholds` and `-spread`, SVG; yields each path."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, height, draw in (
         ("eye", 3.4, _draw_eye),
         ("thresholds", 2.8, _draw_thresholds),
         ("spread", 3.6, _draw_spread),
     ):
-        with styled_figure(6.4, height) as figure:
-            figure.set_layout_engine("constrained")
-            draw(figure.subplots(), numbers)
-            yield from save_figure(figure, [folder / f"faces_stylegan-{name}.svg"])
+        yield from write_chart(
+            folder / f"faces_stylegan-{name}.svg",
+            height,
+            lambda figure, draw=draw: draw(figure.subplots(), numbers),  # type: ignore[misc]
+        )
 
 
 def _draw_eye(axis: "Axes", numbers: Mapping[str, Any]) -> None:
@@ -48,7 +49,7 @@ def _draw_eye(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     axis.set_xlabel("images that hold it, %")
     axis.set_xlim(left=0)
     axis.grid(axis="x")
-    _legend(axis, [("FFHQ", LIGHT.real), ("StyleGAN", _GENERATED)])
+    legend_of_points(axis, [("FFHQ", LIGHT.real), ("StyleGAN", _GENERATED)])
 
 
 def _shares(found: Mapping[str, Any]) -> list[tuple[float, list[float]]]:
@@ -73,7 +74,7 @@ def _draw_thresholds(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     axis.set_xlabel("presence from this share of the image on, %")
     axis.set_ylabel("StyleGAN over FFHQ")
     axis.grid()
-    _legend(axis, list(zip(numbers["thresholds"], _COLOURS, strict=True)))
+    legend_of_points(axis, list(zip(numbers["thresholds"], _COLOURS, strict=True)))
 
 
 def _draw_spread(axis: "Axes", numbers: Mapping[str, Any]) -> None:
@@ -88,10 +89,3 @@ def _draw_spread(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     axis.set_yticks(range(len(rows)), [row["class"] for row in rows])
     axis.set_xlabel("standard deviation of the area, StyleGAN over FFHQ")
     axis.grid(axis="x")
-
-
-def _legend(axis: "Axes", entries: list[tuple[str, str]]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], marker="o", ls="", color=c, label=name) for name, c in entries]
-    legend_above(axis, handles)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unseen.core.figure_style import LIGHT, legend_above, save_figure, styled_figure
+from lab.case_studies.charts import write_chart
+from unseen.core.figure_style import LIGHT, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,14 +27,14 @@ def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
         ("curve", "training", 3.8, _draw_training),
         ("domains", "domains", 2.4, _draw_domains),
     )
-    folder.mkdir(parents=True, exist_ok=True)
     for part, name, height, draw in charts:
         if numbers[part] is None:
             continue
-        with styled_figure(6.4, height) as figure:
-            figure.set_layout_engine("constrained")
-            draw(figure, numbers[part])
-            yield from save_figure(figure, [folder / f"streets_progan-{name}.svg"])
+        yield from write_chart(
+            folder / f"streets_progan-{name}.svg",
+            height,
+            lambda figure, draw=draw, part=part: draw(figure, numbers[part]),  # type: ignore[misc]
+        )
 
 
 def _draw_segmenter(figure: "Figure", numbers: Mapping[str, Any]) -> None:
