@@ -15,7 +15,7 @@ from unseen.core.errors import RecordError
 from unseen.core.files import sha256_of_file
 from unseen.core.tables import markdown_table
 from unseen.core.wording import percent, ratio_interval, times, value_interval
-from unseen.distribution.comparison import ClassRow, Comparison
+from unseen.distribution.comparison import ClassRow, Comparison, GeneratedSide
 from unseen.distribution.comparison_wording import corrected
 from unseen.generators.progan import network_from_state_dict, progan_names
 from unseen.weights import open_checkpoint
@@ -140,7 +140,7 @@ def _without(made: Mapping[str, Any]) -> str:
 
 def _measured(real: str, comparison: Comparison) -> str:
     (side,) = comparison.generated
-    fsd, variance = side.fsd, _variance(comparison)
+    fsd, variance = side.fsd, total_variance(side)
     share = "" if fsd.corrected is None else f"{fsd.corrected / variance:.3f}"
     return f"""{side.images:,} of its images (seed 1) against as many scenes of `{real}`, through
 the churchyard's segmenter. FSD {fsd.value:.4g} over a floor of {fsd.floor:.2g}; corrected
@@ -148,9 +148,8 @@ the churchyard's segmenter. FSD {fsd.value:.4g} over a floor of {fsd.floor:.2g};
 {share} of the total variance of the real areas (tr Σ_t = {variance:.4g})."""
 
 
-def _variance(comparison: Comparison) -> float:
+def total_variance(side: GeneratedSide) -> float:
     """The total variance tr Σ_t of the real areas, in percent²."""
-    (side,) = comparison.generated
     return sum((100 * row.real_spread) ** 2 for row in side.classes)
 
 

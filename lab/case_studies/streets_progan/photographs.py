@@ -13,7 +13,7 @@ from typing import Annotated
 from unseen.core.files import as_path, write_aside
 from unseen.core.options import Argument, Option
 from unseen.images import Preparation, open_images, subset
-from unseen.images.decode import as_picture
+from unseen.images.record_pictures import write_png
 
 HELD_OUT = 0.08  # of the photographs: 306 of 3,752
 RESOLUTION = 64  # pixels, of the generator
@@ -47,8 +47,7 @@ def divide_photographs(task: StreetPhotographs) -> Iterator[Path]:
             path = (task.folder / "train-64" / name).with_suffix(".png")
             if side == "train" and not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with write_aside(path) as aside:
-                    as_picture(small.apply(source.read(index))).save(aside, "PNG")
+                write_png(path, small.apply(source.read(index)))
     yield from (task.folder / side for side in ("train", "held_out", "train-64"))
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from lab.case_studies.readings import between, class_numbers, write_study
 from lab.case_studies.streets_progan.charts import draw_charts
+from lab.model_card import total_variance
 from unseen.bench.cross_domain_report import Group, GroupImage
 from unseen.core.options import Argument, Option
 from unseen.core.tables import markdown_table
@@ -116,7 +117,7 @@ def curve_numbers(path: Path) -> dict[str, Any]:
                 "shown": _images_shown(side),
                 "images": side.images,
                 "fsd": dataclasses.asdict(side.fsd),
-                "variance": _variance(side),
+                "variance": total_variance(side),
                 "sharpness": _sharpness(side),
                 "classes": class_numbers(side),
             }
@@ -128,11 +129,6 @@ def curve_numbers(path: Path) -> dict[str, Any]:
 def _images_shown(side: GeneratedSide) -> int:
     """Of a label such as "20000 images"."""
     return int(side.label.partition(" ")[0])
-
-
-def _variance(side: GeneratedSide) -> float:
-    """The total variance of the real areas, tr Σ_t, in percent²."""
-    return sum((100 * row.real_spread) ** 2 for row in side.classes)
 
 
 def _sharpness(side: GeneratedSide) -> float | None:
@@ -149,7 +145,7 @@ def last_numbers(path: Path) -> dict[str, Any]:
         "images": [record.real.images, side.images],
         "checked": side.checked,
         "fsd": dataclasses.asdict(side.fsd),
-        "variance": _variance(side),
+        "variance": total_variance(side),
         "measures": [dataclasses.asdict(measure) for measure in side.measures],
         "warnings": list(record.warnings),
         "classes": [
