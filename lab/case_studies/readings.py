@@ -1,26 +1,35 @@
-"""What every study reads from areas, as plain numbers. Areas in, numbers out."""
+"""What every study reads from areas, as plain numbers, and the files that it writes."""
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from unseen.core.files import write_text
+from unseen.core.options import Option
 from unseen.distribution.areas import Areas
 from unseen.distribution.compare import compare
 from unseen.distribution.comparison import GeneratedSide
 from unseen.statistics import compare_classes
 
 THRESHOLDS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04)  # of presence, fractions of the image
+Written = Annotated[Path, Option("Folder for numbers.json and tables.md.")]
+Charts = Annotated[Path, Option("Folder for the charts.")]
+CHARTS = Path("docs/case_studies")
 
 
-def write_study(path: Path, text: str) -> Path:
-    """Write one file of a study's results; gives its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
-    return path
+def write_study(folder: Path, numbers: Mapping[str, Any], tables: str) -> Iterator[Path]:
+    """Write a study's `numbers.json` and `tables.md`; yields each path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (
+        ("numbers.json", json.dumps(numbers, indent=1) + "\n"),
+        ("tables.md", tables),
+    ):
+        write_text(folder / name, text)
+        yield folder / name
 
 
 def class_numbers(side: GeneratedSide) -> list[dict[str, Any]]:

@@ -12,9 +12,18 @@ from typing import Annotated, Any
 import numpy as np
 
 from lab.case_studies.faces_dcgan.charts import draw_charts
-from lab.case_studies.readings import at_thresholds, between, class_numbers, halves, write_study
+from lab.case_studies.readings import (
+    CHARTS,
+    Charts,
+    Written,
+    at_thresholds,
+    between,
+    class_numbers,
+    halves,
+    write_study,
+)
 from unseen.core.errors import RecordError
-from unseen.core.options import Argument, Option
+from unseen.core.options import Argument
 from unseen.core.tables import markdown_table
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_file import read_areas
@@ -40,8 +49,8 @@ class DcganStudy:
     """Read what commands.sh made."""
 
     folder: Annotated[Path, Argument("Folder of the study's records.")]
-    written: Annotated[Path, Option("Folder for numbers.json and tables.md.")] = _HERE
-    charts: Annotated[Path, Option("Folder for the charts.")] = Path("docs/case_studies")
+    written: Written = _HERE
+    charts: Charts = CHARTS
 
 
 def study_dcgan(task: DcganStudy) -> Iterator[Path]:
@@ -69,8 +78,7 @@ def study_dcgan(task: DcganStudy) -> Iterator[Path]:
         "figure6": figure6_numbers(task.folder / "figure6" / "methods.json"),
     }
     numbers["agreement"] = agreement(numbers["classes"], numbers["runs"])
-    yield write_study(task.written / "numbers.json", json.dumps(numbers, indent=1) + "\n")
-    yield write_study(task.written / "tables.md", tables(numbers))
+    yield from write_study(task.written, numbers, tables(numbers))
     yield from draw_charts(numbers, task.charts)
 
 

@@ -14,6 +14,9 @@ import scipy.stats
 
 from lab.case_studies.faces_stylegan.charts import draw_charts
 from lab.case_studies.readings import (
+    CHARTS,
+    Charts,
+    Written,
     at_thresholds,
     between,
     class_numbers,
@@ -40,8 +43,8 @@ class FacesStudy:
     """Read what commands.sh made, and the labels by eye."""
 
     folder: Annotated[Path, Argument("Folder of the study's areas and comparison.")]
-    written: Annotated[Path, Option("Folder for numbers.json and tables.md.")] = _HERE
-    charts: Annotated[Path, Option("Folder for the charts.")] = Path("docs/case_studies")
+    written: Written = _HERE
+    charts: Charts = CHARTS
     check: Annotated[
         bool, Option("Let the looks at moved and mirrored faces take verdicts back.")
     ] = True
@@ -80,8 +83,7 @@ def study_faces(task: FacesStudy) -> Iterator[Path]:
         "by_eye": eye_numbers(),
         "second_parser": quality,
     }
-    yield write_study(task.written / "numbers.json", json.dumps(numbers, indent=1) + "\n")
-    yield write_study(task.written / "tables.md", tables(numbers))
+    yield from write_study(task.written, numbers, tables(numbers))
     yield from draw_charts(numbers, task.charts)
 
 

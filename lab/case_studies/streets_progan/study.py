@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from lab.case_studies.readings import between, class_numbers, write_study
+from lab.case_studies.readings import CHARTS, Charts, Written, between, class_numbers, write_study
 from lab.case_studies.streets_progan.charts import draw_charts
 from lab.model_card import total_variance
 from unseen.bench.cross_domain_report import Group, GroupImage
-from unseen.core.options import Argument, Option
+from unseen.core.options import Argument
 from unseen.core.tables import markdown_table
 from unseen.distribution.comparison import Comparison, GeneratedSide, PairClass, read_comparison
 from unseen.instance_evidence.record import Evidence, read_evidence
@@ -28,8 +28,8 @@ class StreetsStudy:
     """Read what commands.sh made. Parts that are not there are called not measured."""
 
     folder: Annotated[Path, Argument("Folder of the study's records.")]
-    written: Annotated[Path, Option("Folder for numbers.json and tables.md.")] = _HERE
-    charts: Annotated[Path, Option("Folder for the charts.")] = Path("docs/case_studies")
+    written: Written = _HERE
+    charts: Charts = CHARTS
 
 
 def study_streets(task: StreetsStudy) -> Iterator[Path]:
@@ -48,8 +48,7 @@ def study_streets(task: StreetsStudy) -> Iterator[Path]:
         "domains": _part(folder / "cross-domain" / "cross-domain.json", domain_numbers),
         "evidence": _part(folder / "inversions" / "evidence.json", evidence_numbers),
     }
-    yield write_study(task.written / "numbers.json", json.dumps(numbers, indent=1) + "\n")
-    yield write_study(task.written / "tables.md", tables(numbers))
+    yield from write_study(task.written, numbers, tables(numbers))
     yield from draw_charts(numbers, task.charts)
 
 
