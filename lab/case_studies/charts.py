@@ -1,8 +1,8 @@
 """How the charts of the case studies are written: from numbers alone, as SVG of one width."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unseen.core.figure_style import legend_above, save_figure, styled_figure
 
@@ -13,13 +13,23 @@ if TYPE_CHECKING:
 _WIDTH = 6.4  # inches, of a column of the docs
 
 
-def write_chart(path: Path, height: float, draw: Callable[["Figure"], None]) -> Iterator[Path]:
-    """Write what `draw` draws on a figure `height` inches high; yields the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with styled_figure(_WIDTH, height) as figure:
-        figure.set_layout_engine("constrained")
-        draw(figure)
-        yield from save_figure(figure, [path])
+def write_charts(
+    folder: Path,
+    study: str,
+    numbers: Mapping[str, Any],
+    charts: Iterable[tuple[str, float, Callable[["Figure", Mapping[str, Any]], None]]],
+) -> Iterator[Path]:
+    """Write `STUDY-NAME.svg` of every chart: its name, its height in inches, and what draws it.
+
+    Yields:
+        Each path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, height, draw in charts:
+        with styled_figure(_WIDTH, height) as figure:
+            figure.set_layout_engine("constrained")
+            draw(figure, numbers)
+            yield from save_figure(figure, [folder / f"{study}-{name}.svg"])
 
 
 def legend_of_points(

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.case_studies.charts import legend_of_points, write_chart
+from lab.case_studies.charts import legend_of_points, write_charts
 from unseen.core.figure_style import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _FLOOR = 0.02  # of the ratios shown: what is kept less lies at the axis' end
 _INSTRUMENTS = (  # name, colour, lift from the row's middle
@@ -22,20 +23,17 @@ _CURVES = (LIGHT.verdicts["omitted"], LIGHT.verdicts["over"], LIGHT.verdicts["ma
 
 def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
     """Draw `faces_dcgan-agreement`, `-curve` and `-methods`, SVG; yields each path."""
-    for name, height, draw in (
+    charts = (
         ("agreement", 4.6, _draw_agreement),
         ("curve", 2.8, _draw_curve),
         ("methods", 2.6, _draw_methods),
-    ):
-        yield from write_chart(
-            folder / f"faces_dcgan-{name}.svg",
-            height,
-            lambda figure, draw=draw: draw(figure.subplots(), numbers),  # type: ignore[misc]
-        )
+    )
+    return write_charts(folder, "faces_dcgan", numbers, charts)
 
 
-def _draw_agreement(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+def _draw_agreement(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """Three ratios of every class: how often it is drawn, and how much of it two searches keep."""
+    axis = figure.subplots()
     rows = list(reversed(numbers["classes"]))
     for y, row in enumerate(rows):
         found = [(row["ratio"], row["interval"])]
@@ -75,8 +73,9 @@ def _mark(
     axis.plot(max(value, _FLOOR), y, "o", color=colour, ms=4)
 
 
-def _draw_curve(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+def _draw_curve(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """What f keeps of photographs' classes, and of all controls, over the last perturbed layer."""
+    axis = figure.subplots()
     run = numbers["runs"]["inversions"]
     keys = run["curve"]
     of_key = {method["key"]: method for method in run["methods"]}
@@ -104,8 +103,9 @@ def _drawn(number: float | None) -> float:
     return math.nan if number is None else number
 
 
-def _draw_methods(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+def _draw_methods(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """Figure 6: correlation with the truth, by method, averaged over dimensions."""
+    axis = figure.subplots()
     by_quantity = numbers["figure6"]["measured"]["per_dimension"]
     methods = list(next(iter(by_quantity.values())))
     for (_, measured), colour, shift in zip(

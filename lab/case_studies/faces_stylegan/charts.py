@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.case_studies.charts import legend_of_points, write_chart
+from lab.case_studies.charts import legend_of_points, write_charts
 from unseen.core.figure_style import LIGHT
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _GENERATED = LIGHT.verdicts["under"]
 _COLOURS = (LIGHT.verdicts["omitted"], LIGHT.verdicts["over"], LIGHT.verdicts["matched"])
@@ -16,20 +16,17 @@ _COLOURS = (LIGHT.verdicts["omitted"], LIGHT.verdicts["over"], LIGHT.verdicts["m
 
 def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
     """Draw `faces_stylegan-eye`, `-thresholds` and `-spread`, SVG; yields each path."""
-    for name, height, draw in (
+    charts = (
         ("eye", 3.4, _draw_eye),
         ("thresholds", 2.8, _draw_thresholds),
         ("spread", 3.6, _draw_spread),
-    ):
-        yield from write_chart(
-            folder / f"faces_stylegan-{name}.svg",
-            height,
-            lambda figure, draw=draw: draw(figure.subplots(), numbers),  # type: ignore[misc]
-        )
+    )
+    return write_charts(folder, "faces_stylegan", numbers, charts)
 
 
-def _draw_eye(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+def _draw_eye(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """Shares of both sides: what an eye counted, and above it what the parser counted."""
+    axis = figure.subplots()
     rows: list[tuple[str, list[Any]]] = []
     of_parser = {row["class"]: row["presence"] for row in numbers["classes"]}
     for name, found in numbers["audit"].items():
@@ -56,8 +53,9 @@ def _shares(found: Mapping[str, Any]) -> list[tuple[float, list[float]]]:
     return [(side["share"], side["interval"]) for side in found["sides"].values()]
 
 
-def _draw_thresholds(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+def _draw_thresholds(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """The ratio of presences over the threshold of presence."""
+    axis = figure.subplots()
     for (_, rows), colour in zip(numbers["thresholds"].items(), _COLOURS, strict=True):
         kept = [row for row in rows if row["ratio"] and None not in row["interval"]]
         at = [100 * row["threshold"] for row in kept]
@@ -77,8 +75,9 @@ def _draw_thresholds(axis: "Axes", numbers: Mapping[str, Any]) -> None:
     legend_of_points(axis, list(zip(numbers["thresholds"], _COLOURS, strict=True)))
 
 
-def _draw_spread(axis: "Axes", numbers: Mapping[str, Any]) -> None:
+def _draw_spread(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """The ratio of the classes' spreads, those that shrink most at the bottom."""
+    axis = figure.subplots()
     rows = [row for row in numbers["classes"] if row["spread_ratio"]]
     rows.sort(key=lambda row: row["spread_ratio"])
     for y, row in enumerate(rows):

@@ -1,10 +1,10 @@
 """The charts of the study, drawn from its numbers alone."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.case_studies.charts import write_chart
+from lab.case_studies.charts import write_charts
 from unseen.core.figure_style import LIGHT, legend_above
 
 if TYPE_CHECKING:
@@ -22,26 +22,20 @@ def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
 
     A chart of what has not been measured is not drawn.
     """
-    charts: tuple[tuple[str, str, float, Callable[[Figure, Any], None]], ...] = (
-        ("weakness", "segmenter", 4.2, _draw_segmenter),
-        ("curve", "training", 3.8, _draw_training),
-        ("domains", "domains", 2.4, _draw_domains),
-    )
-    for part, name, height, draw in charts:
-        if numbers[part] is None:
-            continue
-        yield from write_chart(
-            folder / f"streets_progan-{name}.svg",
-            height,
-            lambda figure, draw=draw, part=part: draw(figure, numbers[part]),  # type: ignore[misc]
-        )
+    charts = {
+        "weakness": ("segmenter", 4.2, _draw_segmenter),
+        "curve": ("training", 3.8, _draw_training),
+        "domains": ("domains", 2.4, _draw_domains),
+    }
+    measured = [chart for part, chart in charts.items() if numbers[part] is not None]
+    return write_charts(folder, "streets_progan", numbers, measured)
 
 
 def _draw_segmenter(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """Of each class, what the segmenter still sees at 64 pixels, and what it sees there alone."""
     from matplotlib.lines import Line2D
 
-    rows = [row for row in numbers["classes"] if row["held"] >= LEAST_HELD][::-1]
+    rows = [row for row in numbers["weakness"]["classes"] if row["held"] >= LEAST_HELD][::-1]
     axis = figure.subplots()
     for y, row in enumerate(rows):
         for count, of, interval, colour, lift in (
@@ -66,7 +60,7 @@ def _draw_segmenter(figure: "Figure", numbers: Mapping[str, Any]) -> None:
 
 def _draw_training(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """A panel a class: its ratio over the images shown, on log scales."""
-    snapshots = numbers["snapshots"]
+    snapshots = numbers["curve"]["snapshots"]
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
     for axis, name in zip(axes.flat, CLASSES, strict=True):
         points = [
@@ -106,7 +100,7 @@ def _draw_training(figure: "Figure", numbers: Mapping[str, Any]) -> None:
 def _draw_domains(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """Every image's correlation with its reconstruction, a row a group, and the means."""
     axis = figure.subplots()
-    groups = numbers["groups"][::-1]
+    groups = numbers["domains"]["groups"][::-1]
     for y, group in enumerate(groups):
         found = group["correlations"]
         axis.plot(found, [y] * len(found), "|", color=LIGHT.quiet, ms=9, alpha=0.6)
