@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lab.churchyard_generator import TRAINING_WORLD, write_square
+from lab.generator_training import TRAINING_WORLD, write_square
 from unseen.churchyard.classes import CLASS_NAMES, THINGS
 from unseen.churchyard.source import ChurchyardSource, open_churchyard
 from unseen.core.errors import CheckpointError

@@ -18,8 +18,6 @@ from lab.churchyard_diffusion import train_autoencoder as run_autoencoder_traini
 from lab.churchyard_diffusion import train_denoiser as run_denoiser_training
 from lab.churchyard_diffusion_shipping import DiffusionShipping
 from lab.churchyard_diffusion_shipping import ship_diffusion as run_diffusion_shipping
-from lab.churchyard_generator import GeneratorTraining
-from lab.churchyard_generator import train_generator as run_generator_training
 from lab.churchyard_segmenter import SegmenterStage, SegmenterTraining
 from lab.churchyard_segmenter import train_segmenter as run_segmenter_training
 from lab.class_simulation import ClassSimulation, simulate_classes
@@ -32,6 +30,8 @@ from lab.face_parser import train_parser as run_parser_training
 from lab.gate_simulation import GateSimulation, simulate_gate
 from lab.generated_areas import GeneratedAreas, write_generated_areas
 from lab.generator_change_simulation import ChangeSimulation, simulate_changes
+from lab.generator_training import GeneratorTraining
+from lab.generator_training import train_generator as run_generator_training
 from lab.group_simulation import GroupSimulation, simulate_groups
 from lab.image_set_size import ImageSetSize, time_image_set
 from lab.page_faults import PageFaults, measure_faults

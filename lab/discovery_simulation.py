@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
 from lab.churchyard_diffusion import scene_shards
-from lab.churchyard_generator import TRAINING_WORLD
+from lab.generator_training import TRAINING_WORLD
 from lab.statistics_simulation import write_table
 from unseen.churchyard.scene import World
 from unseen.churchyard.source import ChurchyardSource

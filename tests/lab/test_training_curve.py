@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from lab.__main__ import run
-from lab.churchyard_generator import GeneratorTraining, train_generator
+from lab.generator_training import GeneratorTraining, train_generator
 from lab.training_curve import Checkpoint, Checkpoints, checkpoints_csv, measure_checkpoints
 
 from unseen.core.errors import RecordError

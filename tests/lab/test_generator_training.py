@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lab.__main__ import run
-from lab.churchyard_generator import GeneratorTraining, _RealImages, train_generator
+from lab.generator_training import GeneratorTraining, _RealImages, train_generator
 from PIL import Image
 
 from unseen.core.errors import CheckpointError, RecordError, SpecError
