@@ -22,6 +22,14 @@ def test_the_summary_counts_verdicts_and_names_the_worst():
     assert lines[-1] == "Note: 2 photographs are few."
 
 
+def test_the_rule_of_a_mosaic_stands_for_its_settings():
+    evidence = evidence_world()
+    methods = tuple(dataclasses.replace(method, cut=None) for method in evidence.methods)
+    text = evidence_summary(dataclasses.replace(evidence, methods=methods))
+    assert "  Settings     The earliest cut whose controls retain 0.9, on other seeds." in text
+    assert "unknown" not in text
+
+
 def test_names_cannot_steer_the_terminal():
     evidence = evidence_world()
     hostile = dataclasses.replace(evidence.pictures[0], name="a\x1b[2J\nVerdicts 0")

@@ -40,15 +40,14 @@ def _lines(evidence: Evidence) -> Iterator[str]:
         counts = ((verdict, len(evidence.named(verdict))) for verdict in INSTANCE_VERDICTS)
         yield f"  Verdicts     {', '.join(f'{n} {verdict}' for verdict, n in counts if n)}"
     if evidence.cut_rule is not None:
-        text = f"{primary.cut or 'unknown'}: {sentence(evidence.cut_rule)}"
-        yield textwrap.fill(
-            text, _WIDTH, initial_indent="  Cut          ", subsequent_indent=" " * 15
-        )
+        rule = sentence(evidence.cut_rule)
+        if primary.cut is None:  # a mosaic, or given reconstructions
+            yield _filled("Settings", capitalised(rule))
+        else:
+            yield _filled("Cut", f"{primary.cut}: {rule}")
     if (earliest := earliest_cut(evidence)) is not None:
-        text = sentence(capitalised(earliest) if earliest.startswith("none") else earliest)
-        yield textwrap.fill(
-            text, _WIDTH, initial_indent="  Controls     ", subsequent_indent=" " * 15
-        )
+        capital = capitalised(earliest) if earliest.startswith("none") else earliest
+        yield _filled("Controls", sentence(capital))
     yield ""
     yield f"  Classes, {'the gravest' if controls else 'those that lost most'} first"
     yield from _aligned([_class_cells(evidence, row) for row in evidence.classes[:_MOST_ROWS]])
@@ -66,6 +65,11 @@ def _lines(evidence: Evidence) -> Iterator[str]:
         yield textwrap.fill(
             capitalised(text), _WIDTH, initial_indent="Note: ", subsequent_indent="      "
         )
+
+
+def _filled(head: str, text: str) -> str:
+    """A line of the summary, of as many lines of the terminal as it needs."""
+    return textwrap.fill(text, _WIDTH, initial_indent=f"  {head:<13}", subsequent_indent=" " * 15)
 
 
 def _class_cells(evidence: Evidence, row: ClassEvidence) -> list[str]:
