@@ -1,6 +1,9 @@
+import dataclasses
+
 from tests.support.evidence_world import evidence_world
 
 from unseen.instance_evidence.record import read_evidence
+from unseen.instance_evidence.retention_figures import draw_retention
 
 
 def test_saved_evidence_is_read_as_it_was_with_its_pictures(tmp_path):
@@ -33,3 +36,11 @@ def test_curves_and_retention_are_figures(tmp_path):
     evidence = evidence_world(tmp_path)
     assert evidence.plot("curves")._repr_png_().startswith(b"\x89PNG")
     assert evidence.plot()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_long_name_of_a_method_does_not_cut_what_the_axis_says():
+    evidence = evidence_world()
+    named = "optimised features (layers up to “synthesis.b8.conv1” are changed)"
+    methods = tuple(dataclasses.replace(method, label=named) for method in evidence.methods)
+    figure = draw_retention(dataclasses.replace(evidence, methods=methods))
+    assert figure.axes[0].get_xlabel() == f"retained, mean with 95 % interval\nby {named}"

@@ -65,8 +65,8 @@ def draw_retention(
         _percent_ticks(axis.set_xticks)
         axis.grid(axis="x", linewidth=0.6)
         method = evidence.primary_method
-        by = "" if method.method == "given" else f" by {method.label}"
-        axis.set_xlabel(plain(f"retained{by}: mean with 95 % interval", 90))
+        by = "" if method.method == "given" else "\n" + plain(f"by {method.label}", 90)
+        axis.set_xlabel(f"retained, mean with 95 % interval{by}")
         legend_above(axis, _handles(theme, controlled=evidence.controls is not None))
         if len(rows) < len(asked):
             note_above(axis, f"{len(rows)} of {len(asked)} classes, the gravest first")
