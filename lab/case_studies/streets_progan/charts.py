@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.case_studies.charts import write_charts
-from unseen.core.figure_style import LIGHT, legend_above
+from lab.case_studies.charts import legend_of_points, write_charts
+from unseen.core.figure_style import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,8 +33,6 @@ def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
 
 def _draw_segmenter(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """Of each class, what the segmenter still sees at 64 pixels, and what it sees there alone."""
-    from matplotlib.lines import Line2D
-
     rows = [row for row in numbers["weakness"]["classes"] if row["held"] >= LEAST_HELD][::-1]
     axis = figure.subplots()
     for y, row in enumerate(rows):
@@ -49,13 +47,7 @@ def _draw_segmenter(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     axis.set_xlim(-1, 101)
     axis.set_xlabel("photographs, %")
     axis.grid(axis="x")
-    legend_above(
-        axis,
-        [
-            Line2D([], [], marker="o", color=colour, label=label)
-            for colour, label in ((_COLOUR, "kept at 64 pixels"), (_ADDED, "added at 64 pixels"))
-        ],
-    )
+    legend_of_points(axis, [("kept at 64 pixels", _COLOUR), ("added at 64 pixels", _ADDED)])
 
 
 def _draw_training(figure: "Figure", numbers: Mapping[str, Any]) -> None:
