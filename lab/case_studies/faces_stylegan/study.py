@@ -28,7 +28,10 @@ from unseen.core.options import Argument, Option
 from unseen.core.tables import markdown_table
 from unseen.distribution.areas import Areas
 from unseen.distribution.areas_file import read_areas
+from unseen.distribution.audit_labels import read_answers
+from unseen.distribution.auditing import with_audit
 from unseen.distribution.compare import compare
+from unseen.distribution.comparison import Comparison
 from unseen.distribution.segmenter_check import Check
 from unseen.statistics.ratios import compare_counts
 
@@ -80,6 +83,7 @@ def study_faces(task: FacesStudy) -> Iterator[Path]:
         "thresholds": at_thresholds(areas, AUDITED),
         "together": together(areas),
         "audit": audit_numbers({"first": areas} | ({} if second is None else {"second": second})),
+        "corrected": corrected(record, areas),
         "by_eye": eye_numbers(),
         "second_parser": quality,
     }
@@ -128,6 +132,28 @@ def audit_numbers(
         }
         numbers[name] = {**_counted(of_class, "label"), "parsers": against}
     return numbers
+
+
+def corrected(record: Comparison, areas: Sequence[Areas]) -> list[dict[str, Any]]:
+    """The audited classes' rows corrected by the labels; none where labelled images are missing."""
+    answers = read_answers([_HERE / "audit.csv"])
+    there = {(side, name) for side, of in zip(SIDES, areas, strict=True) for name in of.names}
+    if not there >= {(answer.side, answer.name) for answer in answers}:
+        return []  # the small form
+    rows = with_audit(record, areas, answers).generated[0].classes
+    return [
+        {
+            "class": row.name,
+            "presence": [row.real_presence, row.generated_presence],
+            "ratio": row.ratio,
+            "interval": row.interval,
+            "verdict": row.verdict,
+            "segmenter": dataclasses.asdict(row.audit.segmenter),
+            "labels_needed": row.audit.labels_needed,
+        }
+        for row in rows
+        if row.audit is not None
+    ]
 
 
 def _against_eye(
@@ -226,6 +252,16 @@ def tables(numbers: Mapping[str, Any]) -> str:
         for name, audited in numbers["audit"].items()
         for parser, sides in audited["parsers"].items()
     ]
+    by_labels = [
+        [
+            row["class"],
+            between(row["segmenter"]["ratio"], row["segmenter"]["interval"]),
+            *(f"{100 * p:.1f} %" for p in row["presence"]),
+            between(row["ratio"], row["interval"]),
+            row["verdict"],
+        ]
+        for row in numbers["corrected"]
+    ]
     return "\n\n".join(
         [
             markdown_table(headings, classes, right=(1, 2)),
@@ -240,6 +276,11 @@ def tables(numbers: Mapping[str, Any]) -> str:
                     "false, StyleGAN",
                 ],
                 parsers,
+            ),
+            markdown_table(
+                ["class", "ratio by the parser", "FFHQ", "StyleGAN", "corrected ratio", "verdict"],
+                by_labels,
+                right=(2, 3),
             ),
             "",
         ]

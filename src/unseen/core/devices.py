@@ -2,6 +2,7 @@
 
 import os
 import platform
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,25 @@ def resolve_device(device: str) -> str:
     if index and not (index.isdecimal() and int(index) < count):
         raise SpecError(f"device {device!r} was asked for; torch sees cuda:0 to cuda:{count - 1}")
     return device
+
+
+def warn_of_slow_bf16(device: str, precision: str) -> None:
+    """Warn where bf16 would be computed without instructions for it.
+
+    Args:
+        device: where the network computes, resolved.
+        precision: "fp32" or "bf16".
+    """
+    if precision != "bf16" or device != "cpu":
+        return
+    import torch
+
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        warnings.warn(
+            "this processor has no instructions for bf16, which takes six to twelve times as long "
+            "as fp32 there; ask for fp32",
+            stacklevel=3,
+        )
 
 
 def gpu_count() -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkabl
 
 from jaxtyping import Float
 
-from unseen.core.devices import resolve_device
+from unseen.core.devices import resolve_device, warn_of_slow_bf16
 from unseen.core.errors import GeneratorError
 from unseen.core.registry import parse_spec, plugin
 
@@ -93,7 +93,9 @@ def load_generator(
         return generator
     spec = parse_spec(str(generator))
     factory = plugin("generators", spec)
-    return cast("Generator", factory(spec, device=resolve_device(device), precision=precision))
+    device = resolve_device(device)
+    warn_of_slow_bf16(device, precision)
+    return cast("Generator", factory(spec, device=device, precision=precision))
 
 
 def load_layered(

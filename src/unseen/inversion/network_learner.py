@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
+from unseen.core.devices import warn_of_slow_bf16
 from unseen.inversion.training_loop import evaluating
 
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -28,6 +29,7 @@ class Arithmetic:
 
     def place(self, network: Module, device: torch.device) -> Module:
         """Move a network to its device and memory order."""
+        warn_of_slow_bf16(device.type, self.precision)
         network.to(device)
         if self.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -5,7 +5,7 @@ Neither torch nor any plug-in is imported here before one is asked for.
 
 from pathlib import Path
 
-from unseen.core.devices import resolve_device
+from unseen.core.devices import resolve_device, warn_of_slow_bf16
 from unseen.core.errors import SpecError
 from unseen.core.files import as_path
 from unseen.core.registry import Spec, parse_spec, plugin, plugin_names, spec_name
@@ -48,7 +48,9 @@ def load_segmenter(
         return check_segmenter(segmenter, segmenter_name(segmenter))
     spec = segmenter_spec(str(segmenter))
     factory = plugin("segmenters", spec)
-    made = factory(spec, device=_device(spec, device), precision=precision)
+    device = _device(spec, device)
+    made = factory(spec, device=device, precision=precision)
+    warn_of_slow_bf16(device, precision)
     return check_segmenter(made, spec.text)
 
 
