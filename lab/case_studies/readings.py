@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ THRESHOLDS = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04)  # of presence, fraction
 Written = Annotated[Path, Option("Folder for numbers.json and tables.md.")]
 Charts = Annotated[Path, Option("Folder for the charts.")]
 CHARTS = Path("docs/case_studies")
+NOT_YET = "*Not measured yet.*"
 
 
 def write_study(folder: Path, numbers: Mapping[str, Any], tables: str) -> Iterator[Path]:
@@ -30,6 +31,11 @@ def write_study(folder: Path, numbers: Mapping[str, Any], tables: str) -> Iterat
     ):
         write_text(folder / name, text)
         yield folder / name
+
+
+def part(record: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
+    """What `read` makes of a record; None where the run has not been made."""
+    return read(record) if record.exists() else None
 
 
 def class_numbers(side: GeneratedSide) -> list[dict[str, Any]]:
@@ -63,6 +69,11 @@ def class_numbers(side: GeneratedSide) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def of_class(run: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
+    """What a run says of a class; None where there is no run, or where it has no such class."""
+    return next((row for row in run["classes"] if row["class"] == name), None) if run else None
 
 
 def halves(real: Areas) -> dict[str, Any]:

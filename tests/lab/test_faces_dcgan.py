@@ -87,12 +87,14 @@ def test_a_class_without_instances_has_no_verdict_of_a_search() -> None:
             "distribution": "under",
             "mosaics": "cannot draw",
             "inversions": "cannot draw",
+            "start-nearest": "cannot draw",
         },
         "agree": "agree",
     }
     assert unicorn["verdicts"]["inversions"] is None
     assert unicorn["agree"] == "one decides"
     assert study.kept_beside(found, "unicorn", "controls") == "–"
+    assert study.kept_beside(None, "person", "controls") == "–"
 
 
 def test_tables_and_charts_are_made_of_classes_with_and_without_instances(tmp_path: Path) -> None:
@@ -116,12 +118,20 @@ def test_tables_and_charts_are_made_of_classes_with_and_without_instances(tmp_pa
         "figure6": {"measured": {"per_dimension": {q: {"f": correlation} for q in "zrx"}}},
     }
     table = study.tables(numbers)
+    assert study.NOT_YET not in table
     assert "| person | 50.0 % | 12.5 % | 0.25 [0.12 – ∞] | 0.50 [0.25 – 1.00] | under |" in table
     assert "| unicorn | 50.0 % | 12.5 % | 2.00 | – | under, depends on the threshold |" in table
-    assert "| unicorn | 2.00: under | – | – | one decides | – |" in table
+    assert "| unicorn | 2.00: under | – | – | – | one decides |" in table
     assert "| inversions | 0.5000 | 0.2500 | 0.5000 | 0.2500 |" in table
     assert "| f | 0.875 [0.750 – 1.000] |" in table
     assert [path.stat().st_size > 0 for path in draw_charts(numbers, tmp_path)] == [True] * 3
+
+    few = dict.fromkeys(study.RUNS) | {"mosaics": run | {"curve": ["nearest"]}}
+    numbers |= {"runs": few, "agreement": study.agreement(classes, few), "figure6": None}
+    table = study.tables(numbers)
+    assert "*Not measured yet: inversions and start-nearest.*" in table
+    assert study.NOT_YET in table
+    assert [path.name for path in draw_charts(numbers, tmp_path)] == ["faces_dcgan-agreement.svg"]
 
 
 def _wheel(real: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The three charts of the study, drawn from its numbers alone."""
+"""The charts of the study, drawn from its numbers alone."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.case_studies.charts import legend_of_points, write_charts
+from lab.case_studies.readings import of_class
 from unseen.core.figure_style import LIGHT
 
 if TYPE_CHECKING:
@@ -13,38 +14,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FLOOR = 0.02  # of the ratios shown: what is kept less lies at the axis' end
-_INSTRUMENTS = (  # name, colour, lift from the row's middle
-    ("drawn as often as it occurs", LIGHT.verdicts["over"], 0.22),
-    ("mosaic, beside a mosaic of photographs", LIGHT.verdicts["matched"], 0.0),
-    ("method f, beside its controls", LIGHT.verdicts["omitted"], -0.22),
-)
+_DRAWN = ("drawn as often as it occurs", LIGHT.verdicts["over"])
+_INSTRUMENTS = {  # run → beside what its share is drawn, name, colour
+    "mosaics": ("reference", "mosaic, beside a mosaic of photographs", LIGHT.verdicts["matched"]),
+    "inversions": ("controls", "f from the inverter, beside controls", LIGHT.verdicts["omitted"]),
+    "start-nearest": ("controls", "f from the nearest sample", LIGHT.verdicts["under"]),
+}
 _CURVES = (LIGHT.verdicts["omitted"], LIGHT.verdicts["over"], LIGHT.verdicts["matched"])
 
 
 def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
-    """Draw `faces_dcgan-agreement`, `-curve` and `-methods`, SVG; yields each path."""
-    charts = (
-        ("agreement", 4.6, _draw_agreement),
-        ("curve", 2.8, _draw_curve),
-        ("methods", 2.6, _draw_methods),
-    )
+    """Draw `faces_dcgan-agreement`, `-curve` and `-methods`, SVG; yields each path.
+
+    A chart of what has not been measured is not drawn.
+    """
+    charts = [("agreement", 4.6, _draw_agreement)]
+    if _run_with_curve(numbers) is not None:
+        charts.append(("curve", 2.8, _draw_curve))
+    if numbers["figure6"] is not None:
+        charts.append(("methods", 2.6, _draw_methods))
     return write_charts(folder, "faces_dcgan", numbers, charts)
 
 
+def _run_with_curve(numbers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The first run of searches up to several layers."""
+    runs = numbers["runs"].values()
+    return next((run for run in runs if run and len(run["curve"]) > 1), None)
+
+
 def _draw_agreement(figure: "Figure", numbers: Mapping[str, Any]) -> None:
-    """Three ratios of every class: how often it is drawn, and how much of it two searches keep."""
+    """Ratios of every class: how often it is drawn, and how much of it each search keeps."""
     axis = figure.subplots()
     rows = list(reversed(numbers["classes"]))
+    runs = {run: kept for run, kept in numbers["runs"].items() if kept is not None}
+    shown = [_DRAWN, *(_INSTRUMENTS[run][1:] for run in runs)]
+    lifts = [0.22 - 0.44 * k / max(len(runs), 1) for k in range(len(shown))]
     for y, row in enumerate(rows):
         found = [(row["ratio"], row["interval"])]
-        for run, against in (("mosaics", "reference"), ("inversions", "controls")):
-            of_class = next(
-                (kept for kept in numbers["runs"][run]["classes"] if kept["class"] == row["class"]),
-                None,
-            )
-            ratio = of_class and of_class["ratios"].get(against)
+        for run, kept in runs.items():
+            of_row = of_class(kept, row["class"])
+            ratio = of_row and of_row["ratios"].get(_INSTRUMENTS[run][0])
             found.append((ratio["ratio"], ratio["interval"]) if ratio else (None, None))
-        for (value, interval), (_, colour, lift) in zip(found, _INSTRUMENTS, strict=True):
+        for (value, interval), (_, colour), lift in zip(found, shown, lifts, strict=True):
             _mark(axis, value, interval, y + lift, colour)
     axis.axvline(1, color=LIGHT.quiet, lw=0.8)
     axis.set_xscale("log")
@@ -55,7 +66,7 @@ def _draw_agreement(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel("ratio, 1 where nothing is left out")
     axis.grid(axis="x")
-    legend_of_points(axis, [(name, colour) for name, colour, _ in _INSTRUMENTS], a_line=2)
+    legend_of_points(axis, shown, a_line=2)
 
 
 def _mark(
@@ -76,7 +87,8 @@ def _mark(
 def _draw_curve(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     """What f keeps of photographs' classes, and of all controls, over the last perturbed layer."""
     axis = figure.subplots()
-    run = numbers["runs"]["inversions"]
+    run = _run_with_curve(numbers)
+    assert run is not None
     keys = run["curve"]
     of_key = {method["key"]: method for method in run["methods"]}
     places = range(len(keys))

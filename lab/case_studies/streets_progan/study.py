@@ -6,11 +6,20 @@ been measured yet is null in the numbers, and the tables say so.
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from lab.case_studies.readings import CHARTS, Charts, Written, between, class_numbers, write_study
+from lab.case_studies.readings import (
+    CHARTS,
+    NOT_YET,
+    Charts,
+    Written,
+    between,
+    class_numbers,
+    part,
+    write_study,
+)
 from lab.case_studies.streets_progan.charts import draw_charts
 from lab.model_card import total_variance
 from unseen.bench.cross_domain_report import Group, GroupImage
@@ -20,7 +29,6 @@ from unseen.distribution.comparison import Comparison, GeneratedSide, PairClass,
 from unseen.instance_evidence.record import Evidence, read_evidence
 
 _HERE = Path(__file__).parent
-NOT_YET = "*Not measured yet.*"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,20 +48,16 @@ def study_streets(task: StreetsStudy) -> Iterator[Path]:
     """
     folder = task.folder
     numbers = {
-        "weakness": _part(folder / "weakness" / "comparison.json", weakness_numbers),
-        "matched": _part(folder / "matched" / "comparison.json", weakness_numbers),
-        "training": _part(folder / "training" / "generator.json", training_numbers),
-        "curve": _part(folder / "curve" / "comparison.json", curve_numbers),
-        "last": _part(folder / "last" / "comparison.json", last_numbers),
-        "domains": _part(folder / "cross-domain" / "cross-domain.json", domain_numbers),
-        "evidence": _part(folder / "inversions" / "evidence.json", evidence_numbers),
+        "weakness": part(folder / "weakness" / "comparison.json", weakness_numbers),
+        "matched": part(folder / "matched" / "comparison.json", weakness_numbers),
+        "training": part(folder / "training" / "generator.json", training_numbers),
+        "curve": part(folder / "curve" / "comparison.json", curve_numbers),
+        "last": part(folder / "last" / "comparison.json", last_numbers),
+        "domains": part(folder / "cross-domain" / "cross-domain.json", domain_numbers),
+        "evidence": part(folder / "inversions" / "evidence.json", evidence_numbers),
     }
     yield from write_study(task.written, numbers, tables(numbers))
     yield from draw_charts(numbers, task.charts)
-
-
-def _part(record: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
-    return read(record) if record.exists() else None
 
 
 def weakness_numbers(path: Path) -> dict[str, Any]:
