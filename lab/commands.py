@@ -253,7 +253,7 @@ def ship_diffusion(task: DiffusionShipping) -> None:
 
 
 def _train(name: str, task: Any, run: Callable[..., Path]) -> Path:
-    with progress_bar(f"train {name}") as bar:
+    with progress_bar(f"train {name}", unit="steps") as bar:
 
         def show(progress: TrainingProgress) -> None:
             if bar is not None:

@@ -331,7 +331,7 @@ class ParserStage:
     def begin(self, device: torch.device, earlier: Mapping[str, Learner]) -> NetworkLearner:  # noqa: ARG002
         """A fresh decoder and its AdamW; the backbone looks at every view once."""
         pictures, label_maps = read_faces(self.faces, "train", most=self.most)
-        arithmetic = Arithmetic(precision="bf16", channels_last=True)
+        arithmetic = Arithmetic(channels_last=True)
         taps, truths = self.seen(pictures, label_maps, arithmetic, device)
         network = arithmetic.place(Decoder(), device)
         weights = class_weights(label_maps, self.largest_weight).to(device)
@@ -342,7 +342,7 @@ class ParserStage:
             generator: torch.Generator,
         ) -> dict[str, torch.Tensor]:
             chosen = torch.randint(len(truths), (self.batch_size,), generator=generator)
-            logits = network([arithmetic.images(tap[chosen], device) for tap in taps]).float()
+            logits = network([arithmetic.images(tap[chosen].float(), device) for tap in taps])
             logits = functional.interpolate(logits, truths.shape[1:], mode="bilinear")
             truth = truths[chosen].to(device).long()
             return {"loss": functional.cross_entropy(logits, truth, weights)}
