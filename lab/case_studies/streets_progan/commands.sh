@@ -3,8 +3,8 @@ segmenter="onnx:$real/ade20k-32?threads=1"
 photographs=$out/photographs
 taken=()
 checked=500 matched=100 compared=1000
-training=(--images 500000 --widths 128,256,256,128,64,32 --discriminator-widths 256,256,128,64,32)
-snapshots="00020000 00040000 00080000 00160000 00320000 00500000"
+training=(--images 64000 --snapshot-images 16000)
+snapshots="00016000 00032000 00048000 00064000"
 last_checked=500
 search=(--samples 1000 --preset quick)
 inverted=32
@@ -34,7 +34,7 @@ unseen compare "$photographs/train" "$photographs/train-64" --labels "100 pixels
 
 # The training. The same command goes on where it stopped.
 python -m lab train generator --data "$photographs/train" --mirror --augment colour,translation \
-  --learning-rate 0.002 --seed 1 "${training[@]}" --out "$out/training"
+  --learning-rate 0.002 --seed 1 --precision fp32 "${training[@]}" --out "$out/training"
 
 # What it leaves out along its training, and at last with the segmenter checked.
 sides=() labels=()
