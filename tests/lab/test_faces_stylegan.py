@@ -1,6 +1,7 @@
 """The study of StyleGAN's faces: what it counts, and its small form on the real inputs."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lab.case_studies.faces_stylegan import study
 from tests.support.case_studies import run_study
 
 from unseen.distribution.areas import Areas
+from unseen.distribution.compare import compare
 
 _HERE = Path(study.__file__).parent
 
@@ -62,6 +64,24 @@ def test_unsure_labels_count_as_absent_and_then_as_present() -> None:
     found = study._counted(rows, "label")
     assert found["ratio"]["ratio"] == 0.25
     assert found["ratio_with_unsure"]["ratio"] == 0.75
+
+
+def test_labels_correct_the_counts_of_a_parser_that_invents_hats() -> None:
+    """The parser finds every hat, and calls one in as many images without."""
+    areas = []
+    for side in study.SIDES:
+        rows = [row for row in study._read("audit.csv") if row["side"] == side]
+        names = sorted({row["name"] for row in rows})
+        hats = {r["name"] for r in rows if (r["class"], r["label"]) == ("hat", "present")}
+        bare = [name for name in names if name not in hats][: len(hats)]
+        table = _areas([10 * (n in hats or n in bare) for n in names], [10] * len(names))
+        areas.append(dataclasses.replace(table, names=names))
+    row = study.corrected(compare(areas[0], areas[1:]), areas)[0]
+    assert row["class"] == "hat"
+    assert row["segmenter"]["ratio"] == pytest.approx(10 / 52)
+    assert row["presence"] == pytest.approx([26 / 200, 5 / 200], abs=0.01)
+    few = [areas[0].part(np.arange(1, 200)), areas[1]]
+    assert study.corrected(compare(few[0], few[1:]), few) == []
 
 
 def test_committed_numbers_make_the_committed_tables() -> None:
