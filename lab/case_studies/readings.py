@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import scipy.stats
 
 from unseen.core.files import write_text
 from unseen.core.options import Option
@@ -109,6 +110,15 @@ def at_thresholds(
                 }
             )
     return rows
+
+
+def share(count: int, images: int) -> dict[str, Any]:
+    """A share with its exact interval (Clopper and Pearson, 95 %)."""
+    if images == 0:
+        return {"count": 0, "of": 0, "share": None, "interval": None}
+    bounds = scipy.stats.binomtest(count, images).proportion_ci(method="exact")
+    interval = [float(bounds.low), float(bounds.high)]
+    return {"count": count, "of": images, "share": count / images, "interval": interval}
 
 
 def finite(number: float | None) -> float | None:

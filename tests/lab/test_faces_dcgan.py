@@ -114,11 +114,13 @@ def test_tables_and_charts_are_made_of_classes_with_and_without_instances(tmp_pa
         "runs": runs,
         "agreement": study.agreement(classes, runs),
         "thresholds": {"person": []},
+        "by_eye": study.calls_by_eye(),
         "losses": {"inversions": {role: {"d": 0.5, "f": 0.25} for role in ROLES}},
         "figure6": {"measured": {"per_dimension": {q: {"f": correlation} for q in "zrx"}}},
     }
     table = study.tables(numbers)
     assert study.NOT_YET not in table
+    assert "| hat | 28 to 30 of 48 | 0 to 1 of 48 | 2 to 16 of 48 | 0 to 1 of 48 |" in table
     assert "| person | 50.0 % | 12.5 % | 0.25 [0.12 – ∞] | 0.50 [0.25 – 1.00] | under |" in table
     assert "| unicorn | 50.0 % | 12.5 % | 2.00 | – | under, depends on the threshold |" in table
     assert "| unicorn | 2.00: under | – | – | – | one decides |" in table

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lab.case_studies.faces_stylegan import study
+from lab.case_studies.readings import share
 from tests.support.case_studies import run_study
 
 from unseen.distribution.areas import Areas
@@ -39,10 +40,10 @@ def test_pairs_of_classes_are_counted_in_the_same_images() -> None:
 
 def test_a_share_has_its_exact_interval() -> None:
     # None of 20: the upper end solves (1 − p)²⁰ = 0.025.
-    found = study.share(0, 20)
+    found = share(0, 20)
     assert found["interval"][0] == 0
     assert found["interval"][1] == pytest.approx(1 - 0.025 ** (1 / 20))
-    assert study.share(0, 0)["share"] is None
+    assert share(0, 0)["share"] is None
 
 
 def test_both_files_of_labels_name_the_same_400_images() -> None:

@@ -4,6 +4,7 @@ Records in, numbers, tables and charts out. Nothing here opens a photograph. A r
 been made is null in the numbers, and the tables say so.
 """
 
+import csv
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from lab.case_studies.readings import (
     halves,
     of_class,
     part,
+    share,
     write_study,
 )
 from unseen.core.errors import RecordError
@@ -48,6 +50,7 @@ RUNS = (*SEARCHES, "mosaics")  # folders of `unseen invert`
 AGAINST = {"mosaics": "reference", **dict.fromkeys(SEARCHES, "controls")}  # run → beside what
 _LEFT_OUT = ("omitted", "under", "cannot draw")
 _DRAWN = ("matched", "over", "can draw")
+SIDES = ("real", "generated-1")
 _HERE = Path(__file__).parent
 
 
@@ -77,6 +80,7 @@ def study_dcgan(task: DcganStudy) -> Iterator[Path]:
         "fsd": dataclasses.asdict(side.fsd),
         "classes": class_numbers(side),
         "measures": [dataclasses.asdict(measure) for measure in side.measures],
+        "by_eye": calls_by_eye(),
         "halves": halves(areas[0]),
         "thresholds": at_thresholds(areas, ASKED),
         "runs": {run: part(task.folder / run / "evidence.json", _evidence) for run in RUNS},
@@ -98,6 +102,21 @@ def _areas(folder: Path, side: str) -> Areas:
             "comparison again"
         )
     return read_areas(paths[0])
+
+
+def calls_by_eye() -> dict[str, dict[str, dict[str, Any]]]:
+    """Of the calls and of the other images that an eye saw, how many hold the class."""
+    with (_HERE / "audit.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers: dict[str, dict[str, dict[str, Any]]] = {}
+    for name in dict.fromkeys(row["class"] for row in rows):
+        for side in SIDES:
+            for called in ("yes", "no"):
+                of = {"class": name, "side": side, "called": called}
+                said = [row["label"] for row in rows if of.items() <= row.items()]
+                found = share(said.count("present"), len(said)) | {"unsure": said.count("?")}
+                numbers.setdefault(name, {}).setdefault(side, {})[called] = found
+    return numbers
 
 
 def _evidence(path: Path) -> dict[str, Any]:
@@ -238,6 +257,7 @@ def tables(numbers: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             _classes_table(numbers),
+            _eye_table(numbers),
             _agreement_table(numbers),
             _starts_table(numbers),
             _figure6_table(numbers),
@@ -259,6 +279,20 @@ def _classes_table(numbers: Mapping[str, Any]) -> str:
     ]
     headings = ["class", "CelebA", "DCGAN", "ratio", "spread", "verdict"]
     return markdown_table(headings, rows, right=(1, 2))
+
+
+def _eye_table(numbers: Mapping[str, Any]) -> str:
+    """What an eye saw in images that the parser calls, and in others."""
+    rows = [
+        [name, *(_seen(of_side[called]) for of_side in sides.values() for called in ("yes", "no"))]
+        for name, sides in numbers["by_eye"].items()
+    ]
+    headings = ["class", "called, CelebA", "not called, CelebA", "called, DCGAN"]
+    return markdown_table([*headings, "not called, DCGAN"], rows)
+
+
+def _seen(found: Mapping[str, Any]) -> str:
+    return f"{found['count']} to {found['count'] + found['unsure']} of {found['of']}"
 
 
 def _agreement_table(numbers: Mapping[str, Any]) -> str:

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import scipy.stats
-
 from lab.case_studies.faces_stylegan.charts import draw_charts
 from lab.case_studies.readings import (
     CHARTS,
@@ -22,6 +20,7 @@ from lab.case_studies.readings import (
     class_numbers,
     finite,
     halves,
+    share,
     write_study,
 )
 from unseen.core.options import Argument, Option
@@ -206,15 +205,6 @@ def _ratio(sides: Mapping[str, Any], unsure: int) -> dict[str, Any]:
         "interval": [finite(low[0]), finite(high[0])],
         "p_value": float(p_value[0]),
     }
-
-
-def share(count: int, images: int) -> dict[str, Any]:
-    """A share with its exact interval (Clopper and Pearson, 95 %)."""
-    if images == 0:
-        return {"count": 0, "of": 0, "share": None, "interval": None}
-    bounds = scipy.stats.binomtest(count, images).proportion_ci(method="exact")
-    interval = [float(bounds.low), float(bounds.high)]
-    return {"count": count, "of": images, "share": count / images, "interval": interval}
 
 
 # --- tables -------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@ segmenter="onnx:$real/ade20k-32?threads=1"
 photographs=$out/photographs
 taken=()
 checked=500 matched=100 compared=1000
-training=(--images 64000 --snapshot-images 16000)
-snapshots="00016000 00032000 00048000 00064000"
+training=(--images 80000 --snapshot-images 16000)
+snapshots="00016000 00032000 00048000 00064000 00080000"
 last_checked=500
 search=(--samples 1000 --preset quick)
 inverted=32
