@@ -146,7 +146,6 @@ def _wheel(real: Path, folder: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.slow  # eight commands and the study, each of which starts anew and draws
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
     _wheel(real_inputs, tmp_path)
     run_study("faces_dcgan", real_inputs, tmp_path, 24)

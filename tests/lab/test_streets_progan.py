@@ -151,7 +151,6 @@ def test_committed_numbers_make_the_committed_tables() -> None:
 
 
 @pytest.mark.real
-@pytest.mark.slow  # nine commands, each of which loads torch and SciPy anew
 def test_the_small_form_makes_numbers_tables_and_charts(real_inputs: Path, tmp_path: Path) -> None:
     run_study("streets_progan", real_inputs, tmp_path, 100)
     numbers = json.loads((tmp_path / "numbers.json").read_text())

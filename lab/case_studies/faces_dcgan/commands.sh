@@ -2,7 +2,7 @@
 . "$here/$name/weights.sh"
 photographs=$real/faces/celeba-64.zip
 parser="onnx:$real/faces/parser-15?threads=1"
-sides=(-n 10000 --check-segmenter)
+sides=(-n 10000)
 training=(--budget 0.5 --precision bf16)
 chosen=(--by-class 16 --pool 4000)
 search=(--preset quick)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 CLASSES = ("person", "car", "road", "tree", "sky", "building")  # of the curve: small things first
 LEAST_HELD = 10  # photographs that a row of the segmenter's chart stands for
-_LEAST, _MOST = 0.01, 4.0  # ratios are drawn within
+_LEAST, _MOST = 0.01, 10.0  # ratios are drawn within
 _COLOUR = LIGHT.verdicts["under"]
 _ADDED = LIGHT.verdicts["over"]
 
@@ -64,10 +64,10 @@ def _draw_training(figure: "Figure", numbers: Mapping[str, Any]) -> None:
         for shown, ratio, (low, high) in points:
             ends = [max(low or 0, _LEAST), min(high or _MOST, _MOST)]
             axis.plot([shown] * 2, ends, color=_COLOUR, lw=1.4)
-            axis.plot(shown, max(ratio, _LEAST), "o", color=_COLOUR, ms=4)
+            axis.plot(shown, min(max(ratio, _LEAST), _MOST), "o", color=_COLOUR, ms=4)
         axis.plot(
             [shown for shown, _, _ in points],
-            [max(ratio, _LEAST) for _, ratio, _ in points],
+            [min(max(ratio, _LEAST), _MOST) for _, ratio, _ in points],
             color=_COLOUR,
             lw=0.8,
             alpha=0.5,
@@ -78,10 +78,10 @@ def _draw_training(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     first = axes.flat[0]
     first.set_xscale("log")
     first.set_yscale("log")
-    first.set_ylim(_LEAST, _MOST)
+    first.set_ylim(0.7 * _LEAST, 1.4 * _MOST)
     shown = [snapshot["shown"] / 1000 for snapshot in snapshots]
     first.set_xticks(shown, [f"{images:g}" for images in shown])
-    first.set_yticks([0.01, 0.1, 1], ["≤ 0.01", "0.1", "1"])
+    first.set_yticks([0.01, 0.1, 1, 10], ["≤ 0.01", "0.1", "1", "10"])
     for axis in axes.flat:
         axis.minorticks_off()
         axis.tick_params(axis="x", labelsize=7)

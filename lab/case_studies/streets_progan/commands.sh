@@ -2,12 +2,12 @@
 segmenter="onnx:$real/ade20k-32?threads=1"
 photographs=$out/photographs
 taken=()
-checked=500 matched=100 compared=1000
+checked=500 matched=100 compared=500
 training=(--images 80000 --snapshot-images 16000)
 snapshots="00016000 00032000 00048000 00064000 00080000"
-last_checked=500
+last_checked=300
 search=(--samples 1000 --preset quick)
-inverted=32
+inverted=24
 chosen=(--class person --class car --by-class 12 --pool 306)
 written=(--written "$here/$name" --charts "$here/../../docs/case_studies")
 if [ -n "$images" ]; then

@@ -267,8 +267,11 @@ def _curve_table(numbers: Mapping[str, Any]) -> str:
 def _distance(fsd: Mapping[str, Any]) -> str:
     if fsd["corrected"] is None:
         return "–"
-    low, high = fsd["interval"]
-    return f"{fsd['corrected']:.3g} [{low:.3g} – {high:.3g}]"
+    value, low, high = (
+        f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+        for number in (fsd["corrected"], *fsd["interval"])
+    )
+    return f"{value} [{low} – {high}]"
 
 
 def _last_table(numbers: Mapping[str, Any]) -> str:
