@@ -136,6 +136,12 @@ def test_tables_and_charts_are_made_of_classes_with_and_without_instances(tmp_pa
     assert [path.name for path in draw_charts(numbers, tmp_path)] == ["faces_dcgan-agreement.svg"]
 
 
+def test_committed_numbers_make_the_committed_tables() -> None:
+    folder = Path(study.__file__).parent
+    numbers = json.loads((folder / "numbers.json").read_text())
+    assert study.tables(numbers) == (folder / "tables.md").read_text()
+
+
 def _wheel(real: Path, folder: Path) -> None:
     """Download the wheel into the study's folder, or skip."""
     script = f'out="{folder}"; . "{Path(study.__file__).parent}/weights.sh"'

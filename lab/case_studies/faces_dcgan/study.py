@@ -330,6 +330,8 @@ def _starts_table(numbers: Mapping[str, Any]) -> str:
         for run, of_role in numbers["losses"].items()
         if of_role is not None
     ]
+    if not rows:
+        return NOT_YET
     headings = ["run", "photographs, before", "after", "controls, before", "after"]
     return markdown_table(headings, rows, right=(1, 2, 3, 4))
 
