@@ -160,7 +160,8 @@ def test_soap_does_not_depend_on_the_axes_of_channels_and_places():
     for optimiser, same in ((SOAP(steps=30), True), (Adam(steps=30), False)):
         (plain,) = minimise(lambda p, r: objective(turned(p), r), start, optimiser, [(4, 4)])
         (other,) = minimise(objective, turned(start), optimiser, [(4, 4)])
-        assert torch.allclose(turned(plain.point[None]), other.point, atol=1e-6) is same
+        # Along an axis without a gradient rounding alone decides: some 1e-5, beside 0.25 of Adam.
+        assert torch.allclose(turned(plain.point[None]), other.point, atol=1e-4) is same
 
 
 def test_a_falling_rate_ends_at_nothing():
