@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 _FLOOR = 0.02  # of the ratios shown: what is kept less lies at the axis' end
 _DRAWN = ("drawn as often as it occurs", LIGHT.verdicts["over"])
-_INSTRUMENTS = {  # run → beside what its share is drawn, name, colour
-    "mosaics": ("reference", "mosaic, beside a mosaic of photographs", LIGHT.verdicts["matched"]),
-    "inversions": ("controls", "f from the inverter, beside controls", LIGHT.verdicts["omitted"]),
-    "start-nearest": ("controls", "f from the nearest sample", LIGHT.verdicts["under"]),
+_INSTRUMENTS = {  # run → name, colour
+    "mosaics": ("mosaic, beside a mosaic of photographs", LIGHT.verdicts["matched"]),
+    "inversions": ("f from the inverter, beside controls", LIGHT.verdicts["omitted"]),
+    "start-nearest": ("f from the nearest sample", LIGHT.verdicts["under"]),
 }
+AGAINST = {"mosaics": "reference", "inversions": "controls", "start-nearest": "controls"}
+"""Of each run, beside what its share is told."""
 _CURVES = (LIGHT.verdicts["omitted"], LIGHT.verdicts["over"], LIGHT.verdicts["matched"])
 
 
@@ -47,13 +49,13 @@ def _draw_agreement(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     axis = figure.subplots()
     rows = list(reversed(numbers["classes"]))
     runs = {run: kept for run, kept in numbers["runs"].items() if kept is not None}
-    shown = [_DRAWN, *(_INSTRUMENTS[run][1:] for run in runs)]
+    shown = [_DRAWN, *(_INSTRUMENTS[run] for run in runs)]
     lifts = [0.22 - 0.44 * k / max(len(runs), 1) for k in range(len(shown))]
     for y, row in enumerate(rows):
         found = [(row["ratio"], row["interval"])]
         for run, kept in runs.items():
             of_row = of_class(kept, row["class"])
-            ratio = of_row and of_row["ratios"].get(_INSTRUMENTS[run][0])
+            ratio = of_row and of_row["ratios"].get(AGAINST[run])
             found.append((ratio["ratio"], ratio["interval"]) if ratio else (None, None))
         for (value, interval), (_, colour), lift in zip(found, shown, lifts, strict=True):
             _mark(axis, value, interval, y + lift, colour)

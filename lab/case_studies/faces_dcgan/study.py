@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from lab.case_studies.faces_dcgan.charts import draw_charts
+from lab.case_studies.faces_dcgan.charts import AGAINST, draw_charts
 from lab.case_studies.readings import (
     CHARTS,
     NOT_YET,
@@ -47,7 +47,6 @@ from unseen.inversion.inversions import ROLES, read_inversions
 ASKED = ("eyeglasses", "hat", "earring")  # which not every face has
 SEARCHES = ("inversions", "start-nearest")  # by method f, from the inverter's estimate or not
 RUNS = (*SEARCHES, "mosaics")  # folders of `unseen invert`
-AGAINST = {"mosaics": "reference", **dict.fromkeys(SEARCHES, "controls")}  # run → beside what
 _LEFT_OUT = ("omitted", "under", "cannot draw")
 _DRAWN = ("matched", "over", "can draw")
 SIDES = ("real", "generated-1")
@@ -71,7 +70,7 @@ def study_dcgan(task: DcganStudy) -> Iterator[Path]:
     """
     comparison = read_comparison(task.folder / "compare")
     side = comparison.generated[0]
-    areas = [_areas(task.folder / "compare" / "areas", name) for name in ("real", "generated-1")]
+    areas = [_areas(task.folder / "compare" / "areas", name) for name in SIDES]
     figure6 = task.folder / "figure6" / "methods.json"
     numbers: dict[str, Any] = {
         "images": [comparison.real.images, side.images],
@@ -227,7 +226,7 @@ def agreement(
     rows = []
     for row in classes:
         verdicts = {"distribution": row["verdict"]}
-        for run in ("mosaics", *SEARCHES):
+        for run in AGAINST:
             found = of_class(runs[run], row["class"])
             verdicts[run] = None if found is None else found["verdict"]
         rows.append(

@@ -56,7 +56,7 @@ def _draw_training(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
     for axis, name in zip(axes.flat, CLASSES, strict=True):
         points = [
-            (snapshot["shown"] / 1000, row["ratio"], row["interval"])
+            (snapshot["shown"] / 1000, min(max(row["ratio"], _LEAST), _MOST), row["interval"])
             for snapshot in snapshots
             for row in snapshot["classes"]
             if row["class"] == name and row["ratio"] is not None
@@ -64,10 +64,10 @@ def _draw_training(figure: "Figure", numbers: Mapping[str, Any]) -> None:
         for shown, ratio, (low, high) in points:
             ends = [max(low or 0, _LEAST), min(high or _MOST, _MOST)]
             axis.plot([shown] * 2, ends, color=_COLOUR, lw=1.4)
-            axis.plot(shown, min(max(ratio, _LEAST), _MOST), "o", color=_COLOUR, ms=4)
+            axis.plot(shown, ratio, "o", color=_COLOUR, ms=4)
         axis.plot(
             [shown for shown, _, _ in points],
-            [min(max(ratio, _LEAST), _MOST) for _, ratio, _ in points],
+            [ratio for _, ratio, _ in points],
             color=_COLOUR,
             lw=0.8,
             alpha=0.5,
