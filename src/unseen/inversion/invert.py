@@ -871,7 +871,11 @@ class _Run:
     def make_batch(
         self, methods: Sequence[Method], places: Sequence[Place], report: Callable[[], None]
     ) -> None:
-        """Invert what is missing of a batch; `report` is called after every image."""
+        """Invert what is missing of a batch.
+
+        `report` is called when a method has all of the images: they come at once, and the first of
+        them alone would tell of a slow run.
+        """
         if not self.missing(methods, places):
             return
         images = self.targets.read(places)
@@ -880,7 +884,7 @@ class _Run:
         for method in self.missing(methods, [image.place for image in images]):
             for result in self._invert(method, images):
                 self._keep(images[result.row], method, result)
-                report()
+            report()
 
     def missing(self, methods: Sequence[Method], places: Sequence[Place]) -> list[Method]:
         """Those of the methods by which one of these images has not been inverted."""
