@@ -124,6 +124,8 @@ def test_tables_and_charts_are_made_of_classes_with_and_without_instances(tmp_pa
     assert "| person | 50.0 % | 12.5 % | 0.25 [0.12 – ∞] | 0.50 [0.25 – 1.00] | under |" in table
     assert "| unicorn | 50.0 % | 12.5 % | 2.00 | – | under, depends on the threshold |" in table
     assert "| unicorn | 2.00: under | – | – | – | one decides |" in table
+    assert "| class | regions | d | f up to layer1 | f up to layer2 | beside controls |" in table
+    assert "| person | 2 | 0.00 | 0.00 | 0.25 | 0.25 [0.10 – 0.40] | cannot draw |" in table
     assert "| inversions | 0.5000 | 0.2500 | 0.5000 | 0.2500 |" in table
     assert "| f | 0.875 [0.750 – 1.000] |" in table
     assert [path.stat().st_size > 0 for path in draw_charts(numbers, tmp_path)] == [True] * 3

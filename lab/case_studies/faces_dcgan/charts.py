@@ -30,7 +30,7 @@ def draw_charts(numbers: Mapping[str, Any], folder: Path) -> Iterator[Path]:
 
     A chart of what has not been measured is not drawn.
     """
-    charts = [("agreement", 4.6, _draw_agreement)]
+    charts = [("agreement", 6.4, _draw_agreement)]
     if _run_with_curve(numbers) is not None:
         charts.append(("curve", 2.8, _draw_curve))
     if numbers["figure6"] is not None:
@@ -50,7 +50,7 @@ def _draw_agreement(figure: "Figure", numbers: Mapping[str, Any]) -> None:
     rows = list(reversed(numbers["classes"]))
     runs = {run: kept for run, kept in numbers["runs"].items() if kept is not None}
     shown = [_DRAWN, *(_INSTRUMENTS[run] for run in runs)]
-    lifts = [0.22 - 0.44 * k / max(len(runs), 1) for k in range(len(shown))]
+    lifts = [0.27 - 0.54 * k / max(len(runs), 1) for k in range(len(shown))]
     for y, row in enumerate(rows):
         found = [(row["ratio"], row["interval"])]
         for run, kept in runs.items():

@@ -3,11 +3,11 @@
 photographs=$real/faces/celeba-64.zip
 parser="onnx:$real/faces/parser-15?threads=1"
 sides=(-n 10000)
-training=(--budget 0.5 --precision bf16)
+training=(--budget 0.1)
 chosen=(--by-class 16 --pool 4000)
 search=(--preset quick)
 samples=1000
-figure6=(--count 100 --examples 4)
+figure6=(--count 64 --examples 4)
 written=(--written "$here/$name" --charts "$here/../../docs/case_studies")
 if [ -n "$images" ]; then
   sides=(-n "$images" --no-pictures)

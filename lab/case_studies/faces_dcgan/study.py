@@ -257,6 +257,7 @@ def tables(numbers: Mapping[str, Any]) -> str:
         [
             _classes_table(numbers),
             _eye_table(numbers),
+            *(_kept_table(numbers["runs"][run], AGAINST[run]) for run in RUNS),
             _agreement_table(numbers),
             _starts_table(numbers),
             _figure6_table(numbers),
@@ -292,6 +293,40 @@ def _eye_table(numbers: Mapping[str, Any]) -> str:
 
 def _seen(found: Mapping[str, Any]) -> str:
     return f"{found['count']} to {found['count'] + found['unsure']} of {found['of']}"
+
+
+def _kept_table(run: Mapping[str, Any] | None, against: str) -> str:
+    """The share of each class that each method of a run keeps, f by depth, and its verdict."""
+    if run is None:
+        return NOT_YET
+    curve = run["curve"]
+    methods = sorted(
+        run["methods"], key=lambda method: method["key"] in curve and 1 + curve.index(method["key"])
+    )
+    rows = [
+        [
+            row["class"],
+            str(row["instances"]),
+            *(_kept(row["retention"][method["key"]]["photographs"]) for method in methods),
+            kept_beside(run, row["class"], against),
+            row["verdict"],
+        ]
+        for row in run["classes"]
+    ]
+    own = [f"{method['control_retention']:.2f}" for method in methods]
+    rows.append(["*all of the generator's own images*", "", *own, "", ""])
+    called = [_called(method) for method in methods]
+    headings = ["class", "regions", *called, f"beside {against}", "verdict"]
+    return markdown_table(headings, rows, right=range(1, 2 + len(called)))
+
+
+def _kept(mean: Mapping[str, Any]) -> str:
+    return "–" if mean["mean"] is None else f"{mean['mean']:.2f}"
+
+
+def _called(method: Mapping[str, Any]) -> str:
+    letter, last = method["key"].partition("-")[0], method["last_perturbed"]
+    return letter if last is None else f"{letter} up to {last}"
 
 
 def _agreement_table(numbers: Mapping[str, Any]) -> str:
