@@ -134,6 +134,7 @@ def evidence_numbers(evidence: Evidence) -> dict[str, Any]:
         "methods": [
             {
                 "key": method.key,
+                "method": method.method,
                 "last_perturbed": method.last_perturbed,
                 "control_retention": control_retention(evidence, method.key),
             }
@@ -299,34 +300,32 @@ def _kept_table(run: Mapping[str, Any] | None, against: str) -> str:
     """The share of each class that each method of a run keeps, f by depth, and its verdict."""
     if run is None:
         return NOT_YET
-    curve = run["curve"]
-    methods = sorted(
-        run["methods"], key=lambda method: method["key"] in curve and 1 + curve.index(method["key"])
-    )
+    of_key = {method["key"]: method for method in run["methods"]}
+    keys = [*(key for key in of_key if key not in run["curve"]), *run["curve"]]
     rows = [
         [
             row["class"],
             str(row["instances"]),
-            *(_kept(row["retention"][method["key"]]["photographs"]) for method in methods),
+            *(_kept(row["retention"][key]["photographs"]["mean"]) for key in keys),
             kept_beside(run, row["class"], against),
             row["verdict"],
         ]
         for row in run["classes"]
     ]
-    own = [f"{method['control_retention']:.2f}" for method in methods]
+    own = [_kept(of_key[key]["control_retention"]) for key in keys]
     rows.append(["*all of the generator's own images*", "", *own, "", ""])
-    called = [_called(method) for method in methods]
+    called = [_called(of_key[key]) for key in keys]
     headings = ["class", "regions", *called, f"beside {against}", "verdict"]
     return markdown_table(headings, rows, right=range(1, 2 + len(called)))
 
 
-def _kept(mean: Mapping[str, Any]) -> str:
-    return "–" if mean["mean"] is None else f"{mean['mean']:.2f}"
+def _kept(share: float | None) -> str:
+    return between(share, (None, None))
 
 
 def _called(method: Mapping[str, Any]) -> str:
-    letter, last = method["key"].partition("-")[0], method["last_perturbed"]
-    return letter if last is None else f"{letter} up to {last}"
+    name, last = method["method"], method["last_perturbed"]
+    return name if last is None else f"{name} up to {last}"
 
 
 def _agreement_table(numbers: Mapping[str, Any]) -> str:
